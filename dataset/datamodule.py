@@ -1,0 +1,191 @@
+"""FakeAVCeleb as Lightning takes it: one fold, checked, in batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pandas as pd
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from dataset.check import BadClip, ClipChecker
+from dataset.clips import ClipDataset, ClipSampler
+from dataset.collate import collate_cut
+from dataset.folds import FOLD_NAMES, find_fold, paper_subset, read_fold, split_fold
+from dataset.media import MAX_FRAMES
+from dataset.metadata import DataError, Layout, read_metadata
+from dataset.transforms import normalise
+
+log = logging.getLogger(__name__)
+
+COLLATE: dict[str, Callable[..., dict[str, Any]]] = {"released": collate_cut}
+
+
+class FakeAVCelebDataModule(LightningDataModule):
+    """One fold of FakeAVCeleb v1.2, in either layout.
+
+    Parameters
+    ----------
+    root
+        Folder that holds ``meta_data.csv``.
+    train_fold
+        Name of the fold file, which lists the training subjects; everyone else is tested. The folds are made if the
+        root holds none.
+    batch_size, num_workers
+        As in :class:`torch.utils.data.DataLoader`.
+    recipe
+        ``released``: clips of a batch are cut to the shortest, and validation is done on the test fold.
+    num_train, num_val
+        How many clips of each category to take on either side, the first ones in csv order.
+    seed
+        Of the subset, the folds, the order of clips, crops and flips.
+    skip_bad
+        Go on without clips that are missing or do not decode, instead of stopping.
+    fold_dir
+        Where to keep folds that are made here, if the root cannot be written to.
+    max_frames
+        Where decoding stops.
+    check
+        Read every clip once in :meth:`setup`.
+    checker
+        What to check with; share one among folds to read each clip once.
+
+    Attributes
+    ----------
+    clips : pandas.DataFrame
+        The clip table: in the original layout the paper's subset of it. Set by :meth:`setup`, as are the others.
+    train_dataset, test_dataset : ClipDataset
+    skipped : list of BadClip
+        Clips (file, reason) left out by `skip_bad`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        train_fold: str = FOLD_NAMES[0],
+        batch_size: int = 64,
+        num_workers: int = 0,
+        recipe: str = "released",
+        num_train: int = 400,
+        num_val: int = 100,
+        seed: int = 42,
+        skip_bad: bool = False,
+        fold_dir: str | Path | None = None,
+        max_frames: int = MAX_FRAMES,
+        check: bool = True,
+        checker: ClipChecker | None = None,
+    ) -> None:
+        super().__init__()
+        if recipe not in COLLATE:
+            raise ValueError(f"recipe {recipe!r} is not there yet; known: {', '.join(COLLATE)}")
+        self.root = Path(root)
+        self.train_fold = train_fold
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.collate = partial(COLLATE[recipe], max_frames=max_frames)
+        self.num_train = num_train
+        self.num_val = num_val
+        self.seed = seed
+        self.skip_bad = skip_bad
+        self.fold_dir = fold_dir
+        self.max_frames = max_frames
+        self.checker = (checker or ClipChecker()) if check else None
+        self.clips: pd.DataFrame | None = None
+        self.skipped: list[BadClip] = []
+        self._ready: set[str] = set()
+
+    def prepare_data(self) -> None:
+        """Make the folds if there are none; Lightning has one process do it before any other looks."""
+        self._find_fold(self._read_clips())
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the clip table and the fold, and check the clips that the stage will read.
+
+        Both datasets are there after any stage; a stage that is set up already costs nothing.
+
+        Raises
+        ------
+        DataError
+            If the corpus or the fold is not usable, or clips are bad and `skip_bad` is not set: the message then
+            names every one of them.
+        """
+        needed = {"train", "test"} if stage in (None, "fit") else {"test"}
+        if needed <= self._ready:
+            return
+        self.clips = self._read_clips()
+        fold = self._find_fold(self.clips)
+        try:
+            train, test = split_fold(self.clips, read_fold(fold), self.num_train, self.num_val)
+        except DataError as error:
+            raise DataError(f"{fold}: {error}") from error
+        if self.checker is not None:
+            self._find_bad(pd.concat([train, test]) if "train" in needed else test)
+        self.train_dataset = self._dataset(train, is_train=True)
+        self.test_dataset = self._dataset(test, is_train=False)
+        self._ready = needed
+
+    def train_dataloader(self) -> DataLoader:
+        """Training clips, shuffled anew each epoch."""
+        return self._loader(self.train_dataset, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        """The test fold: recipe `released` picks its best epoch on it."""
+        return self.test_dataloader()
+
+    def test_dataloader(self) -> DataLoader:
+        """Test clips in the order of the table."""
+        return self._loader(self.test_dataset, shuffle=False)
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Normalise the video where it has arrived: until here it is uint8, a quarter of the bytes."""
+        return batch | {"video": normalise(batch["video"])}
+
+    def _read_clips(self) -> pd.DataFrame:
+        clips = read_metadata(self.root)
+        if clips["layout"].iloc[0] == Layout.ORIGINAL:
+            return paper_subset(clips, self.seed)
+        return clips
+
+    def _find_fold(self, clips: pd.DataFrame) -> Path:
+        return find_fold(self.train_fold, self.root, clips, self.seed, self.fold_dir)
+
+    def _find_bad(self, clips: pd.DataFrame) -> None:
+        self.skipped = self.checker(clips)
+        if not self.skipped:
+            return
+        listed = "\n".join(f"  {file}: {reason}" for file, reason in self.skipped)
+        if not self.skip_bad:
+            raise DataError(f"{len(self.skipped)} clips cannot be used (--skip_bad goes on without them):\n{listed}")
+        log.warning("going on without %d clips that cannot be used:\n%s", len(self.skipped), listed)
+
+    def _dataset(self, clips: pd.DataFrame, is_train: bool) -> ClipDataset:
+        usable = clips[~clips["file"].isin([bad.file for bad in self.skipped])]
+        if usable.empty:
+            raise DataError(
+                f"{self.root}: no {'training' if is_train else 'test'} clip of {self.train_fold} can be used"
+            )
+        return ClipDataset(usable, is_train, self.seed, self.max_frames)
+
+    def _loader(self, dataset: ClipDataset, shuffle: bool) -> DataLoader:
+        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=ClipSampler(dataset, ranks, rank, shuffle=shuffle, seed=self.seed),
+            num_workers=self.num_workers,
+            collate_fn=self.collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            worker_init_fn=_one_thread,
+        )
+
+
+def _one_thread(_worker: int) -> None:
+    """OpenCV's own threads do not survive the fork that starts a worker."""
+    cv2.setNumThreads(0)

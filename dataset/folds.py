@@ -1,0 +1,172 @@
+"""The paper's subset of FakeAVCeleb and its five folds by subject (section 4.1 of arXiv 2401.05746)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dataset.metadata import DataError
+
+log = logging.getLogger(__name__)
+
+FOLD_NAMES = tuple(f"train_{k}.txt" for k in range(1, 6))
+ID_LENGTH = 7  # `idNNNNN`: what follows on a line of a fold file is not part of the id
+
+
+def read_fold(path: str | Path) -> list[str]:
+    """Read the training subjects of a fold file: a header line, then an id a line.
+
+    A first line that is itself an id counts. The authors' release would have dropped it, which the log says.
+
+    Raises
+    ------
+    DataError
+        If the file is absent or names no subject.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such fold file")
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    subjects = [line.strip()[:ID_LENGTH] for line in lines[1:] if line.strip()]
+    if lines and re.match(r"\s*id\d{5}", lines[0]):
+        first = lines[0].strip()[:ID_LENGTH]
+        log.warning(
+            "%s has no header line: its first line, %s, counts as a subject here, where the authors' release drops it",
+            path,
+            first,
+        )
+        subjects.insert(0, first)
+    if not subjects:
+        raise DataError(f"{path}: names no subject")
+    return subjects
+
+
+def paper_subset(clips: pd.DataFrame, seed: int = 42) -> pd.DataFrame:
+    """Keep one clip for each (subject, category), in csv order.
+
+    Which one is drawn from the seed and the file names of that subject and category alone, so that it does not
+    change with any other row.
+    """
+    draws = pd.Series([_draw(seed, file) for file in clips["file"]], index=clips.index)
+    kept = draws.groupby([clips["subject"], clips["category"]]).idxmin()
+    return clips.loc[sorted(kept)]
+
+
+def make_folds(clips: pd.DataFrame, n_folds: int = 5, seed: int = 42) -> dict[str, list[str]]:
+    """Deal the subjects to `n_folds` test sets, balanced over race and gender jointly.
+
+    The test sets are disjoint and of equal size give or take one, and so is each race and gender within them.
+
+    Returns
+    -------
+    File name → sorted ids of the training subjects (everyone who is not in that fold's test set).
+    """
+    subjects = clips.drop_duplicates("subject")
+    subjects = subjects.assign(draw=[_draw(seed, subject) for subject in subjects["subject"]])
+    subjects = subjects.sort_values(["race", "gender", "draw"])
+    dealt = np.arange(len(subjects)) % n_folds
+    return {f"train_{k + 1}.txt": sorted(subjects["subject"][dealt != k]) for k in range(n_folds)}
+
+
+def write_folds(folds: Mapping[str, Collection[str]], folder: str | Path) -> None:
+    """Write fold files in the authors' format: the line `fold K`, then the training ids one a line.
+
+    Each file appears whole or not at all.
+    """
+    for number, (name, subjects) in enumerate(folds.items(), start=1):
+        target = Path(folder) / name
+        partial = target.with_name(f".{name}.{os.getpid()}")
+        partial.write_text("\n".join([f"fold {number}", *sorted(subjects), ""]), encoding="utf-8")
+        os.replace(partial, target)
+
+
+def find_fold(
+    name: str, root: str | Path, clips: pd.DataFrame, seed: int = 42, fold_dir: str | Path | None = None
+) -> Path:
+    """Say where a fold file lies; make all five if there is none yet.
+
+    Folds that lie in `root` (or in `fold_dir`) are never overwritten. New ones are written to `root`, or to
+    `fold_dir` if `root` cannot be written to.
+
+    Raises
+    ------
+    DataError
+        If some folds exist but not this one, the name is not one of :data:`FOLD_NAMES`, or no folder is writable.
+    """
+    folders = [Path(folder) for folder in (root, fold_dir) if folder is not None]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+        present = [other for other in FOLD_NAMES if (folder / other).exists()]
+        if present:
+            raise DataError(
+                f"{folder / name}: no such fold file, though {', '.join(present)} lie there; "
+                "add it, or move those away to have all five made"
+            )
+    if name not in FOLD_NAMES:
+        raise DataError(f"{Path(root) / name}: no such fold file; folds are made as {', '.join(FOLD_NAMES)}")
+    return _write_where_possible(make_folds(clips, len(FOLD_NAMES), seed), folders) / name
+
+
+def split_fold(
+    clips: pd.DataFrame, subjects: Collection[str], num_train: int = 400, num_val: int = 100
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split clips into a training and a test fold.
+
+    Parameters
+    ----------
+    clips
+        The clip table.
+    subjects
+        Training subjects; everyone else is tested.
+    num_train, num_val
+        How many clips of each category to take, the first ones in csv order.
+
+    Returns
+    -------
+    Training and test clips, category by category (A, B, C, D), in csv order within each.
+
+    Raises
+    ------
+    DataError
+        If none of the subjects is known, or everyone is.
+    """
+    is_train = clips["subject"].isin(set(subjects))
+    if not is_train.any():
+        raise DataError(f"the fold names no known subject (its first is {next(iter(subjects))})")
+    if is_train.all():
+        raise DataError("the fold names every subject, which leaves no clip to test on")
+    sides = (_first_of_each(clips[is_train], num_train), _first_of_each(clips[~is_train], num_val))
+    if any(side.empty for side in sides):
+        raise DataError("num_train and num_val must be at least 1")
+    return sides
+
+
+def _first_of_each(clips: pd.DataFrame, count: int) -> pd.DataFrame:
+    return clips.groupby("category").head(max(count, 0)).sort_values("category", kind="stable")
+
+
+def _write_where_possible(folds: Mapping[str, Collection[str]], folders: list[Path]) -> Path:
+    """Write to the first folder that lets us, and return it."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_folds(folds, folder)
+        except OSError as error:
+            log.warning("the folds cannot be written to %s (%s)", folder, error.strerror)
+            continue
+        log.info("made %d folds by subject and wrote them to %s", len(folds), folder)
+        return folder
+    raise DataError(f"the folds cannot be written to {' or '.join(map(str, folders))}")
+
+
+def _draw(seed: int, text: str) -> str:
+    """A pseudo-random sort key that depends on nothing but its arguments."""
+    return hashlib.md5(f"{seed}:{text}".encode(), usedforsecurity=False).hexdigest()

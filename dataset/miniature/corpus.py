@@ -1,0 +1,168 @@
+"""The miniature as a folder: which clips it holds, how each is made, and where each goes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.progress import track
+
+from dataset.miniature.clip import CATEGORIES, Category, make_clip
+from dataset.miniature.mp4 import write_clip
+from dataset.miniature.subjects import Subject, make_cast
+
+log = logging.getLogger(__name__)
+
+MARKER = "miniature.json"
+COLUMNS = ["source", "target1", "target2", "method", "category", "type", "race", "gender", "path", ""]
+FORMAT = 1  # goes up whenever the same options would give other clips
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A clip of the plan: its place in the corpus, and the seed that makes it."""
+
+    subject: Subject
+    category: Category
+    target: str
+    folder: str
+    name: str
+    seed: np.random.SeedSequence
+
+
+def synthesize(
+    out: Path,
+    subjects: int = 20,
+    seconds: float = 1.2,
+    clips: int = 1,
+    seed: int = 42,
+    num_workers: int = 2,
+    overwrite: bool = False,
+) -> pd.DataFrame:
+    """Write a small synthetic FakeAVCeleb in the layout in which v1.2 is handed out.
+
+    An earlier miniature of the same options is reused, and finished if it was interrupted.
+
+    Parameters
+    ----------
+    out
+        Folder to write: new, empty, or an earlier miniature.
+    subjects
+        Number of subjects, spread over five ethnic groups and two genders.
+    seconds
+        Length of a clip; each differs from it by up to a tenth.
+    clips
+        Clips of each subject in each of the four categories.
+    seed
+        The same seed and options give the same bytes.
+    num_workers
+        Clips made at the same time.
+    overwrite
+        Replace an earlier miniature that was made with other options.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of meta_data.csv.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range, or `out` holds something else.
+    """
+    _check_options(subjects, seconds, clips, num_workers)
+    options = {"format": FORMAT, "subjects": subjects, "seconds": seconds, "clips": clips, "seed": seed}
+    out = Path(out)
+    _claim(out, options, overwrite)
+    plan = plan_corpus(subjects, clips, seed)
+    missing = [entry for entry in plan if not (out / entry.folder / entry.name).exists()]
+    log.info("%s: %d clips, %d of them there already", out, len(plan), len(plan) - len(missing))
+
+    def make(entry: Entry) -> None:
+        clip = make_clip(entry.subject, entry.category, seconds, entry.seed)
+        write_clip(out / entry.folder / entry.name, clip.frames, clip.sound)
+
+    with ThreadPoolExecutor(num_workers) as pool:
+        for _ in track(pool.map(make, missing), "Synthesizing clips", total=len(missing), disable=not missing):
+            pass
+    return _write_csv(out, plan)
+
+
+def plan_corpus(subjects: int, clips: int, seed: int) -> list[Entry]:
+    """List every clip, category by category as the csv of FakeAVCeleb does."""
+    cast = make_cast(subjects, seed)
+    plan = []
+    for kind, category in enumerate(CATEGORIES):
+        for index, subject in enumerate(cast):
+            folder = f"{category.type}/{subject.race}/{subject.gender}/{subject.id}"
+            others = [other.id for other in cast if other is not subject] or ["id00000"]
+            for take in range(clips):
+                sequence = np.random.SeedSequence(seed, spawn_key=(index, kind, take))
+                name_seed, clip_seed = sequence.spawn(2)
+                rng = np.random.default_rng(name_seed)
+                number = f"{take:02d}{rng.integers(1000):03d}"
+                target = str(rng.choice(others)) if category.fake_video else "-"
+                plan.append(Entry(subject, category, target, folder, _name(category, number, target), clip_seed))
+    return plan
+
+
+def _name(category: Category, number: str, target: str) -> str:
+    """File name as FakeAVCeleb v1.2 forms it."""
+    suffix = {"A": "", "B": "_fake", "C": f"_{target}_wavtolip", "D": "_wavtolip"}[category.letter]
+    return f"{number}{suffix}.mp4"
+
+
+def _write_csv(out: Path, plan: list[Entry]) -> pd.DataFrame:
+    rows = [
+        (e.subject.id, e.target, "-", e.category.method, e.category.letter, e.category.type, e.subject.race,
+         e.subject.gender, e.name, f"FakeAVCeleb/{e.folder}")
+        for e in plan
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    partial = out / "meta_data.csv.part"
+    table.to_csv(partial, index=False)
+    os.replace(partial, out / "meta_data.csv")
+    return table
+
+
+def _check_options(subjects: int, seconds: float, clips: int, num_workers: int) -> None:
+    if not 1 <= subjects <= 10_000:
+        raise ValueError(f"subjects must be between 1 and 10000, not {subjects}")
+    if not 0.8 <= seconds <= 60:
+        raise ValueError(f"seconds must be between 0.8 and 60, not {seconds}")
+    if not 1 <= clips <= 100:
+        raise ValueError(f"clips must be between 1 and 100, not {clips}")
+    if num_workers < 1:
+        raise ValueError(f"num_workers must be at least 1, not {num_workers}")
+
+
+def _claim(out: Path, options: dict[str, float], overwrite: bool) -> None:
+    """Mark `out` as a miniature of these options, or refuse to touch it."""
+    marker = out / MARKER
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is not a folder")
+    if marker.exists():
+        if json.loads(marker.read_text()) == options:
+            return
+        if not overwrite:
+            raise ValueError(f"{out} holds a miniature of other options; pass --overwrite true to replace it")
+        _remove(out)
+    elif out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty and not a miniature; choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    marker.write_text(json.dumps(options))
+
+
+def _remove(out: Path) -> None:
+    """Remove an earlier miniature, and the folds that were made from it, but nothing else."""
+    for category in CATEGORIES:
+        shutil.rmtree(out / category.type, ignore_errors=True)
+    for file in [out / "meta_data.csv", out / MARKER, *out.glob("train_[1-5].txt")]:
+        file.unlink(missing_ok=True)

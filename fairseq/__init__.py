@@ -1,0 +1,17 @@
+"""The parts of fairseq that AV-HuBERT needs, written for this project.
+
+A small stand-in and not a copy: parameter names follow fairseq, so that its checkpoints load. Meta's own package is
+archived and does not install on a current Python.
+"""
+
+from fairseq.attention import MultiheadAttention
+from fairseq.encoder import TransformerEncoder, TransformerEncoderLayer, activation
+from fairseq.positional import PositionalConvolution
+
+__all__ = [
+    "MultiheadAttention",
+    "PositionalConvolution",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
+    "activation",
+]

@@ -1,0 +1,33 @@
+"""AVDF_Ensemble: one classifier for the picture and one for the sound; a clip is real when both say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.model import Detector, Outputs, Streams, Verdict, probability, within_head
+
+
+class AVDF_Ensemble(Detector):
+    """Two independent binary decisions, trained by cross entropy on `a_label` and on `v_label`."""
+
+    def build_heads(self, dim: int) -> None:
+        self.video_classifier = within_head(dim)
+        self.audio_classifier = within_head(dim)
+
+    def heads(self, streams: Streams) -> Outputs:
+        video, audio = self.within(streams)
+        return Outputs(video_logits=self.video_classifier(video), audio_logits=self.audio_classifier(audio))
+
+    def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
+        audio_loss = F.cross_entropy(outputs.audio_logits.float(), batch["a_label"])
+        video_loss = F.cross_entropy(outputs.video_logits.float(), batch["v_label"])
+        return {"loss": audio_loss + video_loss, "audio_loss": audio_loss, "video_loss": video_loss}
+
+    def decide(self, outputs: Outputs) -> Verdict:
+        video, audio = probability(outputs.video_logits), probability(outputs.audio_logits)
+        decision = outputs.video_logits.argmax(dim=-1) * outputs.audio_logits.argmax(dim=-1)
+        return Verdict(torch.minimum(video, audio), decision, video, audio)

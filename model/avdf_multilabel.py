@@ -1,0 +1,30 @@
+"""AVDF_Multilabel: one head with two independent outputs, sound real and picture real."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.model import Detector, Outputs, Streams, Verdict, mm_head
+
+
+class AVDF_Multilabel(Detector):
+    """Logits [audio, video], trained by binary cross entropy; a clip is real when both sigmoids reach 0.5."""
+
+    def build_heads(self, dim: int) -> None:
+        self.mm_classifier = mm_head(dim, classes=2)
+
+    def heads(self, streams: Streams) -> Outputs:
+        return Outputs(logits=self.mm_classifier(self.fused(streams)))
+
+    def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
+        target = torch.stack([batch["a_label"], batch["v_label"]], dim=-1).float()  # (B, 2)
+        return {"loss": F.binary_cross_entropy_with_logits(outputs.logits.float(), target)}
+
+    def decide(self, outputs: Outputs) -> Verdict:
+        audio, video = outputs.logits.float().sigmoid().unbind(dim=-1)  # (B,), (B,)
+        score = torch.minimum(audio, video)
+        return Verdict(score, (score >= 0.5).long(), video, audio)

@@ -1,0 +1,148 @@
+"""AV-HuBERT's encoder: an audio and a visual stream, fused and encoded over time (reference: arXiv 2201.02184)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fairseq import TransformerEncoder
+from model.avhubert.config import AVHubertConfig
+from model.image_encoder import ImageEncoder
+
+
+class AudioStream(nn.Module):
+    """One linear layer on each frame of stacked filterbank energies."""
+
+    def __init__(self, audio_feat_dim: int, embed_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(audio_feat_dim, embed_dim)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """(B, audio_feat_dim, T) → (B, T, D)."""
+        return self.proj(audio.transpose(1, 2))
+
+
+class VisualStream(nn.Module):
+    """Image encoder and one linear layer on each frame."""
+
+    def __init__(self, in_channels: int, embed_dim: int, train_frontend: bool) -> None:
+        super().__init__()
+        self.resnet = ImageEncoder(in_channels, train_frontend)
+        self.proj = nn.Linear(512, embed_dim)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """(B, C, T, H, W) → (B, T, D)."""
+        return self.proj(self.resnet(video))
+
+
+class AVHubertModel(nn.Module):
+    """Audio and visual streams, their fusion and the transformer encoder, with official state-dict names.
+
+    Parameters
+    ----------
+    config
+        Shape and dropout.
+    train_frontend
+        False keeps the visual front end at its start (see `ImageEncoder`).
+
+    Raises
+    ------
+    ValueError
+        If the configuration asks for a part that AV-HuBERT's published models do not use.
+    """
+
+    def __init__(self, config: AVHubertConfig, train_frontend: bool = True) -> None:
+        super().__init__()
+        for name, supported in (
+            ("modality_fuse", ("concat", "add")),
+            ("resnet_relu_type", ("prelu",)),
+            ("sub_encoder_layers", (0,)),
+        ):
+            if getattr(config, name) not in supported:
+                raise ValueError(f"AV-HuBERT with {name}={getattr(config, name)!r} is not supported")
+        self.config = config
+        D = config.encoder_embed_dim
+        self.mask_emb = nn.Parameter(torch.rand(config.audio_feat_dim))
+        self.feature_extractor_audio = AudioStream(config.audio_feat_dim, D)
+        self.feature_extractor_video = VisualStream(config.video_channels, D, train_frontend)
+        self.layer_norm = nn.LayerNorm(config.fused_dim)
+        self.post_extract_proj = nn.Linear(config.fused_dim, D) if config.fused_dim != D else nn.Identity()
+        self.dropout_input = nn.Dropout(config.dropout_input)
+        self.encoder = TransformerEncoder(
+            num_layers=config.encoder_layers,
+            embed_dim=D,
+            ffn_dim=config.encoder_ffn_embed_dim,
+            num_heads=config.encoder_attention_heads,
+            dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            activation_dropout=config.activation_dropout,
+            layerdrop=config.encoder_layerdrop,
+            layer_norm_first=config.layer_norm_first,
+            activation_fn=config.activation_fn,
+            conv_pos=config.conv_pos,
+            conv_pos_groups=config.conv_pos_groups,
+        )
+        self.final_proj = nn.Linear(D, config.final_dim or D)
+
+    def encode(
+        self, audio: Tensor, video: Tensor, padding_mask: Tensor | None = None, output_layer: int | None = None
+    ) -> Tensor:
+        """Fuse the embeddings of the two streams and encode them over time.
+
+        Parameters
+        ----------
+        audio, video
+            Embeddings of the streams, each (B, T, D).
+        padding_mask
+            (B, T), True = padding.
+        output_layer
+            As in `TransformerEncoder.forward`.
+
+        Returns
+        -------
+        Tensor
+            (B, T, D).
+        """
+        fused = torch.cat([audio, video], dim=-1) if self.config.modality_fuse == "concat" else audio + video
+        x = self.post_extract_proj(self.layer_norm(fused))  # (B, T, D)
+        return self.encoder(self.dropout_input(x), padding_mask, output_layer)
+
+    def extract_features(
+        self,
+        audio: Tensor | None = None,
+        video: Tensor | None = None,
+        padding_mask: Tensor | None = None,
+        output_layer: int | None = None,
+    ) -> Tensor:
+        """Encode clips; a missing stream counts as zeros.
+
+        Parameters
+        ----------
+        audio
+            (B, audio_feat_dim, T).
+        video
+            (B, video_channels, T, H, W), normalised.
+        padding_mask
+            (B, T), True = padding.
+        output_layer
+            Return what transformer layer `output_layer` (from 1) gives, without the final LayerNorm of pre-norm.
+
+        Returns
+        -------
+        Tensor
+            (B, T, D).
+
+        Raises
+        ------
+        ValueError
+            If both streams are missing, or there is no such layer.
+        """
+        if audio is None and video is None:
+            raise ValueError("extract_features needs audio, video or both")
+        audio_stream = None if audio is None else self.feature_extractor_audio(audio)
+        video_stream = None if video is None else self.feature_extractor_video(video)
+        if audio_stream is None:
+            audio_stream = torch.zeros_like(video_stream)
+        if video_stream is None:
+            video_stream = torch.zeros_like(audio_stream)
+        return self.encode(audio_stream, video_stream, padding_mask, output_layer)

@@ -1,0 +1,119 @@
+"""The visual stream: a Conv3d front end over five frames, then a ResNet-18 trunk frame by frame."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions with a residual, each followed by a PReLU with one slope a channel.
+
+    Parameters
+    ----------
+    in_channels, channels
+        Width before and after.
+    stride
+        Stride of the first convolution; where it or the width changes, a 1×1 convolution matches the residual.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu1 = nn.PReLU(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu2 = nn.PReLU(channels)
+        self.downsample = None
+        if stride != 1 or in_channels != channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) → (N, channels, H / stride, W / stride)."""
+        residual = x if self.downsample is None else self.downsample(x)
+        x = self.relu1(self.bn1(self.conv1(x)))
+        return self.relu2(self.bn2(self.conv2(x)) + residual)
+
+
+class Trunk(nn.Module):
+    """ResNet-18 without its stem: 64-128-256-512 channels, two blocks each, average pooling to 512."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer1 = nn.Sequential(BasicBlock(64, 64), BasicBlock(64, 64))
+        self.layer2 = nn.Sequential(BasicBlock(64, 128, stride=2), BasicBlock(128, 128))
+        self.layer3 = nn.Sequential(BasicBlock(128, 256, stride=2), BasicBlock(256, 256))
+        self.layer4 = nn.Sequential(BasicBlock(256, 512, stride=2), BasicBlock(512, 512))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 64, H, W) → (N, 512)."""
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (N, 512, H / 8, W / 8)
+        return x.mean(dim=(2, 3))
+
+
+class ImageEncoder(nn.Module):
+    """Front end and trunk, called `resnet` in AV-HuBERT's state dict.
+
+    Parameters
+    ----------
+    in_channels
+        1 for grey mouth crops, 3 for RGB faces.
+    train_frontend
+        False: the front end runs without a graph and stays at its start, as in the authors' release (its running
+        statistics still move in train mode).
+    """
+
+    def __init__(self, in_channels: int = 1, train_frontend: bool = True) -> None:
+        super().__init__()
+        self.train_frontend = train_frontend
+        self.frontend3D = nn.Sequential(
+            nn.Conv3d(in_channels, 64, (5, 7, 7), stride=(1, 2, 2), padding=(2, 3, 3), bias=False),
+            nn.BatchNorm3d(64),
+            nn.PReLU(64),
+            nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
+        ).requires_grad_(train_frontend)
+        self.trunk = Trunk().to(memory_format=torch.channels_last)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Embed each frame.
+
+        Parameters
+        ----------
+        video
+            (B, in_channels, T, H, W), normalised.
+
+        Returns
+        -------
+        Tensor
+            (B, T, 512).
+        """
+        B, _, T, _, _ = video.shape
+        with torch.set_grad_enabled(self.train_frontend and torch.is_grad_enabled()):
+            x = self._frontend(video)  # (B T, 64, H / 4, W / 4)
+        return self.trunk(x).view(B, T, -1)
+
+    def _frontend(self, video: Tensor) -> Tensor:
+        """`frontend3D` frame by frame: the same sums as Conv3d's, as a Conv2d over five frames stacked as channels.
+
+        PyTorch's 3-D convolution and pooling have no fast channels_last path on a CPU; this takes about half the time.
+        """
+        conv, norm, prelu, pool = self.frontend3D
+        B, C, T, H, W = video.shape
+        depth, pad = conv.kernel_size[0], conv.padding[0]
+        frames = F.pad(video.permute(0, 2, 3, 4, 1), (0, 0, 0, 0, 0, 0, pad, pad))  # (B, T + 4, H, W, C)
+        x = torch.cat([frames[:, k : k + T] for k in range(depth)], dim=-1)  # (B, T, H, W, 5 C)
+        x = x.view(B * T, H, W, depth * C).permute(0, 3, 1, 2)  # (B T, 5 C, H, W), channels_last
+        kernel = conv.weight.transpose(1, 2).flatten(1, 2)  # (64, 5 C, 7, 7)
+        x = F.conv2d(x, kernel.contiguous(memory_format=torch.channels_last), stride=2, padding=conv.padding[1:])
+        # BatchNorm3d over (B, 64, T, H, W) and BatchNorm2d over (B T, 64, H, W) see the same values of a channel.
+        x = F.prelu(norm(x.unsqueeze(2)).squeeze(2), prelu.weight)
+        return F.max_pool2d(x, pool.kernel_size[1:], pool.stride[1:], pool.padding[1:])

@@ -1,0 +1,202 @@
+"""The one LightningModule that the six detectors share: encoder, forward pass, shared step, optimiser."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from model.avhubert import AVHubertConfig, AVHubertModel
+from utils.metrics import FoldScores, evaluate
+
+
+class Streams(NamedTuple):
+    """Embeddings of the two streams, (B, T, D) each, and their padding mask (B, T)."""
+
+    video: Tensor
+    audio: Tensor
+    padding_mask: Tensor | None
+
+
+class Outputs(NamedTuple):
+    """What a detector says of B clips; None where it has no such output."""
+
+    logits: Tensor | None = None  # (B, 2), AVDF_Multiclass (B, 4)
+    video_logits: Tensor | None = None  # (B, 2)
+    audio_logits: Tensor | None = None  # (B, 2)
+    video_cross: Tensor | None = None  # (B, D)
+    audio_cross: Tensor | None = None  # (B, D)
+    video_within: Tensor | None = None  # (B, D)
+    audio_within: Tensor | None = None  # (B, D)
+
+
+class Verdict(NamedTuple):
+    """Decisions on B clips. Every score is a probability of real, in float32."""
+
+    score: Tensor  # (B,)
+    decision: Tensor  # (B,) int64, 1 = real
+    video_score: Tensor | None = None  # (B,), None without a head for the picture
+    audio_score: Tensor | None = None  # (B,), None without a head for the sound
+
+
+class Detector(LightningModule):
+    """Base of the six detectors (arXiv 2401.05746).
+
+    A subclass adds its heads, its losses and its decision, and nothing else.
+
+    Parameters
+    ----------
+    margin_contrast, margin_audio, margin_visual
+        Margins of the cross-modality term and of the within-modality terms, in cosine similarity.
+    weight_decay, learning_rate
+        Of Adam.
+    encoder_layers
+        Transformer layers; 0 as in the authors' release, which trains none.
+    train_frontend
+        Train the visual front end, which gets no gradient in the release.
+    compile_encoder
+        Compile the image trunk, the slowest part, with `torch.compile`.
+    """
+
+    def __init__(
+        self,
+        margin_contrast: float = 0.0,
+        margin_audio: float = 0.0,
+        margin_visual: float = 0.0,
+        weight_decay: float = 1e-4,
+        learning_rate: float = 2e-4,
+        encoder_layers: int = 0,
+        train_frontend: bool = False,
+        compile_encoder: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        config = AVHubertConfig(encoder_layers=encoder_layers, video_channels=3)
+        dim = config.encoder_embed_dim
+        self.model = AVHubertModel(config, train_frontend)
+        self.project_audio = _projection(dim)
+        self.project_video = _projection(dim)
+        self.build_heads(dim)
+        if compile_encoder:
+            self.model.feature_extractor_video.resnet.trunk.compile()
+        self.fold_scores = nn.ModuleDict({"val": FoldScores(), "test": FoldScores()})
+
+    @abstractmethod
+    def build_heads(self, dim: int) -> None:
+        """Add the classifiers on embeddings of width `dim`."""
+
+    @abstractmethod
+    def heads(self, streams: Streams) -> Outputs:
+        """Outputs of this detector from the embeddings of the streams."""
+
+    @abstractmethod
+    def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Scalar loss terms of a batch; "loss" is the total."""
+
+    @abstractmethod
+    def decide(self, outputs: Outputs) -> Verdict:
+        """Scores and decisions from the outputs."""
+
+    def forward(self, video: Tensor, audio: Tensor, padding_mask: Tensor | None = None) -> Outputs:
+        """Look at and listen to a batch of clips.
+
+        Parameters
+        ----------
+        video
+            (B, 3, T, 100, 100), normalised.
+        audio
+            (B, 104, T).
+        padding_mask
+            (B, T), True = padding.
+
+        Returns
+        -------
+        Outputs
+            Logits and embeddings.
+        """
+        video_stream = self.model.feature_extractor_video(video)  # (B, T, D)
+        audio_stream = self.model.feature_extractor_audio(audio)  # (B, T, D)
+        return self.heads(Streams(video_stream, audio_stream, padding_mask))
+
+    def cross(self, streams: Streams) -> tuple[Tensor, Tensor]:
+        """Embeddings of picture and sound for the cross-modality term, (B, D) each: means of the streams over time."""
+        return streams.video.mean(dim=1), streams.audio.mean(dim=1)
+
+    def within(self, streams: Streams) -> tuple[Tensor, Tensor]:
+        """Embeddings of picture and sound within their modality, (B, D) each: means of the projected streams."""
+        return self.project_video(streams.video).mean(dim=1), self.project_audio(streams.audio).mean(dim=1)
+
+    def fused(self, streams: Streams) -> Tensor:
+        """Embedding of the whole clip, (B, D): the first frame of the encoder's output."""
+        return self.model.encode(streams.audio, streams.video, streams.padding_mask)[:, 0]
+
+    def _shared_step(self, batch: dict[str, Any], split: str) -> tuple[Outputs, Tensor]:
+        outputs = self(batch["video"], batch["audio"], batch["padding_mask"])
+        losses = self.losses(outputs, batch)
+        self.log_dict(
+            {f"{split}_{name}": value.detach() for name, value in losses.items()},
+            batch_size=len(batch["file"]),
+            on_step=split == "train",
+            on_epoch=True,
+            sync_dist=split != "train",
+        )
+        return outputs, losses["loss"]
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        return self._shared_step(batch, "train")[1]
+
+    def _evaluation_step(self, batch: dict[str, Any], split: str) -> None:
+        outputs, _ = self._shared_step(batch, split)
+        labels = {name: batch[name] for name in ("m_label", "v_label", "a_label")}
+        self.fold_scores[split].update(batch["id"], **self.decide(outputs)._asdict(), **labels)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self._evaluation_step(batch, "val")
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self._evaluation_step(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Figures of the whole fold; `val_acc_auc` is the sum by which the release picks its epoch."""
+        metrics = evaluate(self.fold_scores["val"].compute())
+        self.fold_scores["val"].reset()
+        figures = {name: metrics[name] for name in ("acc", "auc", "auc_hard") if metrics[name] is not None}
+        figures["acc_auc"] = figures["acc"] + figures.get("auc_hard", 0.0)  # no AUC in a fold of one class
+        self.log_dict({f"val_{name}": value for name, value in figures.items()}, prog_bar=True)
+
+    def on_test_epoch_start(self) -> None:
+        self.fold_scores["test"].reset()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["model_type"] = type(self).__name__
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Adam and a plateau schedule on the validation loss, as in the release."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(
+            trained, lr=self.hparams.learning_rate, betas=(0.5, 0.9), weight_decay=self.hparams.weight_decay
+        )
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=3, min_lr=1e-8)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
+
+
+def mm_head(dim: int, classes: int) -> nn.Sequential:
+    """The classifier on the clip's fused embedding, (B, dim) → (B, classes)."""
+    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, classes))
+
+
+def within_head(dim: int) -> nn.Sequential:
+    """The classifier on one modality's within embedding, (B, dim) → (B, 2)."""
+    return nn.Sequential(nn.Linear(dim, 2))
+
+
+def probability(logits: Tensor, column: int = 1) -> Tensor:
+    """Softmax of one class in float32, (B, classes) → (B,)."""
+    return logits.float().softmax(dim=-1)[:, column]
+
+
+def _projection(dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.Dropout(0.1))

@@ -1,0 +1,32 @@
+"""Fixtures shared by all tests: the reference numbers, and writable copies of the twelve reference clips."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Folder of the numbers that the authors' release gave."""
+    return REFERENCE
+
+
+@pytest.fixture
+def original_root(tmp_path: Path) -> Path:
+    """The reference corpus as its owner receives it: no wav, no folds."""
+    return _copy("original", tmp_path)
+
+
+@pytest.fixture
+def prepared_root(tmp_path: Path) -> Path:
+    """The reference corpus as the authors' scripts prepare it."""
+    return _copy("prepared", tmp_path)
+
+
+def _copy(layout: str, folder: Path) -> Path:
+    return shutil.copytree(REFERENCE / "corpus" / layout, folder / layout, copy_function=shutil.copyfile)

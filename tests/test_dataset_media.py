@@ -1,0 +1,204 @@
+"""Decoding: what is read, where it stops, and every way in which a clip can be broken."""
+
+from __future__ import annotations
+
+import shutil
+import wave
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from python_speech_features import logfbank
+
+from dataset import DataError
+from dataset.features import audio_features, fit_length, log_filterbank, stack_frames
+from dataset.media import probe, read_audio, read_video
+
+FRAMES = 39
+
+
+@pytest.fixture
+def clip(reference: Path, tmp_path: Path) -> Path:
+    """A clip of 39 frames with its sound inside, in a folder with an odd name."""
+    folder = tmp_path / "Ünï çode (1)"
+    folder.mkdir()
+    source = reference / "corpus" / "original" / "RealVideo-RealAudio" / "African" / "men" / "id00076" / "00100.mp4"
+    return Path(shutil.copyfile(source, folder / "clip (2).mp4"))
+
+
+def remux(source: Path, name: str, kinds: tuple[str, ...] = ("video", "audio"), **options: str) -> Path:
+    """Copy some streams of an mp4 into another, without decoding."""
+    target = source.with_name(name)
+    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
+        streams = {s.index: new.add_stream_from_template(s) for s in old.streams if s.type in kinds}
+        for packet in old.demux(*(old.streams[index] for index in streams)):
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    return target
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
+    """Write int16 samples (N,) or (N, channels)."""
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1 if samples.ndim == 1 else samples.shape[1], 2, rate, 0, "NONE", ""))
+        sound.writeframes(samples.astype("<i2").tobytes())
+
+
+def write_video(path: Path, size: tuple[int, int], count: int = 3) -> Path:
+    """Write a silent grey clip of the given width and height."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for _ in range(count):
+            grey = np.full((size[1], size[0], 3), 99, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_frames_are_those_of_a_plain_loop(clip: Path) -> None:
+    capture = cv2.VideoCapture(str(clip))
+    plain = []
+    while (read := capture.read())[0]:
+        plain.append(cv2.resize(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), (112, 112)))
+    assert len(plain) == FRAMES == probe(clip)
+    assert_array_equal(read_video(clip), np.stack(plain))
+
+
+def test_decoding_stops_at_max_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = read_video(clip)
+    reads = []
+
+    class Counting(cv2.VideoCapture):
+        def read(self) -> tuple[bool, np.ndarray]:
+            reads.append(1)
+            return super().read()
+
+    monkeypatch.setattr(cv2, "VideoCapture", Counting)
+    assert_array_equal(read_video(clip, max_frames=7), everything[:7])
+    assert len(reads) == 7
+
+
+def test_sound_for_max_frames_gives_the_same_features(clip: Path) -> None:
+    everything = read_audio(clip)
+    for n_frames in (1, 7, FRAMES):
+        samples = read_audio(clip, max_frames=n_frames)
+        assert len(samples) == min(len(everything), n_frames * 640 + 240)
+        assert_allclose(audio_features(samples, n_frames), audio_features(everything, n_frames), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(240, 200), (226, 230), (640, 360)])
+def test_each_side_is_halved(tmp_path: Path, size: tuple[int, int]) -> None:
+    assert read_video(write_video(tmp_path / "a.mp4", size)).shape == (3, size[1] // 2, size[0] // 2, 3)
+
+
+def test_frames_that_are_too_small(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.mp4: its frames are 240x180 pixels"):
+        read_video(write_video(tmp_path / "a.mp4", (240, 180)))
+
+
+def test_wav_beside_the_mp4_comes_first(clip: Path) -> None:
+    samples = np.arange(-2000, 2000, dtype=np.int16)
+    write_wav(clip.with_suffix(".wav"), samples, 16_000)
+    assert_array_equal(read_audio(clip), samples)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 2), (48_000, 1), (44_100, 2), (8_000, 1)])
+def test_wav_of_another_rate_or_with_two_channels(clip: Path, rate: int, channels: int) -> None:
+    tone = 8000 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)  # one second
+    write_wav(clip.with_suffix(".wav"), np.stack([tone] * channels, axis=1), rate)
+    samples = read_audio(clip)
+    expected = 8000 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    assert abs(len(samples) - 16_000) <= 1
+    assert_allclose(samples[500:-500], expected[500 : len(samples) - 500], rtol=0, atol=80)  # 1 %
+
+
+def test_two_channels_are_averaged(clip: Path) -> None:
+    left = np.arange(0, 8000, 2)
+    write_wav(clip.with_suffix(".wav"), np.stack([left, np.zeros_like(left)], axis=1), 16_000)
+    assert_allclose(read_audio(clip), left / 2, rtol=0, atol=1)
+
+
+@pytest.mark.parametrize("data", [b"", b"no wav at all" * 99])
+def test_broken_wav_is_named(clip: Path, data: bytes) -> None:
+    clip.with_suffix(".wav").write_bytes(data)
+    with pytest.raises(DataError, match=r"clip \(2\)\.wav: its sound does not decode"):
+        read_audio(clip)
+
+
+def test_wav_without_a_sample(clip: Path) -> None:
+    write_wav(clip.with_suffix(".wav"), np.empty(0), 16_000)
+    with pytest.raises(DataError, match=r"\.wav: its sound is empty"):
+        read_audio(clip)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.999])
+@pytest.mark.parametrize("index_first", [False, True])
+def test_truncated(clip: Path, share: float, index_first: bool) -> None:
+    whole = remux(clip, "whole.mp4", **({"movflags": "faststart"} if index_first else {})).read_bytes()
+    assert (whole.find(b"moov") < whole.find(b"mdat")) == index_first
+    clip.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DataError, match=r"clip \(2\)\.mp4: truncated"):
+        probe(clip)
+    with pytest.raises(DataError, match=r"clip \(2\)\.mp4: "):  # by whichever comes first in training
+        read_video(clip), read_audio(clip)
+
+
+def test_clip_that_is_not_there(clip: Path) -> None:
+    for read in (probe, read_video, read_audio):
+        with pytest.raises(DataError, match=r"other\.mp4: no such file"):
+            read(clip.with_name("other.mp4"))
+
+
+def test_no_sound(clip: Path) -> None:
+    silent = remux(clip, "silent.mp4", kinds=("video",))
+    assert len(read_video(silent)) == FRAMES
+    with pytest.raises(DataError, match=r"silent\.mp4: has no sound"):
+        read_audio(silent)
+
+
+def test_no_video_stream(clip: Path) -> None:
+    blind = remux(clip, "blind.mp4", kinds=("audio",))
+    with pytest.raises(DataError, match=r"blind\.mp4: has no video stream"):
+        read_video(blind)
+
+
+def test_frames_that_do_not_decode(clip: Path) -> None:
+    whole = bytearray(clip.read_bytes())
+    whole[60_000:90_000] = bytes(30_000)
+    clip.write_bytes(whole)
+    with pytest.raises(DataError, match=r"only \d+ of its 39 frames decode"):
+        read_video(clip)
+    whole[48:159_000] = bytes(158_952)
+    clip.write_bytes(whole)
+    with pytest.raises(DataError, match="has no frame that decodes"):
+        read_video(clip)
+
+
+@pytest.mark.parametrize("count", [1, 399, 400, 401, 560, 561, 16_000, 25_635])
+def test_filterbank_is_that_of_python_speech_features(count: int) -> None:
+    samples = np.random.default_rng(count).integers(-32_768, 32_767, count, np.int16)
+    assert_allclose(log_filterbank(samples), logfbank(samples), rtol=0, atol=1e-5)
+
+
+def test_filterbank_of_silence() -> None:
+    samples = np.zeros(1000, np.int16)
+    assert_allclose(log_filterbank(samples), logfbank(samples), rtol=0, atol=1e-5)
+
+
+def test_features_are_stacked_padded_and_normalised() -> None:
+    bank = np.arange(6 * 26, dtype=np.float32).reshape(6, 26)
+    stacked = stack_frames(bank)
+    assert_array_equal(stacked[0], bank[:4].ravel())
+    assert_array_equal(stacked[1], np.r_[bank[4], bank[5], np.zeros(52)])
+    assert_array_equal(fit_length(stacked, 1), stacked[:1])
+    assert_array_equal(fit_length(stacked, 3), np.r_[stacked, np.zeros((1, 104))])
+
+    features = audio_features(np.random.default_rng(0).integers(-999, 999, 16_000, np.int16), 30)
+    assert_allclose(features[:25].mean(1), np.zeros(25), atol=1e-5)
+    assert_allclose(features[:25].std(1, correction=0), np.ones(25), atol=1e-3)
+    assert not features[25:].any()

@@ -1,0 +1,253 @@
+"""Files of a fold and the summary of the folds."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from utils.metrics import evaluate
+from utils.results import SCORE_COLUMNS, fold_table, percent, read_folds, read_scores, summarise, write_fold
+
+CONFIG = {"model_type": "MRDF_CE", "corpus": "FakeAVCeleb", "checkpoint": "a.ckpt", "data_root": "data/a", "seed": 42}
+
+
+def fold(score: list[float], name: str = "train_1") -> pd.DataFrame:
+    """Clips of categories A, B, C, D in turn."""
+    category = [("A", "B", "C", "D")[k % 4] for k in range(len(score))]
+    table = pd.DataFrame({"category": category, "score": np.asarray(score, np.float32)})
+    return table.assign(
+        file=[f"{name}/Asian (East), {k}.mp4" for k in range(len(score))],
+        subject=[f"id{k // 4:05d}" for k in range(len(score))],
+        method="wav2lip",
+        label=(table["category"] == "A").astype(int),
+        video_score=np.nan,
+        audio_score=table["score"],
+        decision=(table["score"] >= 0.5).astype(int),
+    )
+
+
+def write(folder: Path, table: pd.DataFrame, **config) -> None:
+    write_fold(folder, table, evaluate(table), CONFIG | config)
+
+
+def write_three_folds(run: Path, **config) -> None:
+    """Write folds of accuracy 1, 1/2 and 3/4, hard AUC 1, 1/3 and 5/6."""
+    for k, score in enumerate(([0.9, 0.1, 0.2, 0.3], [0.4, 0.1, 0.2, 0.7], [0.8, 0.1, 0.2, 0.6]), start=1):
+        write(run / f"train_{k}", fold(score, f"train_{k}"), **config)
+
+
+def test_files_read_back_exactly(tmp_path: Path) -> None:
+    table = fold(np.random.default_rng(0).random(200).tolist())
+    write(tmp_path, table)
+    assert (tmp_path / "scores.csv").read_text().splitlines()[0] == (
+        "file,subject,category,method,label,score,video_score,audio_score,decision"
+    )
+    back = read_scores(tmp_path / "scores.csv")
+    assert list(back) == SCORE_COLUMNS
+    assert back["score"].tolist() == table["score"].astype(float).tolist()
+    assert back["video_score"].isna().all()
+    for name in ("file", "subject", "category", "method", "label", "decision"):
+        assert back[name].tolist() == table[name].tolist()
+    assert evaluate(back) == evaluate(table)
+
+
+def test_double_scores_read_back_exactly(tmp_path: Path) -> None:
+    table = fold([0.0] * 8).assign(score=[0.1, 1 / 3, 5e-324, 1 - 2**-53, 1e-17, 0.1 + 0.2, 2 / 3, math.pi / 4])
+    write(tmp_path, table)
+    assert read_scores(tmp_path / "scores.csv")["score"].tolist() == table["score"].tolist()
+
+
+def test_metrics_are_strict_json_with_the_configuration(tmp_path: Path) -> None:
+    table = fold([0.9, 0.1, 0.2])
+    config = CONFIG | {"outputs": Path("outputs"), "margin": float("nan"), "rate": np.float32(0.5), "folds": (1, 2)}
+    write_fold(tmp_path, table, evaluate(table), config)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    metrics = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
+    resolved = CONFIG | {"outputs": "outputs", "margin": None, "rate": 0.5, "folds": [1, 2]}
+    assert metrics.pop("config") == resolved
+    assert metrics == evaluate(table)
+    assert metrics["video_auc"] is None
+
+
+def test_results_of_another_checkpoint_or_root_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, third = fold([0.9, 0.1]), fold([0.8, 0.1]), fold([0.7, 0.1])
+    write(tmp_path, first)
+    write(tmp_path, first, data_root="./data/a/", epoch=3)
+    write(tmp_path, first, data_root=str(Path("data/a").resolve()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "scores.csv"]
+    assert not caplog.records
+
+    write(tmp_path, second, checkpoint="b.ckpt")
+    assert "kept beside as metrics.1.json and scores.1.csv" in caplog.text
+    write(tmp_path, third, checkpoint="b.ckpt", data_root="data/b")
+    names = ["metrics.1.json", "metrics.2.json", "metrics.json", "scores.1.csv", "scores.2.csv", "scores.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    kept = [read_scores(tmp_path / f"scores{infix}.csv")["score"][0] for infix in (".1", ".2", "")]
+    assert kept == pytest.approx([0.9, 0.8, 0.7])
+    assert json.loads((tmp_path / "metrics.1.json").read_text())["config"]["checkpoint"] == "a.ckpt"
+
+
+def test_unreadable_earlier_results_are_kept_too(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("{")
+    write(tmp_path, fold([0.9, 0.1]))
+    assert (tmp_path / "metrics.1.json").read_text() == "{"
+    assert json.loads((tmp_path / "metrics.json").read_text())["acc"] == 1.0
+
+
+def test_failed_write_leaves_the_earlier_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, fold([0.9, 0.1]))
+    earlier = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write(tmp_path, fold([0.8, 0.2]))
+    monkeypatch.undo()
+    with pytest.raises(KeyError, match="subject"):
+        write(tmp_path, fold([0.8, 0.2]).drop(columns="subject"), checkpoint="b.ckpt")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == earlier
+
+
+def test_read_folds(tmp_path: Path) -> None:
+    write_three_folds(tmp_path)
+    folds = read_folds(tmp_path)
+    assert folds.index.tolist() == ["train_1", "train_2", "train_3"]
+    assert folds["acc"].tolist() == [1, 0.5, 0.75]
+    assert folds["acc_D"].tolist() == [1, 0, 0]
+    assert folds["auc_D"].tolist() == [1, 0, 1]
+
+
+def test_read_folds_names_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="train or test a fold first"):
+        read_folds(tmp_path)
+    (tmp_path / "train_1").mkdir()
+    for content in ("{", "[]", '{"acc": 1.0}'):
+        (tmp_path / "train_1" / "metrics.json").write_text(content)
+        with pytest.raises(ValueError, match=r"train_1.metrics\.json"):
+            read_folds(tmp_path)
+
+
+def test_summary_of_three_folds(tmp_path: Path) -> None:
+    write_three_folds(tmp_path)
+    table = summarise(tmp_path)
+    assert table.loc["mean", "acc"] == pytest.approx(0.75)
+    assert table.loc["std", "acc"] == pytest.approx(0.25)  # sqrt((1/16 + 1/16 + 0) / 2)
+    assert table.loc["mean", "auc_hard"] == pytest.approx(13 / 18)
+    assert table.loc["std", "auc_hard"] == pytest.approx(math.sqrt((25 + 49 + 4) / 324 / 2))
+    assert table.loc["paper", ["acc", "auc_hard"]].tolist() == [0.9405, 0.9243]
+    assert math.isnan(table.loc["paper", "auc"])
+    # real 0.9, 0.4, 0.8 over nine fakes: 0.4 lies below 0.7 and 0.6
+    assert table.loc["pooled_auc", "auc"] == pytest.approx(25 / 27)
+    assert table.loc["pooled_auc", "n"] == 12
+
+    text = (tmp_path / "summary.md").read_text()
+    cells = {
+        row[1]: row[2:-1] for row in ([c.strip() for c in line.split("|")] for line in text.splitlines()) if row[1:]
+    }
+    assert cells["fold"][:4] == ["n", "ACC", "AUC (scores)", "AUC (hard decisions, the paper's)"]
+    assert cells["train_2"][:4] == ["4", "50.00", "66.67", "33.33"]
+    assert cells["mean"][:2] == ["", "75.00 ± 25.00"]
+    assert cells["paper"][:4] == ["", "94.05", "", "92.43"]
+    assert "Folds without results: train_4, train_5." in text
+    assert "92.59 (n = 12)" in text
+
+
+def test_summary_has_the_same_numbers_in_each_file(tmp_path: Path) -> None:
+    write_three_folds(tmp_path)
+    table = summarise(tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    csv = pd.read_csv(tmp_path / "summary.csv", index_col="fold")
+    assert csv.index.tolist() == ["train_1", "train_2", "train_3", "mean", "std", "paper", "pooled_auc"]
+    pd.testing.assert_frame_equal(csv.astype(float), table.astype(float), check_index_type=False)
+    assert list(summary["folds"]) == ["train_1", "train_2", "train_3"]
+    assert summary["mean"]["acc"] == table.loc["mean", "acc"]
+    assert summary["paper"]["auc_hard"] == 0.9243
+    assert summary["paper"]["eer"] is None
+    assert summary["folds"]["train_1"]["n"] == 4
+    assert (summary["pooled_auc"], summary["pooled_n"]) == (table.loc["pooled_auc", "auc"], 12)
+
+
+def test_one_fold_has_no_deviation(tmp_path: Path) -> None:
+    write(tmp_path / "train_2", fold([0.9, 0.1, 0.2, 0.7]))
+    table = summarise(tmp_path)
+    assert table.loc["std"].isna().all()
+    assert table.loc["mean", "acc"] == 0.75
+    text = (tmp_path / "summary.md").read_text()
+    assert " 75.00 |" in text
+    assert "nan" not in text.lower()
+    assert "75.00 ±" not in text
+    assert "Folds without results: train_1, train_3, train_4, train_5." in text
+
+
+def test_mean_is_empty_where_a_fold_lacks_the_figure(tmp_path: Path) -> None:
+    write(tmp_path / "train_1", fold([0.9, 0.1, 0.2, 0.3]))
+    write(tmp_path / "train_2", fold([0.9, 0.1, 0.2, 0.3])[1:])
+    table = summarise(tmp_path)
+    assert math.isnan(table.loc["mean", "auc"])
+    assert table.loc["mean", "acc"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("config", "published", "numbers"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"model_type": "AVDF"}, True, False),
+        ({"corpus": "miniature"}, True, False),
+        ({"corpus": "another"}, True, False),
+        ({"corpus": None}, True, False),
+    ],
+)
+def test_published_numbers_stand_beside_the_same_data_and_model_only(
+    tmp_path: Path, config: dict[str, str | None], published: bool, numbers: bool
+) -> None:
+    write_three_folds(tmp_path, **config)
+    summarise(tmp_path, published)
+    for name in ("summary.md", "summary.json", "summary.csv"):
+        text = (tmp_path / name).read_text()
+        assert ("94.05" in text or "0.9405" in text) is numbers
+    title = json.loads((tmp_path / "summary.json").read_text())["title"]
+    assert ("miniature" in title) is (config.get("corpus") == "miniature")
+    assert title in (tmp_path / "summary.md").read_text()
+
+
+def test_folds_of_different_runs_are_said_to_be(tmp_path: Path) -> None:
+    write(tmp_path / "train_1", fold([0.9, 0.1, 0.2, 0.3]))
+    write(tmp_path / "train_2", fold([0.9, 0.1, 0.2, 0.3]), corpus="miniature", data_root="data/mini")
+    summarise(tmp_path)
+    text = (tmp_path / "summary.md").read_text()
+    assert "their corpus, data_root differ" in text
+    assert "94.05" not in text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.94054, "94.05"), (1.0, "100.00"), (None, ""), (math.nan, "")])
+def test_percent(value: float | None, text: str) -> None:
+    assert percent(value) == text
+
+
+def test_fold_table_is_read_by_a_person() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(fold_table(evaluate(fold([0.9, 0.1, 0.2, 0.7, 0.6, 0.3, 0.2, 0.1])), "MRDF_CE, train_2"))
+    lines = [" ".join(line.split()) for line in console.export_text().splitlines()]
+    assert "MRDF_CE, train_2" in lines
+    assert "8 clips %" in lines
+    assert "ACC 87.50" in lines
+    assert "AUC (scores) 91.67" in lines
+    assert "AUC (hard decisions, the paper's) 91.67" in lines
+    assert "D fake picture, fake sound 2 50.00 75.00" in lines
+    assert "A real picture, real sound 2 100.00" in lines
+    assert any("1 = real" in line for line in lines)
+    assert not any("picture" in line and line.startswith("AUC") for line in lines)

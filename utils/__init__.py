@@ -1,0 +1,1 @@
+"""Losses, metrics, results, figures, callbacks and options."""

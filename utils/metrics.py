@@ -1,0 +1,213 @@
+"""Figures of a test fold, always over the whole fold and never averaged over batches.
+
+Label and decision: 1 = real, 0 = fake. Score: probability that the clip is real.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    precision_recall_fscore_support,
+    roc_auc_score,
+    roc_curve,
+)
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+# (video is real, audio is real) -> category of FakeAVCeleb
+CATEGORY_OF_LABELS = {(1, 1): "A", (1, 0): "B", (0, 1): "C", (0, 0): "D"}
+REAL_AUDIO = ("A", "C")
+REAL_VIDEO = ("A", "B")
+
+
+class FoldScores(Metric):
+    """Collect every clip's scores and labels over a fold, on all devices.
+
+    ``compute()`` gives a table that ``evaluate`` takes as it is. Update it once a batch and compute it once a fold.
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = False
+
+    id: list[Tensor]
+    score: list[Tensor]
+    video_score: list[Tensor]
+    audio_score: list[Tensor]
+    decision: list[Tensor]
+    label: list[Tensor]
+    v_label: list[Tensor]
+    a_label: list[Tensor]
+
+    columns = ("id", "score", "video_score", "audio_score", "decision", "label", "v_label", "a_label")
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in self.columns:
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(
+        self,
+        id: Tensor,
+        score: Tensor,
+        video_score: Tensor | None,
+        audio_score: Tensor | None,
+        decision: Tensor,
+        m_label: Tensor,
+        v_label: Tensor,
+        a_label: Tensor,
+    ) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        id
+            Row of each clip in its fold, (B,).
+        score
+            Probability that the clip is real, (B,).
+        video_score, audio_score
+            The same for the picture and the sound, (B,); None where the detector has no such head.
+        decision
+            1 where the detector takes the clip for real, (B,).
+        m_label, v_label, a_label
+            1 where the clip, its picture, its sound is real, (B,).
+        """
+        score = score.detach().float()
+        absent = torch.full_like(score, torch.nan)
+        self.id.append(id)
+        self.score.append(score)
+        self.video_score.append(absent if video_score is None else video_score.detach().float())
+        self.audio_score.append(absent if audio_score is None else audio_score.detach().float())
+        self.decision.append(decision.long())
+        self.label.append(m_label)
+        self.v_label.append(v_label)
+        self.a_label.append(a_label)
+
+    def compute(self) -> pd.DataFrame:
+        """Return one row a clip, sorted by id: id, score, video_score, audio_score, decision, label, category.
+
+        A distributed sampler repeats a few clips so that every device gets the same number; the first row of a clip
+        is its own, later ones are such repeats and are left out.
+        """
+        table = pd.DataFrame({name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in self.columns})
+        table = table.drop_duplicates("id").sort_values("id", ignore_index=True)
+        labels = zip(table.pop("v_label"), table.pop("a_label"), strict=True)
+        table["category"] = [CATEGORY_OF_LABELS[pair] for pair in labels]
+        return table
+
+
+def evaluate(table: pd.DataFrame) -> dict[str, Any]:
+    """Compute every figure of a fold.
+
+    Parameters
+    ----------
+    table
+        One row a clip, with columns label, decision, score, video_score, audio_score (empty where the detector has
+        no such head) and category (A real, B fake sound, C fake picture, D both fake).
+
+    Returns
+    -------
+    dict
+        The names of metrics.json; fractions from 0 to 1 as plain floats. ``auc`` is computed from the scores;
+        ``auc_hard`` from the decisions, as the authors' release does, which makes it equal to the balanced accuracy.
+        A figure that is not defined, such as an AUC with one class only, is None. So is every figure that ranks clips
+        by a score that is not a finite number.
+    """
+    label, decision = table["label"].to_numpy(), table["decision"].to_numpy()
+    score, video_score, audio_score = (_numbers(table, name) for name in ("score", "video_score", "audio_score"))
+    both = _has_both(label)
+    return {
+        "n": len(table),
+        "acc": _accuracy(label, decision),
+        "balanced_acc": float(balanced_accuracy_score(label, decision)) if both else None,
+        "auc": _auc(label, score),
+        "auc_hard": _auc(label, decision),
+        **_average_precision(label, score),
+        "eer": equal_error_rate(label, score),
+        **_class_figures(label, decision),
+        "audio_auc": _auc(table["category"].isin(REAL_AUDIO).to_numpy(int), audio_score),
+        "video_auc": _auc(table["category"].isin(REAL_VIDEO).to_numpy(int), video_score),
+        "per_category": _per_category(table["category"].to_numpy(), label, decision, score),
+    }
+
+
+def equal_error_rate(label: np.ndarray, score: np.ndarray) -> float | None:
+    """Return the rate at which as many fakes pass for real as real clips for fake.
+
+    The two rates seldom meet at a threshold of the data; the ROC is linear between thresholds, so they are
+    interpolated to where they do.
+    """
+    if not _can_rank(label, score):
+        return None
+    false_positive, true_positive, _ = roc_curve(label, score, drop_intermediate=False)
+    gap = 1 - true_positive - false_positive  # falls from 1 to -1 and strictly at each threshold
+    after = int(np.argmax(gap <= 0))
+    before = after - 1
+    weight = gap[before] / (gap[before] - gap[after])
+    return float(false_positive[before] + weight * (false_positive[after] - false_positive[before]))
+
+
+def _numbers(table: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as floats, NaN where a cell is empty."""
+    return pd.to_numeric(table[column]).to_numpy(dtype=float)
+
+
+def _has_both(label: np.ndarray) -> bool:
+    return np.unique(label).size == 2
+
+
+def _can_rank(label: np.ndarray, score: np.ndarray) -> bool:
+    return _has_both(label) and bool(np.isfinite(score).all())
+
+
+def _accuracy(label: np.ndarray, decision: np.ndarray) -> float | None:
+    return float(np.mean(label == decision)) if label.size else None
+
+
+def _auc(label: np.ndarray, score: np.ndarray) -> float | None:
+    return float(roc_auc_score(label, score)) if _can_rank(label, score) else None
+
+
+def _average_precision(label: np.ndarray, score: np.ndarray) -> dict[str, float | None]:
+    if not _can_rank(label, score):
+        return {"ap_real": None, "ap_fake": None}
+    return {
+        "ap_real": float(average_precision_score(label, score)),
+        # -score rather than 1 - score, which would make ties of small scores
+        "ap_fake": float(average_precision_score(1 - label, -score)),
+    }
+
+
+def _class_figures(label: np.ndarray, decision: np.ndarray) -> dict[str, float | None]:
+    """F1, recall and precision of each class; None if the class is absent, or for precision never decided for."""
+    figures: dict[str, float | None] = {}
+    for name, positive in (("real", 1), ("fake", 0)):
+        values: list[float | None] = [None] * 3
+        if np.any(label == positive):
+            precision, recall, f1, _ = precision_recall_fscore_support(
+                label == positive, decision == positive, average="binary", zero_division=np.nan
+            )
+            values = [float(f1), float(recall), None if np.isnan(precision) else float(precision)]
+        figures |= dict(zip((f"f1_{name}", f"recall_{name}", f"precision_{name}"), values, strict=True))
+    return figures
+
+
+def _per_category(
+    category: np.ndarray, label: np.ndarray, decision: np.ndarray, score: np.ndarray
+) -> dict[str, dict[str, float | None]]:
+    """Clips and accuracy of each category, and for the fake ones the AUC among the real clips and these only."""
+    figures: dict[str, dict[str, float | None]] = {}
+    for name in "ABCD":
+        rows = category == name
+        figures[name] = {"n": int(rows.sum()), "acc": _accuracy(label[rows], decision[rows])}
+        if name != "A":
+            against_real = rows | (category == "A")
+            figures[name]["auc"] = _auc(label[against_real], score[against_real])
+    return figures
