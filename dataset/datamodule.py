@@ -20,10 +20,12 @@ from dataset.collate import collate_cut
 from dataset.folds import FOLD_NAMES, find_fold, paper_subset, read_fold, split_fold
 from dataset.media import MAX_FRAMES
 from dataset.metadata import DataError, Layout, read_metadata
+from dataset.miniature import MARKER
 from dataset.transforms import normalise
 
 log = logging.getLogger(__name__)
 
+SUBJECTS = 500  # of FakeAVCeleb v1.2
 COLLATE: dict[str, Callable[..., dict[str, Any]]] = {"released": collate_cut}
 
 
@@ -99,6 +101,16 @@ class FakeAVCelebDataModule(LightningDataModule):
         self.clips: pd.DataFrame | None = None
         self.skipped: list[BadClip] = []
         self._ready: set[str] = set()
+
+    @property
+    def corpus(self) -> str:
+        """What the clips are: "FakeAVCeleb", "miniature" (see :mod:`dataset.miniature`), or the name of the folder.
+
+        FakeAVCeleb v1.2 is told by its 500 subjects, so that its published numbers are not put beside others' results.
+        """
+        if (self.root / MARKER).exists():
+            return "miniature"
+        return "FakeAVCeleb" if self.clips["subject"].nunique() == SUBJECTS else self.root.resolve().name
 
     def prepare_data(self) -> None:
         """Make the folds if there are none; Lightning has one process do it before any other looks."""

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.norm_act import norm_act
+
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions with a residual, each followed by a PReLU with one slope a channel.
@@ -36,9 +38,12 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → (N, channels, H / stride, W / stride)."""
-        residual = x if self.downsample is None else self.downsample(x)
-        x = self.relu1(self.bn1(self.conv1(x)))
-        return self.relu2(self.bn2(self.conv2(x)) + residual)
+        residual = x
+        if self.downsample is not None:
+            conv, norm = self.downsample
+            residual = norm_act(conv(x), norm)
+        x = norm_act(self.conv1(x), self.bn1, self.relu1)
+        return norm_act(self.conv2(x), self.bn2, self.relu2, residual)
 
 
 class Trunk(nn.Module):
@@ -114,6 +119,5 @@ class ImageEncoder(nn.Module):
         x = x.view(B * T, H, W, depth * C).permute(0, 3, 1, 2)  # (B T, 5 C, H, W), channels_last
         kernel = conv.weight.transpose(1, 2).flatten(1, 2)  # (64, 5 C, 7, 7)
         x = F.conv2d(x, kernel.contiguous(memory_format=torch.channels_last), stride=2, padding=conv.padding[1:])
-        # BatchNorm3d over (B, 64, T, H, W) and BatchNorm2d over (B T, 64, H, W) see the same values of a channel.
-        x = F.prelu(norm(x.unsqueeze(2)).squeeze(2), prelu.weight)
+        x = norm_act(x, norm, prelu)
         return F.max_pool2d(x, pool.kernel_size[1:], pool.stride[1:], pool.padding[1:])

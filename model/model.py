@@ -173,14 +173,12 @@ class Detector(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["model_type"] = type(self).__name__
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        """Adam and a plateau schedule on the validation loss, as in the release."""
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam as in the release; `utils.callbacks.PlateauSchedule` lowers its rate."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(
+        return torch.optim.Adam(
             trained, lr=self.hparams.learning_rate, betas=(0.5, 0.9), weight_decay=self.hparams.weight_decay
         )
-        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=3, min_lr=1e-8)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
 
 
 def mm_head(dim: int, classes: int) -> nn.Sequential:

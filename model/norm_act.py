@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BLOCK = 2**18  # values in a block of frames, 1 MB
+BLOCK = 2**17  # values in a block of frames, half a MB
 
 
 def norm_act(

@@ -199,9 +199,7 @@ def test_rerendering_keeps_the_mean_colour() -> None:
 @pytest.mark.parametrize(("category", "synchronous"), [("A", True), ("B", True), ("C", False), ("D", False)])
 def test_lips_follow_the_sound_in_real_video_only(clips: pd.DataFrame, category: str, synchronous: bool) -> None:
     rows = clips[clips["category"] == category]
-    agreement = [
-        spearmanr(_dark_mouth(row.frames), frame_energy(row.sound)).statistic for row in rows.itertuples()
-    ]
+    agreement = [spearmanr(_dark_mouth(row.frames), frame_energy(row.sound)).statistic for row in rows.itertuples()]
     assert (np.median(agreement) > 0.75) if synchronous else (np.median(agreement) < 0.5)
 
 

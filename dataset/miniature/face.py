@@ -11,6 +11,8 @@ from dataset.miniature.motion import Motion
 from dataset.miniature.portrait import CENTRE, Portrait, draw_portrait
 from dataset.miniature.subjects import Look
 
+_NOISE = 2.2  # deviation of the sensor's noise, in grey levels
+
 
 def render(rng: np.random.Generator, look: Look, motion: Motion) -> np.ndarray:
     """Film a subject.
@@ -30,7 +32,7 @@ def render(rng: np.random.Generator, look: Look, motion: Motion) -> np.ndarray:
         Frames (T, 224, 224, 3), uint8 RGB.
     """
     portrait = draw_portrait(look)
-    exposure = (rng.uniform(0.92, 1.08) * rng.uniform(0.97, 1.03, 3)).astype(np.float32)
+    exposure = (rng.uniform(0.95, 1.05) * rng.uniform(0.98, 1.02, 3)).astype(np.float32)
     gaze = tuple(rng.normal(0, 0.7, 2))
     frames = np.empty((len(motion.x), SIZE, SIZE, 3), dtype=np.uint8)
     for index in range(len(frames)):
@@ -39,7 +41,7 @@ def render(rng: np.random.Generator, look: Look, motion: Motion) -> np.ndarray:
         paint_mouth(head, portrait, look, motion.opening[index], motion.spread[index])
         picture = _place(head, portrait, motion, index)
         picture *= exposure
-        picture += 2.2 * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
+        picture += _NOISE * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
         np.clip(picture, 0, 255, out=picture)
         frames[index] = picture
     return frames

@@ -42,10 +42,10 @@ def draw_motion(rng: np.random.Generator, utterance: Utterance) -> Motion:
     frames = len(utterance.sound) // SAMPLES_PER_FRAME
     opening, spread = follow_lips(utterance)
     return Motion(
-        x=rng.uniform(-4, 4) + _sway(rng, frames, 2.2),
-        y=rng.uniform(-4, 4) + _sway(rng, frames, 1.6),
-        angle=rng.uniform(-2, 2) + _sway(rng, frames, 1.2),
-        zoom=rng.uniform(0.97, 1.03) + _sway(rng, frames, 0.008),
+        x=rng.uniform(-2, 2) + _sway(rng, frames, 2.2),
+        y=rng.uniform(-2, 2) + _sway(rng, frames, 1.6),
+        angle=rng.uniform(-1, 1) + _sway(rng, frames, 1.0),
+        zoom=rng.uniform(0.985, 1.015) + _sway(rng, frames, 0.008),
         blink=_blink(rng, frames),
         opening=opening,
         spread=spread,

@@ -11,6 +11,8 @@ import numpy as np
 
 from dataset.miniature.voice import FRAME_RATE, SAMPLE_RATE
 
+_QUALITY = {"crf": "20", "preset": "fast"}
+
 
 def write_clip(path: Path, frames: np.ndarray, sound: np.ndarray) -> None:
     """Write a clip in one stroke: the file appears when it is complete.
@@ -27,7 +29,7 @@ def write_clip(path: Path, frames: np.ndarray, sound: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     with av.open(str(partial), "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": "20", "preset": "fast"})
+        video = container.add_stream("libx264", rate=FRAME_RATE, options=_QUALITY)
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"
         video.codec_context.thread_count = 1  # more threads may give other bytes

@@ -1,0 +1,150 @@
+"""Reading detectors from checkpoints: this project's, and those that the authors' release writes."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.detectors import MODELS
+from model.model import Detector
+
+# The release stores the encoder's modules a second time under these names.
+ALIASES = {
+    "feature_extractor_audio_hubert.": "model.feature_extractor_audio.",
+    "feature_extractor_video_hubert.": "model.feature_extractor_video.",
+    "fusion_encoder_hubert.": "model.encoder.",
+    "project_hubert.0.": "model.layer_norm.",
+    "project_hubert.1.": "model.post_extract_proj.",
+    "final_proj_audio.": "model.final_proj.",
+    "final_proj_video.": "model.final_proj.",
+    "final_proj_hubert.": "model.final_proj.",
+}
+
+
+class CheckpointError(ValueError):
+    """A file is not a checkpoint that can be used; the message names the file and says why."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint's contents without running anything in it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    CheckpointError
+        If it is not a Lightning checkpoint, is damaged, or holds objects that would run code when read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = re.search(r"(?:GLOBAL|global|class|Class) `?([\w.]+\.\w+)", str(error))
+        if refused:
+            raise CheckpointError(
+                f"{path}: refused, reading it would run code from outside (it asks for {refused[1]}); "
+                "only weights and plain values are read"
+            ) from error
+        raise CheckpointError(
+            f"{path}: not a PyTorch checkpoint of weights and plain values; nothing else is read, as it could run code"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or cut short") from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise CheckpointError(f"{path}: holds no state_dict; train.py and the authors' release write one")
+    return checkpoint
+
+
+def load_detector(path: str | Path, model_type: str | None = None) -> Detector:
+    """Load a detector, with the number of transformer layers and, where it can be told, the model type from the file.
+
+    Parameters
+    ----------
+    path
+        A checkpoint of this project, or one that the authors' release wrote with Lightning 1.7.7.
+    model_type
+        One of the six names. Needed for the release's AVDF, AVDF_Multilabel and MRDF_Margin, whose weights look alike.
+
+    Returns
+    -------
+    Detector
+        On the CPU, in eval mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    CheckpointError
+        If the file cannot be used; the message says why.
+    """
+    checkpoint = read_checkpoint(path)
+    weights = _canonical(checkpoint["state_dict"])
+    detector_class = MODELS[_model_type(path, checkpoint, weights, model_type)]
+    options = dict(checkpoint.get("hyper_parameters", {})) if "model_type" in checkpoint else {}
+    options |= {"encoder_layers": _encoder_layers(weights), "compile_encoder": False}
+    detector = detector_class(**options)
+    _check_fit(path, detector, weights)
+    detector.load_state_dict(weights)
+    return detector.eval()
+
+
+def _canonical(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict with each tensor once, under its first name."""
+    weights = dict(state_dict)
+    for alias, owner in ALIASES.items():
+        for name in [name for name in weights if name.startswith(alias)]:
+            weights.setdefault(owner + name.removeprefix(alias), weights[name])
+            del weights[name]
+    return weights
+
+
+def _encoder_layers(weights: dict[str, Tensor]) -> int:
+    found = (re.match(r"model\.encoder\.layers\.(\d+)\.", name) for name in weights)
+    return max((int(match[1]) + 1 for match in found if match), default=0)
+
+
+def _model_type(path: str | Path, checkpoint: dict, weights: dict[str, Tensor], asked: str | None) -> str:
+    """The model type that the file says or its heads show, checked against the one asked for."""
+    if asked is not None and asked not in MODELS:
+        raise CheckpointError(f"model_type '{asked}' is unknown; use one of {', '.join(MODELS)}")
+    possible = [checkpoint["model_type"]] if checkpoint.get("model_type") in MODELS else _types_by_heads(weights)
+    if not possible:
+        raise CheckpointError(f"{path}: its weights are not those of any of {', '.join(MODELS)}")
+    if asked is not None and asked not in possible:
+        raise CheckpointError(
+            f"{path}: holds {' or '.join(possible)}, not {asked}; leave out --model_type or correct it"
+        )
+    if asked is None and len(possible) > 1:
+        raise CheckpointError(f"{path}: {', '.join(possible)} look alike in it; say which one with --model_type")
+    return asked or possible[0]
+
+
+def _types_by_heads(weights: dict[str, Tensor]) -> list[str]:
+    head = weights.get("mm_classifier.2.weight")
+    within = "audio_classifier.0.weight" in weights
+    if head is None:
+        return ["AVDF_Ensemble"] if within else []
+    if within:
+        return ["MRDF_CE"]
+    return ["AVDF_Multiclass"] if len(head) == 4 else ["AVDF", "AVDF_Multilabel", "MRDF_Margin"]
+
+
+def _check_fit(path: str | Path, detector: Detector, weights: dict[str, Tensor]) -> None:
+    """Say which weights are missing, unknown or of another shape, before PyTorch does at length."""
+    expected = {name: tuple(value.shape) for name, value in detector.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    kind = type(detector).__name__
+    for name in expected.keys() - found.keys():
+        raise CheckpointError(f"{path}: {name} of {kind} is missing")
+    for name in found.keys() - expected.keys():
+        raise CheckpointError(f"{path}: {name} does not belong to {kind}")
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise CheckpointError(f"{path}: {name} is {found[name]}, but {kind} needs {shape}")

@@ -1,0 +1,70 @@
+"""Score the test clips of a fold with a checkpoint, print the figures and write them down.
+
+    python test.py --data_root ./data/FakeAVCeleb_v1.2/ --train_fold train_2.txt \\
+        --checkpoint outputs/ckpts/MRDF_CE/MRDF_CE_train_2.ckpt
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from rich.console import Console
+
+from dataset import FakeAVCelebDataModule
+from model import load_detector, read_checkpoint
+from utils.cli import log_to_file, run
+from utils.metrics import evaluate
+from utils.options import TestOptions, plain
+from utils.results import fold_table, write_fold
+from utils.trainer import loading_processes, make_trainer, score_fold
+
+log = logging.getLogger("test")
+
+
+def test(options: TestOptions) -> None:
+    """Test one checkpoint on one fold."""
+    detector = load_detector(options.checkpoint, options.model_type)
+    trained = read_checkpoint(options.checkpoint).get("config", {})
+    # The clips of the fold depend on these, so by default they are those of training.
+    seed = options.seed if options.seed is not None else trained.get("seed", 42)
+    num_val = options.num_val or trained.get("num_val", 100)
+    save_name = trained.get("save_name") or options.checkpoint.stem
+    log_to_file(options.outputs / "log" / save_name / "test.log")
+    data = FakeAVCelebDataModule(
+        options.data_root,
+        train_fold=options.train_fold,
+        batch_size=options.batch_size,
+        num_workers=loading_processes(options.num_workers),
+        num_val=num_val,
+        seed=seed,
+        skip_bad=options.skip_bad,
+        fold_dir=options.outputs / "folds",
+    )
+    data.setup("test")
+    trainer = make_trainer(options.gpus, options.precision)
+    table = score_fold(trainer, detector, data)
+    metrics = evaluate(table)
+    if not trainer.is_global_zero:
+        return
+    config = (
+        trained
+        | plain(options)
+        | {
+            "model_type": type(detector).__name__,
+            "save_name": save_name,
+            "fold": options.fold_name,
+            "seed": seed,
+            "num_val": num_val,
+            "corpus": data.corpus,
+            "skipped": [list(bad) for bad in data.skipped],
+        }
+    )
+    results = options.outputs / "results" / save_name / options.fold_name
+    write_fold(results, table, metrics, config)
+    Console().print(fold_table(metrics, f"{options.checkpoint.name} on the test clips of {options.fold_name}"))
+    log.info("results: %s", results)
+
+
+if __name__ == "__main__":
+    sys.exit(run(TestOptions, test, "test.py"))

@@ -1,0 +1,153 @@
+"""Train a detector on the folds of FakeAVCeleb, test each fold's best checkpoint, and write the summary table.
+
+python train.py --model_type MRDF_CE --save_name MRDF_CE --data_root ./data/FakeAVCeleb_v1.2/
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from rich.console import Console
+
+from dataset import FakeAVCelebDataModule
+from dataset.check import ClipChecker
+from model import MODELS, load_detector, read_checkpoint
+from utils.callbacks import EpochSeed, EpochSummary, PlateauSchedule, RunConfiguration
+from utils.cli import log_to_file, run
+from utils.metrics import evaluate
+from utils.options import TrainOptions, plain
+from utils.results import fold_table, summarise, write_fold
+from utils.trainer import loading_processes, make_trainer, score_fold
+
+log = logging.getLogger("train")
+
+
+def train(options: TrainOptions) -> None:
+    """Train and test every fold asked for, then summarise all folds of the run that are there."""
+    log_to_file(options.outputs / "log" / options.save_name / "train.log")
+    results = options.outputs / "results" / options.save_name
+    checker = ClipChecker()  # shared, so that a clip in five folds is checked once
+    for fold in options.fold_names:
+        train_fold(options, fold, results / fold, checker)
+    summarise(results)
+    Console().print((results / "summary.md").read_text(), markup=False, highlight=False, soft_wrap=True)
+    log.info("results: %s, checkpoints: %s", results, options.outputs / "ckpts" / options.save_name)
+
+
+def train_fold(options: TrainOptions, fold: str, results: Path, checker: ClipChecker) -> None:
+    """Train one fold, and test its best checkpoint."""
+    seed_everything(options.seed, workers=True, verbose=False)
+    data = make_data(options, fold, checker)
+    data.setup("fit")
+    detector = MODELS[options.model_type](
+        margin_contrast=options.margin_contrast,
+        margin_audio=options.margin_audio,
+        margin_visual=options.margin_visual,
+        weight_decay=options.weight_decay,
+        learning_rate=options.learning_rate,
+        encoder_layers=options.encoder_layers,
+        train_frontend=options.train_frontend,
+        compile_encoder=options.compile,
+    )
+    config = plain(options) | {"fold": fold, "corpus": data.corpus, "skipped": [list(bad) for bad in data.skipped]}
+    checkpoint = best_checkpoint(options, fold)
+    trainer = fold_trainer(options, fold, checkpoint, config)
+    clips = len(data.train_dataset), len(data.test_dataset)
+    log.info("%s: training %s on %d clips, testing on %d", fold, options.model_type, *clips)
+    trainer.fit(detector, data, ckpt_path=resume_from(options, fold), weights_only=True)
+
+    best = Path(checkpoint.best_model_path)
+    table = score_fold(make_trainer(options.gpus, options.precision), load_detector(best), data)
+    metrics = evaluate(table)
+    if trainer.is_global_zero:
+        write_fold(results, table, metrics, config | {"checkpoint": str(best)})
+        Console().print(fold_table(metrics, f"{options.save_name}, {fold}: best epoch, on unseen subjects"))
+
+
+def make_data(options: TrainOptions, fold: str, checker: ClipChecker) -> FakeAVCelebDataModule:
+    """The data of a fold."""
+    return FakeAVCelebDataModule(
+        options.data_root,
+        train_fold=f"{fold}.txt",
+        batch_size=options.batch_size,
+        num_workers=loading_processes(options.num_workers),
+        recipe=options.recipe,
+        num_train=options.num_train,
+        num_val=options.num_val,
+        seed=options.seed,
+        skip_bad=options.skip_bad,
+        fold_dir=options.outputs / "folds",
+        checker=checker,
+    )
+
+
+def best_checkpoint(options: TrainOptions, fold: str) -> ModelCheckpoint:
+    """Keep the epoch with the highest accuracy + hard AUC on the test fold, as the release does, and the last one."""
+    name = f"{options.save_name}_{fold}"
+    checkpoint = ModelCheckpoint(
+        dirpath=options.outputs / "ckpts" / options.save_name,
+        filename=name,
+        monitor="val_acc_auc",
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    checkpoint.CHECKPOINT_NAME_LAST = f"{name}-last"
+    return checkpoint
+
+
+def fold_trainer(options: TrainOptions, fold: str, checkpoint: ModelCheckpoint, config: dict) -> Trainer:
+    """The trainer of a fold, with the release's schedule and both of its stopping rules."""
+    tensorboard = TensorBoardLogger(options.outputs / "log" / options.save_name, name=fold)
+    csv = CSVLogger(tensorboard.save_dir, name=fold, version=tensorboard.version)
+    callbacks = [
+        PlateauSchedule(),
+        EpochSeed(options.seed),
+        EpochSummary(),
+        RunConfiguration(config),
+        checkpoint,
+    ]
+    if options.patience > 0:
+        callbacks.append(EarlyStopping("val_acc_auc", mode="max", patience=options.patience))
+    return make_trainer(
+        options.gpus,
+        options.precision,
+        callbacks,
+        [tensorboard, csv],
+        max_epochs=options.max_epochs,
+        min_epochs=options.min_epochs,
+        log_every_n_steps=options.log_steps,
+    )
+
+
+def resume_from(options: TrainOptions, fold: str) -> Path | None:
+    """The checkpoint to go on from, if any.
+
+    Raises
+    ------
+    ValueError
+        If the file to resume is of another fold or model type.
+    """
+    if options.resume is None:
+        return None
+    if options.resume == "auto":
+        last = options.outputs / "ckpts" / options.save_name / f"{options.save_name}_{fold}-last.ckpt"
+        return last if last.exists() else None
+    path = Path(options.resume)
+    config = read_checkpoint(path).get("config")
+    if config is None:
+        raise ValueError(f"{path}: not written by train.py of this project, so it cannot be resumed")
+    for name, here in (("model_type", options.model_type), ("fold", fold)):
+        if config[name] != here:
+            raise ValueError(f"--resume {path}: its {name} is {config[name]}, not {here}")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(run(TrainOptions, train, "train.py"))

@@ -1,0 +1,116 @@
+"""The command line: options from flags and YAML, one line for an error, a log on the screen and in a file."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ActionConfigFile, ArgumentParser
+from rich.console import Console
+from rich.logging import RichHandler
+
+log = logging.getLogger(__name__)
+
+
+class Parser(ArgumentParser):
+    """An argument parser that takes a bare `--flag` for true and says what is wrong in one line."""
+
+    def add_options(self, source: Callable) -> None:
+        """Add the fields of a dataclass, or the parameters of a function, as options."""
+        add = self.add_class_arguments if isinstance(source, type) else self.add_function_arguments
+        add(source)
+        for action in self._actions:
+            if getattr(action, "_typehint", None) in (bool, bool | None):
+                action.nargs, action.const = "?", True
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        message = re.sub(r'Parser key "([\w.]+)":?', r"--\1:", message)
+        message = re.sub(r"Expected a typing\.Literal\[(.*?)\]", r"must be one of \1", message)
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see --help)\n")
+
+
+def run(options_class: type, main: Callable[[Any], None], program: str, args: Sequence[str] | None = None) -> int:
+    """Parse the options of a program and run it.
+
+    Parameters
+    ----------
+    options_class
+        Dataclass of the options; its docstring is the help.
+    main
+        Called with the options.
+    program
+        Name of the program, for help and errors.
+    args
+        Command line, by default this process's own.
+
+    Returns
+    -------
+    int
+        Exit code: 0, 2 after an error in the input (one line on stderr), 130 after Ctrl-C.
+    """
+    start_logging()
+    parser = Parser(prog=program, description=first_line(options_class))
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with options; flags after it override it.")
+    parser.add_options(options_class)
+    values = parser.parse_args(args).as_dict()
+    values.pop("config")
+    return guard(lambda: main(options_class(**values)), program)
+
+
+def first_line(source: Callable) -> str:
+    """First line of a docstring."""
+    return source.__doc__.strip().splitlines()[0]
+
+
+def guard(action: Callable[[], None], program: str) -> int:
+    """Run `action`; turn an error in the input into one line on stderr and exit code 2."""
+    try:
+        action()
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{program}: stopped\n")
+        return 130
+    except (ValueError, OSError) as error:
+        log.debug("stopped by an error", exc_info=True)  # the whole story is in the log file
+        sys.stderr.write(f"{program}: error: {error}\n")
+        return 2
+    return 0
+
+
+def start_logging() -> None:
+    """Log to the screen, and keep Lightning to what a user can act on."""
+    if sys.stderr.isatty():  # beside a progress bar
+        handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, log_time_format="[%X]")
+    else:
+        handler = logging.StreamHandler()
+    handler.setLevel(logging.INFO)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*directory .* exists and is not empty.*",
+        ".*number of training batches .* is smaller than the logging interval.*",
+        ".*isinstance.treespec, LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def log_to_file(path: Path) -> None:
+    """Write the log to a file as well, after what an earlier run wrote there.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    logging.getLogger("utils.cli").setLevel(logging.DEBUG)
