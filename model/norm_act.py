@@ -11,13 +11,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 BLOCK = 2**17  # values in a block of frames, half a MB
 
 
-def norm_act(
-    x: Tensor, norm: nn.modules.batchnorm._BatchNorm, prelu: nn.PReLU | None = None, residual: Tensor | None = None
-) -> Tensor:
+def norm_act(x: Tensor, norm: _BatchNorm, prelu: nn.PReLU | None = None, residual: Tensor | None = None) -> Tensor:
     """prelu(norm(x) + residual), each frame a row of the batch.
 
     Parameters
@@ -25,7 +24,7 @@ def norm_act(
     x
         (N, C, H, W).
     norm
-        Its running statistics move in train mode, as its own forward would move them.
+        BatchNorm2d or BatchNorm3d. In train mode its running statistics move, as its own forward would move them.
     prelu
         One slope a channel; None leaves the sum as it is.
     residual
@@ -37,25 +36,67 @@ def norm_act(
         (N, C, H, W).
     """
     slope = None if prelu is None else prelu.weight
-    fast = x.device.type == "cpu" and x.dtype == norm.weight.dtype and not torch.is_autocast_enabled("cpu")
-    if fast and norm.training:
-        mean, var = _moments(x.detach())
-        with torch.no_grad():
-            count = x.numel() // x.shape[1]
-            norm.num_batches_tracked.add_(1)
-            norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
-        return _NormAct.apply(x, norm.weight, norm.bias, slope, residual, mean, (var + norm.eps).rsqrt())
-    if fast and not torch.is_grad_enabled():
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        return _affine_act(x, scale, norm.bias - norm.running_mean * scale, slope, residual)
-    if isinstance(norm, nn.BatchNorm3d):
-        x = norm(x.unsqueeze(2)).squeeze(2)
-    else:
-        x = norm(x)
+    if is_fast(x) and norm.training:
+        mean, inv_std = statistics(norm, [x.detach()])
+        return _NormAct.apply(x, norm.weight, norm.bias, slope, residual, mean, inv_std)
+    if is_fast(x) and not torch.is_grad_enabled():
+        return affine_act(x, *scale_and_shift(norm, [x]), slope, residual)
+    x = norm(x.unsqueeze(2)).squeeze(2) if isinstance(norm, nn.BatchNorm3d) else norm(x)
     if residual is not None:
         x = x + residual
     return x if slope is None else F.prelu(x, slope)
+
+
+def is_fast(x: Tensor) -> bool:
+    """Whether this file's own arithmetic serves: on a CPU, in full precision."""
+    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
+@torch.no_grad()
+def statistics(norm: _BatchNorm, parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and 1 / standard deviation to normalise by, (C,) each.
+
+    In train mode those of the batch, which comes as parts (n, C, H, W), and the running statistics move; in eval mode
+    the running statistics.
+    """
+    if not norm.training:
+        return norm.running_mean, (norm.running_var + norm.eps).rsqrt()
+    sums = torch.zeros(2, norm.num_features, dtype=torch.float64)
+    for part in parts:
+        frames = _frames(part)
+        for block in _blocks(frames):
+            sums[0] += _sum(frames[block])
+            sums[1] += _sum(frames[block].square())
+    count = sum(part.numel() for part in parts) // norm.num_features
+    mean = sums[0] / count
+    var = (sums[1] / count - mean.square()).clamp(min=0)
+    norm.num_batches_tracked.add_(1)
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+    norm.running_var.lerp_((var * count / max(count - 1, 1)).to(norm.running_var.dtype), norm.momentum)
+    return mean.to(norm.weight.dtype), (var + norm.eps).rsqrt().to(norm.weight.dtype)
+
+
+def scale_and_shift(norm: _BatchNorm, parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The affine map (C,), (C,) that `norm` is, once its `statistics` are known."""
+    mean, inv_std = statistics(norm, parts)
+    scale = norm.weight * inv_std
+    return scale, norm.bias - mean * scale
+
+
+def affine_act(
+    x: Tensor, scale: Tensor, shift: Tensor, slope: Tensor | None = None, residual: Tensor | None = None
+) -> Tensor:
+    """prelu(scale · x + shift + residual), (N, C, H, W), without a graph."""
+    frames = _frames(x)
+    rests = None if residual is None else _frames(residual)
+    out = torch.empty_like(frames)
+    for block in _blocks(frames):
+        y = torch.addcmul(shift, frames[block], scale, out=out[block])
+        if rests is not None:
+            y += rests[block]
+        if slope is not None:
+            y.copy_(F.prelu(y.flatten(0, 1), slope).view_as(y))
+    return _images(out, x)
 
 
 class _NormAct(torch.autograd.Function):
@@ -66,7 +107,7 @@ class _NormAct(torch.autograd.Function):
         scale = weight * inv_std
         shift = bias - mean * scale
         ctx.save_for_backward(x, weight, slope, residual, mean, inv_std, scale, shift)
-        return _affine_act(x, scale, shift, slope, residual)
+        return affine_act(x, scale, shift, slope, residual)
 
     @staticmethod
     def backward(ctx, grad):  # noqa: ANN001, ANN205
@@ -90,7 +131,7 @@ class _NormAct(torch.autograd.Function):
         # sums[1] is of grad · x; BatchNorm's gradients need grad · (x - mean) / std.
         sum_grad = sums[0]
         sum_grad_hat = (sums[1] - mean * sums[0]) * inv_std
-        # d/dx = scale · (grad - mean(grad) - x_hat · mean(grad · x_hat)), written as scale · grad + slope_x · x + offset.
+        # d/dx = scale · (grad - mean(grad) - x_hat · mean(grad · x_hat)) as scale · grad + along_x · x + offset.
         along_x = -scale * inv_std * sum_grad_hat / count
         offset = (-scale * sum_grad / count - along_x * mean).to(x.dtype)
         along_x = along_x.to(x.dtype)
@@ -109,36 +150,9 @@ class _NormAct(torch.autograd.Function):
         )
 
 
-def _affine_act(x: Tensor, scale: Tensor, shift: Tensor, slope: Tensor | None, residual: Tensor | None) -> Tensor:
-    """prelu(scale · x + shift + residual)."""
-    frames = _frames(x)
-    rests = None if residual is None else _frames(residual)
-    out = torch.empty_like(frames)
-    for block in _blocks(frames):
-        y = torch.addcmul(shift, frames[block], scale, out=out[block])
-        if rests is not None:
-            y += rests[block]
-        if slope is not None:
-            y.copy_(F.prelu(y.flatten(0, 1), slope).view_as(y))
-    return _images(out, x)
-
-
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel, (C,) each."""
-    frames = _frames(x)
-    count = frames.shape[0] * frames.shape[1]
-    sums = torch.zeros(2, x.shape[1], dtype=torch.float64)
-    for block in _blocks(frames):
-        sums[0] += _sum(frames[block])
-        sums[1] += _sum(frames[block].square())
-    mean = sums[0] / count
-    return mean.to(x.dtype), (sums[1] / count - mean.square()).clamp(min=0).to(x.dtype)
-
-
 def _sum(frames: Tensor) -> Tensor:
-    """Sum of each channel in float64, (n, P, C) → (C,): each frame by a matrix product, then the frames."""
-    ones = frames.new_ones(1, 1, 1).expand(frames.shape[0], 1, frames.shape[1])
-    return torch.bmm(ones, frames).double().sum(dim=(0, 1))
+    """Sum of each channel, (n, P, C) → (C,): each frame in its own precision, then the frames in float64."""
+    return frames.sum(dim=1).double().sum(dim=0)
 
 
 def _frames(x: Tensor) -> Tensor:
