@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from fairseq.positional import PositionalConvolution
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
 
 
-def activation(name: str):
+def activation(name: str) -> Callable[[Tensor], Tensor]:
     """The activation function that fairseq calls `name`; ValueError for one that is not known."""
     if name not in ACTIVATIONS:
         raise ValueError(f"activation_fn '{name}' is not supported; use one of {', '.join(ACTIVATIONS)}")

@@ -134,7 +134,7 @@ def _convolve_time(conv: nn.Conv3d, video: Tensor) -> Tensor:
 
 
 def _convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """`conv(x)`; on a CPU not channels_last where maps are small and deep, which oneDNN does in two thirds of the time."""
+    """`conv(x)`, on a CPU not channels_last where maps are small and deep: oneDNN is a third faster there."""
     if is_fast(x) and conv.in_channels >= 512:
         return F.conv2d(x.contiguous(), conv.weight.contiguous(), None, conv.stride, conv.padding)
     return conv(x)

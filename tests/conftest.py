@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 from pathlib import Path
 
@@ -26,6 +27,14 @@ def original_root(tmp_path: Path) -> Path:
 def prepared_root(tmp_path: Path) -> Path:
     """The reference corpus as the authors' scripts prepare it."""
     return _copy("prepared", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def released_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint as the authors' release writes it, with Lightning 1.7.7."""
+    path = tmp_path_factory.mktemp("released") / "MRDF_CE_train_2.ckpt"
+    path.write_bytes(lzma.decompress((REFERENCE / "released_mrdf_ce.ckpt.xz").read_bytes()))
+    return path
 
 
 def _copy(layout: str, folder: Path) -> Path:

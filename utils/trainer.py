@@ -56,7 +56,7 @@ def make_trainer(
 
 
 def loading_processes(asked: int | None) -> int:
-    """How many processes load clips: as asked, else none beside a CPU, which training fills, and up to 8 beside a GPU."""
+    """How many processes load clips: as asked, else none beside a busy CPU and up to 8 beside a GPU."""
     if asked is not None:
         return asked
     return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0

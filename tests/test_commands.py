@@ -1,0 +1,339 @@
+"""train.py and test.py as a user runs them, on real clips."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import test as test_program
+import train as train_program
+from model import MODELS, read_checkpoint
+from utils.callbacks import PlateauSchedule
+from utils.cli import run
+from utils.metrics import evaluate
+from utils.options import TestOptions, TrainOptions
+from utils.results import read_scores
+from utils.trainer import make_trainer
+
+# One clip of each category on either side, so that an epoch takes a second.
+TINY = ("--batch_size", "4", "--num_train", "1", "--num_val", "1", "--folds", "1")
+
+
+@pytest.fixture(autouse=True)
+def restore_logging() -> Iterator[None]:
+    """Handlers of the programs do not outlive a test."""
+    root = logging.getLogger()
+    before = root.handlers[:]
+    yield
+    for handler in set(root.handlers) - set(before):
+        handler.close()
+    root.handlers[:] = before
+
+
+def train(*arguments: object) -> int:
+    return run(TrainOptions, train_program.train, "train.py", [str(argument) for argument in arguments])
+
+
+def test(*arguments: object) -> int:
+    return run(TestOptions, test_program.test, "test.py", [str(argument) for argument in arguments])
+
+
+test.__test__ = False
+
+
+def epochs(number: int) -> tuple[str, ...]:
+    return "--max_epochs", str(number), "--min_epochs", str(number)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Three epochs of MRDF_CE on the reference corpus without interruption: data and outputs."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = folder / "data"
+    data.symlink_to(Path(__file__).parent / "reference" / "corpus" / "prepared")
+    assert train("--data_root", data, "--outputs", folder / "outputs", *TINY, *epochs(3)) == 0
+    return data, folder / "outputs"
+
+
+def test_training_leaves_what_it_promises(trained: tuple[Path, Path]) -> None:
+    _, outputs = trained
+    for name in (
+        "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt",
+        "ckpts/MRDF_CE/MRDF_CE_train_1-last.ckpt",
+        "results/MRDF_CE/train_1/metrics.json",
+        "results/MRDF_CE/train_1/scores.csv",
+        "results/MRDF_CE/summary.json",
+        "results/MRDF_CE/summary.csv",
+        "results/MRDF_CE/summary.md",
+        "log/MRDF_CE/train.log",
+        "log/MRDF_CE/train_1/version_0/metrics.csv",
+    ):
+        assert (outputs / name).is_file(), name
+    assert list((outputs / "log/MRDF_CE/train_1/version_0").glob("events.out.tfevents.*"))
+    metrics = json.loads((outputs / "results/MRDF_CE/train_1/metrics.json").read_text())
+    assert metrics["config"]["learning_rate"] == 1e-3
+    assert metrics["config"]["encoder_layers"] == 0
+    assert metrics["config"]["recipe"] == "released"
+    scores = read_scores(outputs / "results/MRDF_CE/train_1/scores.csv")
+    assert scores["category"].tolist() == list("ABCD")
+    assert set(scores["subject"]) == {"id00076"}
+    recomputed = evaluate(scores)
+    assert {name: metrics[name] for name in recomputed} == json.loads(json.dumps(recomputed))
+    log = pd.read_csv(outputs / "log/MRDF_CE/train_1/version_0/metrics.csv")
+    assert {"val_loss", "val_acc", "val_acc_auc", "train_loss_epoch", "lr"} <= set(log.columns)
+
+
+def test_the_best_checkpoint_is_that_of_the_best_epoch(trained: tuple[Path, Path]) -> None:
+    _, outputs = trained
+    log = pd.read_csv(outputs / "log/MRDF_CE/train_1/version_0/metrics.csv")
+    selected = log.dropna(subset="val_acc_auc").set_index("epoch")["val_acc_auc"]
+    assert read_checkpoint(outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt")["epoch"] == selected.idxmax()
+    assert read_checkpoint(outputs / "ckpts/MRDF_CE/MRDF_CE_train_1-last.ckpt")["epoch"] == 2
+
+
+def test_testing_a_checkpoint_gives_the_figures_of_its_training(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    data, outputs = trained
+    checkpoint = outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt"
+    assert test("--data_root", data, "--checkpoint", checkpoint, "--batch_size", 4, "--outputs", tmp_path) == 0
+    for name in ("metrics.json", "scores.csv"):
+        ours, theirs = (folder / "results/MRDF_CE/train_1" / name for folder in (tmp_path, outputs))
+        if name == "scores.csv":
+            assert ours.read_text() == theirs.read_text()
+        else:
+            ours, theirs = json.loads(ours.read_text()), json.loads(theirs.read_text())
+            ours.pop("config"), theirs.pop("config")
+            assert ours == theirs
+
+
+def test_a_resumed_run_ends_with_the_numbers_of_an_uninterrupted_one(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, uninterrupted = trained
+    common = ("--data_root", data, "--outputs", tmp_path, *TINY)
+    assert train(*common, *epochs(1)) == 0
+    assert train(*common, *epochs(2), "--resume", "auto") == 0
+    last = tmp_path / "ckpts/MRDF_CE/MRDF_CE_train_1-last.ckpt"
+    assert train(*common, *epochs(3), "--resume", last) == 0
+    for name in ("MRDF_CE_train_1.ckpt", "MRDF_CE_train_1-last.ckpt"):
+        ours, theirs = (read_checkpoint(folder / "ckpts/MRDF_CE" / name) for folder in (tmp_path, uninterrupted))
+        assert ours["epoch"] == theirs["epoch"]
+        for key, value in theirs["state_dict"].items():
+            assert torch.equal(ours["state_dict"][key], value), key
+        assert ours["callbacks"]["PlateauSchedule"] == theirs["callbacks"]["PlateauSchedule"]
+    scores = "results/MRDF_CE/train_1/scores.csv"
+    assert (tmp_path / scores).read_text() == (uninterrupted / scores).read_text()
+
+
+def test_resuming_what_cannot_be_resumed(
+    trained: tuple[Path, Path], released_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data, outputs = trained
+    common = ("--data_root", data, "--outputs", tmp_path, "--num_train", "1", "--num_val", "1")
+    last = outputs / "ckpts/MRDF_CE/MRDF_CE_train_1-last.ckpt"
+    for arguments, message in (
+        (("--folds", "1,2", "--resume", last), "a file resumes one fold; add --folds"),
+        (("--folds", "2", "--resume", last), "its fold is train_1, not train_2"),
+        (("--folds", "1", "--model_type", "AVDF", "--resume", last), "its model_type is MRDF_CE, not AVDF"),
+        (("--folds", "1", "--resume", released_checkpoint), "not written by train.py of this project"),
+    ):
+        assert train(*common, *arguments) == 2
+        assert message in one_line(capsys)
+
+
+def test_flags_of_the_release_parse() -> None:
+    seen = []
+    release = (
+        "--dataset fakeavceleb --model_type MRDF_Margin --data_root ./data/FakeAVCeleb_v1.2/ --batch_size 32 "
+        "--num_workers 4 --gpus 2 --precision 16 --num_train 10 --num_val 5 --max_epochs 7 --min_epochs 3 --patience 2 "
+        "--log_steps 5 --resume auto --save_name run --learning_rate 1e-4 --weight_decay 0 --margin_audio 0.1 "
+        "--margin_visual 0.2 --margin_contrast 0.3 --outputs ./elsewhere --folds 1,3 --seed 7 --skip_bad"
+    )
+    assert run(TrainOptions, seen.append, "train.py", release.split()) == 0
+    (options,) = seen
+    assert options.fold_names == ["train_1", "train_3"]
+    assert (options.margin_audio, options.margin_visual, options.margin_contrast) == (0.1, 0.2, 0.3)
+    assert (options.gpus, options.precision, options.resume, options.skip_bad) == (2, "16", "auto", True)
+
+    release = (
+        "--data_root ./data/ --model_type MRDF_CE --checkpoint a.ckpt --train_fold train_2.txt --batch_size 8 "
+        "--num_workers 2 --gpus 1 --outputs out --precision 32"
+    )
+    assert run(TestOptions, seen.append, "test.py", release.split()) == 0
+    assert seen[1].fold_name == "train_2"
+
+
+def test_defaults_are_those_of_the_release() -> None:
+    options = TrainOptions()
+    assert (options.batch_size, options.gpus, options.precision) == (64, 1, "16")
+    assert (options.max_epochs, options.min_epochs, options.patience, options.log_steps) == (30, 30, 0, 20)
+    assert (options.learning_rate, options.weight_decay, options.seed) == (1e-3, 1e-4, 42)
+    assert (options.num_train, options.num_val) == (400, 100)
+    assert len(options.fold_names) == 5
+
+
+def test_flags_override_the_configuration_file(tmp_path: Path) -> None:
+    seen = []
+    (tmp_path / "run.yaml").write_text("model_type: AVDF\nbatch_size: 16\nfolds: 2,4\nskip_bad: true\n")
+    arguments = ["--config", str(tmp_path / "run.yaml"), "--batch_size", "8"]
+    assert run(TrainOptions, seen.append, "train.py", arguments) == 0
+    assert (seen[0].model_type, seen[0].batch_size, seen[0].fold_names) == ("AVDF", 8, ["train_2", "train_4"])
+    assert seen[0].skip_bad
+
+
+def one_line(capsys: pytest.CaptureFixture) -> str:
+    """The error that a program printed, which is one line."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.fixture
+def damage(prepared_root: Path) -> Callable[[str, bytes | None], Path]:
+    """Replace a file of the corpus, or remove it."""
+
+    def act(name: str, content: bytes | None) -> Path:
+        path = prepared_root / name
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        return prepared_root
+
+    return act
+
+
+def test_bad_options(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for arguments, words in (
+        (("--model_type", "Foo"), ["--model_type", *MODELS]),
+        (("--folds", "6"), ["--folds", "6"]),
+        (("--batch_size", "0"), ["--batch_size", "0"]),
+        (("--dataset", "other"), ["--dataset", "fakeavceleb"]),
+        (("--bach_size", "4"), ["--bach_size"]),
+        (("--config", tmp_path / "absent.yaml"), ["absent.yaml"]),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            train(*arguments)
+        assert stop.value.code == 2
+        line = one_line(capsys)
+        assert all(word in line for word in words), line
+
+
+def test_bad_data(damage: Callable[[str, bytes | None], Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    common = ("--outputs", tmp_path / "outputs", *TINY)
+    assert train("--data_root", tmp_path / "absent", *common) == 2
+    assert "absent" in one_line(capsys)
+    root = damage("train_1.txt", b"fold 1\nid99999\n")
+    assert train("--data_root", root, *common) == 2
+    assert "train_1.txt" in one_line(capsys)
+    root = damage("meta_data.csv", b"source,method,category,type,race,gender,vid,path\n")
+    assert train("--data_root", root, *common) == 2
+    assert "target1" in one_line(capsys)
+    root = damage("meta_data.csv", None)
+    assert train("--data_root", root, *common) == 2
+    assert "meta_data.csv" in one_line(capsys)
+    assert not (tmp_path / "outputs/ckpts").exists()
+
+
+def test_bad_clips_stop_the_run_before_training_or_are_skipped(
+    damage: Callable[[str, bytes | None], Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    clip = "RealVideo-FakeAudio/Asian-East/men/id00113/00101_fake"
+    damage(f"{clip}.mp4", b"not a video")
+    root = damage("FakeVideo-RealAudio/African/men/id00076/00100_0_id00900_wavtolip.mp4", None)
+    common = ("--data_root", root, "--outputs", tmp_path / "outputs", "--batch_size", "4", "--folds", "1")
+    assert train(*common, *epochs(1)) == 2
+    error = capsys.readouterr().err
+    assert "2 clips cannot be used (--skip_bad goes on without them)" in error
+    assert "id00113/00101_fake.mp4" in error
+    assert "00100_0_id00900_wavtolip.mp4: no such file" in error
+    assert not (tmp_path / "outputs/ckpts").exists()
+
+    assert train(*common, *epochs(1), "--skip_bad") == 0
+    config = json.loads((tmp_path / "outputs/results/MRDF_CE/train_1/metrics.json").read_text())["config"]
+    assert [Path(file).name for file, _ in config["skipped"]] == [
+        "00101_fake.mp4",
+        "00100_0_id00900_wavtolip.mp4",
+    ]
+
+
+def test_outputs_that_cannot_be_written(prepared_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "outputs").write_text("a file where the folder should be")
+    assert train("--data_root", prepared_root, "--outputs", tmp_path / "outputs", *TINY) == 2
+    assert "outputs" in one_line(capsys)
+
+
+def test_bad_checkpoints(prepared_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "odd.ckpt").write_bytes(b"hello")
+    assert test("--data_root", prepared_root, "--checkpoint", tmp_path / "odd.ckpt", "--outputs", tmp_path) == 2
+    assert "odd.ckpt: not a PyTorch checkpoint" in one_line(capsys)
+    assert test("--data_root", prepared_root, "--checkpoint", tmp_path / "no.ckpt", "--outputs", tmp_path) == 2
+    assert "no.ckpt: no such checkpoint" in one_line(capsys)
+
+
+def test_a_released_checkpoint_is_tested(released_checkpoint: Path, prepared_root: Path, tmp_path: Path) -> None:
+    arguments = ("--data_root", prepared_root, "--checkpoint", released_checkpoint, "--outputs", tmp_path)
+    assert test(*arguments, "--train_fold", "train_2.txt", "--model_type", "MRDF_CE") == 0
+    scores = read_scores(tmp_path / "results/MRDF_CE_train_2/train_2/scores.csv")
+    assert set(scores["subject"]) == {"id00113"}
+    assert scores["score"].between(0, 1).all()
+
+
+def test_a_gpu_is_used_in_mixed_precision_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+    monkeypatch.setattr("utils.trainer.Trainer", lambda **options: seen.update(options))
+    make_trainer(2, "16")
+    assert (seen["accelerator"], seen["devices"], seen["precision"]) == ("cpu", 1, "32-true")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    make_trainer(2, "16")
+    assert (seen["accelerator"], seen["devices"], seen["precision"]) == ("gpu", 2, "16-mixed")
+    assert seen["strategy"].startswith("ddp")
+
+
+class FakeTrainer:
+    """As much of a trainer as PlateauSchedule looks at."""
+
+    def __init__(self, rate: float) -> None:
+        self.optimizers = [torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=rate)]
+        self.should_stop = False
+        self.callback_metrics = {"val_loss": torch.tensor(1.0)}
+
+    @property
+    def rate(self) -> float:
+        return self.optimizers[0].param_groups[0]["lr"]
+
+    def log(self, name: str, value: float) -> None:
+        assert name == "lr"
+
+
+def test_the_rate_halves_after_four_stalled_epochs_and_a_tiny_one_ends_training() -> None:
+    trainer = FakeTrainer(3e-7)
+    schedule = PlateauSchedule()
+    schedule.on_train_start(trainer, trainer)
+    rates = []
+    for _ in range(9):
+        schedule.on_train_epoch_end(trainer, trainer)
+        rates.append(trainer.rate)
+        if trainer.should_stop:
+            break
+    assert rates == pytest.approx([3e-7] * 4 + [1.5e-7] * 4 + [7.5e-8])
+    assert trainer.should_stop
+
+
+def test_the_schedule_goes_on_from_its_state() -> None:
+    trainer = FakeTrainer(1e-3)
+    first = PlateauSchedule()
+    first.on_train_start(trainer, trainer)
+    for _ in range(4):
+        first.on_train_epoch_end(trainer, trainer)
+    second = PlateauSchedule()
+    second.load_state_dict(first.state_dict())
+    second.on_train_start(trainer, trainer)
+    assert trainer.rate == 1e-3
+    second.on_train_epoch_end(trainer, trainer)
+    assert trainer.rate == 5e-4
