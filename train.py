@@ -12,6 +12,7 @@ from pathlib import Path
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
@@ -19,9 +20,10 @@ from dataset.check import ClipChecker
 from model import MODELS, load_detector, read_checkpoint
 from utils.callbacks import EpochSeed, EpochSummary, PlateauSchedule, RunConfiguration
 from utils.cli import log_to_file, run
+from utils.figure import roc_figure
 from utils.metrics import evaluate
 from utils.options import TrainOptions, plain
-from utils.results import fold_table, summarise, write_fold
+from utils.results import fold_table, read_scores, summarise, write_fold
 from utils.trainer import loading_processes, make_trainer, score_fold
 
 log = logging.getLogger("train")
@@ -34,9 +36,19 @@ def train(options: TrainOptions) -> None:
     checker = ClipChecker()  # shared, so that a clip in five folds is checked once
     for fold in options.fold_names:
         train_fold(options, fold, results / fold, checker)
-    summarise(results)
-    Console().print((results / "summary.md").read_text(), markup=False, highlight=False, soft_wrap=True)
-    log.info("results: %s, checkpoints: %s", results, options.outputs / "ckpts" / options.save_name)
+    if rank_zero_only.rank == 0:
+        summarise(results)
+        plot_roc(results, options.save_name)
+        Console().print((results / "summary.md").read_text(), markup=False, highlight=False, soft_wrap=True)
+        log.info("results: %s, checkpoints: %s", results, options.outputs / "ckpts" / options.save_name)
+
+
+def plot_roc(results: Path, title: str) -> None:
+    """ROC of every fold that has both real and fake test clips."""
+    scores = {path.parent.name: read_scores(path) for path in sorted(results.glob("train_*/scores.csv"))}
+    scores = {fold: table for fold, table in scores.items() if table["label"].nunique() == 2}
+    if scores:
+        roc_figure(scores, results / "roc.png", title)
 
 
 def train_fold(options: TrainOptions, fold: str, results: Path, checker: ClipChecker) -> None:

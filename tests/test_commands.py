@@ -22,7 +22,7 @@ from utils.results import read_scores
 from utils.trainer import make_trainer
 
 # One clip of each category on either side, so that an epoch takes a second.
-TINY = ("--batch_size", "4", "--num_train", "1", "--num_val", "1", "--folds", "1")
+TINY = ("--batch_size", "4", "--num_train", "1", "--num_val", "1", "--folds", "1", "--learning_rate", "5e-4")
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ def test_training_leaves_what_it_promises(trained: tuple[Path, Path]) -> None:
         assert (outputs / name).is_file(), name
     assert list((outputs / "log/MRDF_CE/train_1/version_0").glob("events.out.tfevents.*"))
     metrics = json.loads((outputs / "results/MRDF_CE/train_1/metrics.json").read_text())
-    assert metrics["config"]["learning_rate"] == 1e-3
+    assert metrics["config"]["learning_rate"] == 5e-4
     assert metrics["config"]["encoder_layers"] == 0
     assert metrics["config"]["recipe"] == "released"
     scores = read_scores(outputs / "results/MRDF_CE/train_1/scores.csv")

@@ -5,7 +5,7 @@ The command line overrides a YAML file (`--config`), which overrides the default
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,6 +115,7 @@ class TrainOptions:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        _unrestrict(self)
         self.save_name = self.save_name or self.model_type
         if Path(self.save_name).name != self.save_name:
             raise ValueError(f"--save_name {self.save_name}: must be a plain name, not a path")
@@ -175,6 +176,7 @@ class TestOptions:
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
+        _unrestrict(self)
         if Path(self.train_fold).name != self.train_fold or not self.train_fold.endswith(".txt"):
             raise ValueError(f"--train_fold {self.train_fold}: must be the name of a fold file, such as train_1.txt")
 
@@ -185,11 +187,14 @@ class TestOptions:
 
 
 def plain(options: TrainOptions | TestOptions) -> dict[str, Any]:
-    """The options as plain values (no paths, no restricted types), for YAML, JSON and checkpoints."""
-    return {name: _plain(value) for name, value in asdict(options).items()}
+    """The options as plain values, for YAML, JSON and checkpoints."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
 
 
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
-    return next((kind(value) for kind in (int, float) if isinstance(value, kind)), str(value))
+def _unrestrict(options: TrainOptions | TestOptions) -> None:
+    """Make numbers and strings that were checked on the command line ordinary ones again, which checkpoints can hold."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        for kind in (int, float, str):
+            if isinstance(value, kind) and not isinstance(value, bool):
+                setattr(options, field.name, kind(value))

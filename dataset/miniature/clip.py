@@ -101,15 +101,16 @@ def make_sound(subject: Subject, category: Category, seconds: float, seed: np.ra
     frames = round(seconds * FRAME_RATE * rng.uniform(0.9, 1.1))
     utterance = speak(rng, subject.voice, frames)
     other = speak(rng, subject.voice, frames)
-    speech = revoice(rng, utterance) if category.fake_audio else utterance.sound
-    return Sound(_record(rng, speech, utterance), utterance, other if category.fake_video else utterance)
-
-
-def _record(rng: np.random.Generator, speech: np.ndarray, utterance: Utterance) -> np.ndarray:
-    """Bring speech (N,) to a loudness drawn at random and add the faint noise of a room."""
+    recorded = _record(rng, utterance.sound)
+    if category.fake_audio:
+        recorded = revoice(rng, recorded, utterance.pitch)
     loudness = 10 ** (rng.uniform(-26, -20) / 20)
-    rms = np.sqrt(np.mean(speech[utterance.start : utterance.stop] ** 2))
+    samples = recorded * loudness / np.sqrt(np.mean(recorded**2))
+    return Sound(samples, utterance, other if category.fake_video else utterance)
+
+
+def _record(rng: np.random.Generator, speech: np.ndarray) -> np.ndarray:
+    """Add the faint noise of a room to speech (N,)."""
     hiss = rng.standard_normal(len(speech))
     hiss += np.convolve(hiss, np.full(12, 0.5), mode="same")  # a room is louder below than above
-    room = loudness * 10 ** (rng.uniform(-52, -44) / 20) * hiss / hiss.std()
-    return speech * (loudness / rms) + room
+    return speech + speech.std() * 10 ** (rng.uniform(-52, -44) / 20) * hiss / hiss.std()

@@ -149,7 +149,7 @@ def _claim(out: Path, options: dict[str, float], overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is not a folder")
     if marker.exists():
-        if json.loads(marker.read_text()) == options:
+        if _read_marker(marker) == options:
             return
         if not overwrite:
             raise ValueError(f"{out} holds a miniature of other options; pass --overwrite true to replace it")
@@ -158,6 +158,13 @@ def _claim(out: Path, options: dict[str, float], overwrite: bool) -> None:
         raise ValueError(f"{out} is not empty and not a miniature; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps(options))
+
+
+def _read_marker(marker: Path) -> dict[str, float]:
+    try:
+        return json.loads(marker.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{marker} is damaged; delete {marker.parent} and start again") from error
 
 
 def _remove(out: Path) -> None:

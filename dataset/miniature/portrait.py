@@ -52,10 +52,12 @@ def draw_portrait(look: Look) -> Portrait:
     head = _draw_skin(rng, look, skull, eyes_y, mouth_y)
     _draw_nose(head, look, eyes_y, mouth_y)
     _draw_brows(rng, head, look, eyes_y)
-    hair = _hair_mask(rng, look, x, y)
-    paint(head, _hair_colour(rng, look), hair)
-    ears = sum(ellipse(x, y, (CENTRE[0] + side * (look.half_width + 1), eyes_y + 12), (7, 15)) for side in (-1, 1))
-    alpha = np.clip(np.maximum(np.maximum(skull, hair), ears), 0, 1)
+    cap, opening = _hair_shape(rng, look, x, y)
+    paint(head, _hair_colour(rng, look), 1 - opening)
+    alpha = np.maximum(skull, cap * (1 - opening))
+    if not look.long_hair:
+        for side in (-1, 1):
+            alpha = np.maximum(alpha, ellipse(x, y, (CENTRE[0] + side * (look.half_width + 1), eyes_y + 12), (7, 15)))
     jaw = edge(y - (mouth_y + 0.5 * (chin_y - mouth_y)), 0.6 * (chin_y - mouth_y)) * skull
     return Portrait(scene, head, alpha, jaw, eyes_y, mouth_y, chin_y)
 
@@ -141,8 +143,8 @@ def _draw_brows(rng: np.random.Generator, head: np.ndarray, look: Look, eyes_y: 
         paint(head, np.array(look.hair) * 0.9 + 6, 0.85 * brow * hairs)
 
 
-def _hair_mask(rng: np.random.Generator, look: Look, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Mask of the hair that lies before the face: a cap with an opening for the face."""
+def _hair_shape(rng: np.random.Generator, look: Look, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the cap of hair on the head and of its opening for the face, both soft."""
     cx, cy, w, h = *CENTRE, look.half_width, look.half_height
     cap = ellipse(x, y, (cx, cy - 4), (w + 5 + look.hair_volume, h + 3 + look.hair_volume), 1.8)
     top, bottom = cy - h + look.hairline * h, cy + 0.9 * h
@@ -150,7 +152,7 @@ def _hair_mask(rng: np.random.Generator, look: Look, x: np.ndarray, y: np.ndarra
     ragged = 0.8 * texture(rng, 6, 12) + 0.5 * texture(rng, 1.5, 6)
     opening = edge((1 - (np.abs(across) ** 2.8 + np.abs(down) ** 2.8) ** (1 / 2.8)) * w + ragged, 2.5)
     end = cy + 0.75 * h if look.long_hair else cy - 0.05 * h
-    return cap * (1 - opening) * edge(end - y, 10)
+    return cap, np.maximum(opening, edge(y - end, 10))
 
 
 def _hair_colour(rng: np.random.Generator, look: Look) -> np.ndarray:

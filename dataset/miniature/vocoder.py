@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from python_speech_features import get_filterbanks
 
-from dataset.miniature.voice import SAMPLE_RATE, STFT, Utterance, fade, pulses
+from dataset.miniature.voice import SAMPLE_RATE, STFT, pulses
 
 _BANDS = 40
 _MONOTONE = 0.15  # how much of the pitch's movement is left
 
 
-def revoice(rng: np.random.Generator, utterance: Utterance) -> np.ndarray:
-    """Speak an utterance again through a channel vocoder.
+def revoice(rng: np.random.Generator, sound: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+    """Speak a recording again through a channel vocoder.
 
     The spectral envelope is kept in mel bands up to 4 or 5 kHz; a new excitation takes the place of the voice.
 
@@ -20,22 +20,21 @@ def revoice(rng: np.random.Generator, utterance: Utterance) -> np.ndarray:
     ----------
     rng
         Draws the upper limit of the band and the new excitation.
-    utterance
-        What was said.
+    sound
+        What was said, and the room around it (N,), at 16 kHz.
+    pitch
+        Of the voice (C,), as in `dataset.miniature.voice.Utterance`.
 
     Returns
     -------
     numpy.ndarray
-        Sound (N,) of the same length, silent where the utterance is.
+        Sound (N,).
     """
-    length = len(utterance.sound)
-    limit = rng.uniform(4200, 5000)
-    smooth = _smoother(limit)
-    envelope = np.sqrt(smooth @ np.abs(STFT.stft(utterance.sound)) ** 2)  # (F, S)
-    excitation = STFT.stft(_excite(rng, utterance.pitch, length))
+    smooth = _smoother(rng.uniform(4200, 5000))
+    envelope = np.sqrt(smooth @ np.abs(STFT.stft(sound)) ** 2)  # (F, S)
+    excitation = STFT.stft(_excite(rng, pitch, len(sound)))
     level = np.sqrt(smooth @ np.abs(excitation) ** 2) + 1e-9
-    sound = STFT.istft(envelope / level * excitation, k1=length)
-    return sound * fade(length, utterance.start, utterance.stop)
+    return STFT.istft(envelope / level * excitation, k1=len(sound))
 
 
 def _smoother(limit: float) -> np.ndarray:

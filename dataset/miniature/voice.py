@@ -55,16 +55,12 @@ class Utterance:
         Hz at the control rate of 200 a second (C,); 0 where the voice is off.
     openness, spread
         Shape of the lips for the vowels, at the control rate (C,).
-    start, stop
-        First and last-but-one sample of the speech.
     """
 
     sound: np.ndarray
     pitch: np.ndarray
     openness: np.ndarray
     spread: np.ndarray
-    start: int
-    stop: int
 
 
 @dataclass
@@ -99,15 +95,10 @@ def speak(rng: np.random.Generator, voice: Voice, frames: int) -> Utterance:
     score = _write_score(rng, voice, controls, first, last)
     pitch = _draw_pitch(rng, voice, controls)
     sound = _perform(rng, voice, score, pitch, length)
-    sound *= fade(length, start, stop)
-    voiced = np.where(score.voicing > 0.15, pitch, 0.0)
-    return Utterance(sound / np.abs(sound).max(), voiced, score.openness, score.spread, start, stop)
-
-
-def fade(length: int, start: int, stop: int) -> np.ndarray:
-    """Gain (N,) that lets a sound through between two samples, with a short rise and fall."""
     time = np.arange(length)
-    return np.clip(np.minimum(time - start, stop - time) / _FADE, 0, 1)
+    sound *= np.clip(np.minimum(time - start, stop - time) / _FADE, 0, 1)
+    voiced = np.where(score.voicing > 0.15, pitch, 0.0)
+    return Utterance(sound / np.abs(sound).max(), voiced, score.openness, score.spread)
 
 
 def _write_score(rng: np.random.Generator, voice: Voice, controls: int, first: int, last: int) -> _Score:
