@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -67,17 +68,17 @@ def train_fold(options: TrainOptions, fold: str, results: Path, checker: ClipChe
         compile_encoder=options.compile,
     )
     config = plain(options) | {"fold": fold, "corpus": data.corpus, "skipped": [list(bad) for bad in data.skipped]}
-    checkpoint = best_checkpoint(options, fold)
-    trainer = fold_trainer(options, fold, checkpoint, config)
+    best, last = checkpoints(options, fold)
+    trainer = fold_trainer(options, fold, config, [best, last])
     clips = len(data.train_dataset), len(data.test_dataset)
     log.info("%s: training %s on %d clips, testing on %d", fold, options.model_type, *clips)
     trainer.fit(detector, data, ckpt_path=resume_from(options, fold), weights_only=True)
 
-    best = Path(checkpoint.best_model_path)
-    table = score_fold(make_trainer(options.gpus, options.precision), load_detector(best), data)
+    path = Path(best.best_model_path)
+    table = score_fold(make_trainer(options.gpus, options.precision), load_detector(path), data)
     metrics = evaluate(table)
     if trainer.is_global_zero:
-        write_fold(results, table, metrics, config | {"checkpoint": str(best)})
+        write_fold(results, table, metrics, config | {"checkpoint": str(path)})
         Console().print(fold_table(metrics, f"{options.save_name}, {fold}: best epoch, on unseen subjects"))
 
 
@@ -98,23 +99,19 @@ def make_data(options: TrainOptions, fold: str, checker: ClipChecker) -> FakeAVC
     )
 
 
-def best_checkpoint(options: TrainOptions, fold: str) -> ModelCheckpoint:
+def checkpoints(options: TrainOptions, fold: str) -> tuple[ModelCheckpoint, ModelCheckpoint]:
     """Keep the epoch with the highest accuracy + hard AUC on the test fold, as the release does, and the last one."""
     name = f"{options.save_name}_{fold}"
-    checkpoint = ModelCheckpoint(
-        dirpath=options.outputs / "ckpts" / options.save_name,
-        filename=name,
-        monitor="val_acc_auc",
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    checkpoint.CHECKPOINT_NAME_LAST = f"{name}-last"
-    return checkpoint
+    common = {
+        "dirpath": options.outputs / "ckpts" / options.save_name,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
+    best = ModelCheckpoint(filename=name, monitor="val_acc_auc", mode="max", **common)
+    return best, ModelCheckpoint(filename=f"{name}-last", **common)
 
 
-def fold_trainer(options: TrainOptions, fold: str, checkpoint: ModelCheckpoint, config: dict) -> Trainer:
+def fold_trainer(options: TrainOptions, fold: str, config: dict, checkpoints: Sequence[Callback]) -> Trainer:
     """The trainer of a fold, with the release's schedule and both of its stopping rules."""
     tensorboard = TensorBoardLogger(options.outputs / "log" / options.save_name, name=fold)
     csv = CSVLogger(tensorboard.save_dir, name=fold, version=tensorboard.version)
@@ -123,7 +120,7 @@ def fold_trainer(options: TrainOptions, fold: str, checkpoint: ModelCheckpoint, 
         EpochSeed(options.seed),
         EpochSummary(),
         RunConfiguration(config),
-        checkpoint,
+        *checkpoints,
     ]
     if options.patience > 0:
         callbacks.append(EarlyStopping("val_acc_auc", mode="max", patience=options.patience))

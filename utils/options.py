@@ -192,7 +192,7 @@ def plain(options: TrainOptions | TestOptions) -> dict[str, Any]:
 
 
 def _unrestrict(options: TrainOptions | TestOptions) -> None:
-    """Make numbers and strings that were checked on the command line ordinary ones again, which checkpoints can hold."""
+    """Make the restricted numbers and strings of the command line ordinary ones, which checkpoints can hold."""
     for field in fields(options):
         value = getattr(options, field.name)
         for kind in (int, float, str):
