@@ -26,9 +26,11 @@ def test(options: TestOptions) -> None:
     """Test one checkpoint on one fold."""
     detector = load_detector(options.checkpoint, options.model_type)
     trained = read_checkpoint(options.checkpoint).get("config", {})
-    # The clips of the fold depend on these, so by default they are those of training.
-    seed = options.seed if options.seed is not None else trained.get("seed", 42)
-    num_val = options.num_val or trained.get("num_val", 100)
+    # What is tested depends on these, so by default they are as in training.
+    seed, num_val, max_frames = (
+        trained.get(name, default) if getattr(options, name) is None else getattr(options, name)
+        for name, default in (("seed", 42), ("num_val", 100), ("max_frames", 500))
+    )
     save_name = trained.get("save_name") or options.checkpoint.stem
     log_to_file(options.outputs / "log" / save_name / "test.log")
     data = FakeAVCelebDataModule(
@@ -38,6 +40,7 @@ def test(options: TestOptions) -> None:
         num_workers=loading_processes(options.num_workers),
         num_val=num_val,
         seed=seed,
+        max_frames=max_frames,
         skip_bad=options.skip_bad,
         fold_dir=options.outputs / "folds",
     )
@@ -56,6 +59,7 @@ def test(options: TestOptions) -> None:
             "fold": options.fold_name,
             "seed": seed,
             "num_val": num_val,
+            "max_frames": max_frames,
             "corpus": data.corpus,
             "skipped": [list(bad) for bad in data.skipped],
         }

@@ -93,6 +93,7 @@ def make_data(options: TrainOptions, fold: str, checker: ClipChecker) -> FakeAVC
         num_train=options.num_train,
         num_val=options.num_val,
         seed=options.seed,
+        max_frames=options.max_frames,
         skip_bad=options.skip_bad,
         fold_dir=options.outputs / "folds",
         checker=checker,

@@ -195,7 +195,8 @@ class FakeAVCelebDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             worker_init_fn=_one_thread,
-            generator=torch.Generator(),  # else each iterator draws from the global state, and dropout shifts on resuming
+            # Its own, as an iterator draws from it: from the global state, dropout would differ after resuming.
+            generator=torch.Generator(),
         )
 
 

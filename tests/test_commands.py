@@ -13,13 +13,11 @@ import torch
 
 import test as test_program
 import train as train_program
-from model import MODELS, read_checkpoint
-from utils.callbacks import PlateauSchedule
+from model import read_checkpoint
 from utils.cli import run
 from utils.metrics import evaluate
 from utils.options import TestOptions, TrainOptions
 from utils.results import read_scores
-from utils.trainer import make_trainer
 
 # One clip of each category on either side, so that an epoch takes a second.
 TINY = ("--batch_size", "4", "--num_train", "1", "--num_val", "1", "--folds", "1", "--learning_rate", "5e-4")
@@ -146,46 +144,6 @@ def test_resuming_what_cannot_be_resumed(
         assert message in one_line(capsys)
 
 
-def test_flags_of_the_release_parse() -> None:
-    seen = []
-    release = (
-        "--dataset fakeavceleb --model_type MRDF_Margin --data_root ./data/FakeAVCeleb_v1.2/ --batch_size 32 "
-        "--num_workers 4 --gpus 2 --precision 16 --num_train 10 --num_val 5 --max_epochs 7 --min_epochs 3 --patience 2 "
-        "--log_steps 5 --resume auto --save_name run --learning_rate 1e-4 --weight_decay 0 --margin_audio 0.1 "
-        "--margin_visual 0.2 --margin_contrast 0.3 --outputs ./elsewhere --folds 1,3 --seed 7 --skip_bad"
-    )
-    assert run(TrainOptions, seen.append, "train.py", release.split()) == 0
-    (options,) = seen
-    assert options.fold_names == ["train_1", "train_3"]
-    assert (options.margin_audio, options.margin_visual, options.margin_contrast) == (0.1, 0.2, 0.3)
-    assert (options.gpus, options.precision, options.resume, options.skip_bad) == (2, "16", "auto", True)
-
-    release = (
-        "--data_root ./data/ --model_type MRDF_CE --checkpoint a.ckpt --train_fold train_2.txt --batch_size 8 "
-        "--num_workers 2 --gpus 1 --outputs out --precision 32"
-    )
-    assert run(TestOptions, seen.append, "test.py", release.split()) == 0
-    assert seen[1].fold_name == "train_2"
-
-
-def test_defaults_are_those_of_the_release() -> None:
-    options = TrainOptions()
-    assert (options.batch_size, options.gpus, options.precision) == (64, 1, "16")
-    assert (options.max_epochs, options.min_epochs, options.patience, options.log_steps) == (30, 30, 0, 20)
-    assert (options.learning_rate, options.weight_decay, options.seed) == (1e-3, 1e-4, 42)
-    assert (options.num_train, options.num_val) == (400, 100)
-    assert len(options.fold_names) == 5
-
-
-def test_flags_override_the_configuration_file(tmp_path: Path) -> None:
-    seen = []
-    (tmp_path / "run.yaml").write_text("model_type: AVDF\nbatch_size: 16\nfolds: 2,4\nskip_bad: true\n")
-    arguments = ["--config", str(tmp_path / "run.yaml"), "--batch_size", "8"]
-    assert run(TrainOptions, seen.append, "train.py", arguments) == 0
-    assert (seen[0].model_type, seen[0].batch_size, seen[0].fold_names) == ("AVDF", 8, ["train_2", "train_4"])
-    assert seen[0].skip_bad
-
-
 def one_line(capsys: pytest.CaptureFixture) -> str:
     """The error that a program printed, which is one line."""
     lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
@@ -206,22 +164,6 @@ def damage(prepared_root: Path) -> Callable[[str, bytes | None], Path]:
         return prepared_root
 
     return act
-
-
-def test_bad_options(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    for arguments, words in (
-        (("--model_type", "Foo"), ["--model_type", *MODELS]),
-        (("--folds", "6"), ["--folds", "6"]),
-        (("--batch_size", "0"), ["--batch_size", "0"]),
-        (("--dataset", "other"), ["--dataset", "fakeavceleb"]),
-        (("--bach_size", "4"), ["--bach_size"]),
-        (("--config", tmp_path / "absent.yaml"), ["absent.yaml"]),
-    ):
-        with pytest.raises(SystemExit) as stop:
-            train(*arguments)
-        assert stop.value.code == 2
-        line = one_line(capsys)
-        assert all(word in line for word in words), line
 
 
 def test_bad_data(damage: Callable[[str, bytes | None], Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -282,58 +224,3 @@ def test_a_released_checkpoint_is_tested(released_checkpoint: Path, prepared_roo
     scores = read_scores(tmp_path / "results/MRDF_CE_train_2/train_2/scores.csv")
     assert set(scores["subject"]) == {"id00113"}
     assert scores["score"].between(0, 1).all()
-
-
-def test_a_gpu_is_used_in_mixed_precision_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = {}
-    monkeypatch.setattr("utils.trainer.Trainer", lambda **options: seen.update(options))
-    make_trainer(2, "16")
-    assert (seen["accelerator"], seen["devices"], seen["precision"]) == ("cpu", 1, "32-true")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    make_trainer(2, "16")
-    assert (seen["accelerator"], seen["devices"], seen["precision"]) == ("gpu", 2, "16-mixed")
-    assert seen["strategy"].startswith("ddp")
-
-
-class FakeTrainer:
-    """As much of a trainer as PlateauSchedule looks at."""
-
-    def __init__(self, rate: float) -> None:
-        self.optimizers = [torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=rate)]
-        self.should_stop = False
-        self.callback_metrics = {"val_loss": torch.tensor(1.0)}
-
-    @property
-    def rate(self) -> float:
-        return self.optimizers[0].param_groups[0]["lr"]
-
-    def log(self, name: str, value: float) -> None:
-        assert name == "lr"
-
-
-def test_the_rate_halves_after_four_stalled_epochs_and_a_tiny_one_ends_training() -> None:
-    trainer = FakeTrainer(3e-7)
-    schedule = PlateauSchedule()
-    schedule.on_train_start(trainer, trainer)
-    rates = []
-    for _ in range(9):
-        schedule.on_train_epoch_end(trainer, trainer)
-        rates.append(trainer.rate)
-        if trainer.should_stop:
-            break
-    assert rates == pytest.approx([3e-7] * 4 + [1.5e-7] * 4 + [7.5e-8])
-    assert trainer.should_stop
-
-
-def test_the_schedule_goes_on_from_its_state() -> None:
-    trainer = FakeTrainer(1e-3)
-    first = PlateauSchedule()
-    first.on_train_start(trainer, trainer)
-    for _ in range(4):
-        first.on_train_epoch_end(trainer, trainer)
-    second = PlateauSchedule()
-    second.load_state_dict(first.state_dict())
-    second.on_train_start(trainer, trainer)
-    assert trainer.rate == 1e-3
-    second.on_train_epoch_end(trainer, trainer)
-    assert trainer.rate == 5e-4

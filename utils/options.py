@@ -49,6 +49,8 @@ class TrainOptions:
         GPUs to use; several train in parallel (DDP). Without a GPU the CPU is used.
     precision
         16 and bf16-mixed are mixed precision. Without a GPU 16 becomes 32.
+    max_frames
+        Frames of a clip at most, from its start; 25 are a second.
     num_train
         Training clips of each category at most, the first in csv order.
     num_val
@@ -96,6 +98,7 @@ class TrainOptions:
     num_workers: NonNegativeInt | None = None
     gpus: PositiveInt = 1
     precision: Precision = "16"
+    max_frames: PositiveInt = 500
     num_train: PositiveInt = 400
     num_val: PositiveInt = 100
     max_epochs: PositiveInt = 30
@@ -150,6 +153,8 @@ class TestOptions:
         GPUs to use. Without a GPU the CPU is used.
     precision
         16 and bf16-mixed are mixed precision. Without a GPU 16 becomes 32.
+    max_frames
+        Frames of a clip at most, from its start; by default as in training.
     num_val
         Test clips of each category at most, the first in csv order; by default as in training.
     seed
@@ -170,6 +175,7 @@ class TestOptions:
     num_workers: NonNegativeInt | None = None
     gpus: PositiveInt = 1
     precision: Precision = "16"
+    max_frames: PositiveInt | None = None
     num_val: PositiveInt | None = None
     seed: NonNegativeInt | None = None
     outputs: Path = Path("outputs")

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 from rich.progress import track
@@ -48,7 +49,8 @@ def synthesize(
 ) -> pd.DataFrame:
     """Write a small synthetic FakeAVCeleb in the layout in which v1.2 is handed out.
 
-    An earlier miniature of the same options is reused, and finished if it was interrupted.
+    An earlier miniature of the same options is reused, and finished if it was interrupted. `preview.jpg` beside the
+    clips shows a few of them.
 
     Parameters
     ----------
@@ -92,6 +94,7 @@ def synthesize(
     with ThreadPoolExecutor(num_workers) as pool:
         for _ in track(pool.map(make, missing), "Synthesizing clips", total=len(missing), disable=not missing):
             pass
+    _write_preview(out, plan)
     return _write_csv(out, plan)
 
 
@@ -132,6 +135,24 @@ def _write_csv(out: Path, plan: list[Entry]) -> pd.DataFrame:
     return table
 
 
+def _write_preview(out: Path, plan: list[Entry], subjects: int = 4) -> None:
+    """A picture of the first subjects, a row each, in the four categories."""
+    shown = list(dict.fromkeys(entry.subject.id for entry in plan))[:subjects]
+    frames = {(e.subject.id, e.category.letter): e for e in reversed(plan)}  # the first clip of each
+    rows = []
+    for subject in shown:
+        clips = [frames[subject, category.letter] for category in CATEGORIES]
+        rows.append(np.hstack([_middle_frame(out / clip.folder / clip.name) for clip in clips]))
+    cv2.imwrite(str(out / "preview.jpg"), np.vstack(rows))
+
+
+def _middle_frame(path: Path) -> np.ndarray:
+    """(224, 224, 3), BGR."""
+    capture = cv2.VideoCapture(str(path))
+    capture.set(cv2.CAP_PROP_POS_FRAMES, capture.get(cv2.CAP_PROP_FRAME_COUNT) // 2)
+    return capture.read()[1]
+
+
 def _check_options(subjects: int, seconds: float, clips: int, num_workers: int) -> None:
     if not 1 <= subjects <= 10_000:
         raise ValueError(f"subjects must be between 1 and 10000, not {subjects}")
@@ -152,7 +173,7 @@ def _claim(out: Path, options: dict[str, float], overwrite: bool) -> None:
         if _read_marker(marker) == options:
             return
         if not overwrite:
-            raise ValueError(f"{out} holds a miniature of other options; pass --overwrite true to replace it")
+            raise ValueError(f"{out} holds a miniature of other options; --overwrite replaces it")
         _remove(out)
     elif out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty and not a miniature; choose another folder")
@@ -171,5 +192,5 @@ def _remove(out: Path) -> None:
     """Remove an earlier miniature, and the folds that were made from it, but nothing else."""
     for category in CATEGORIES:
         shutil.rmtree(out / category.type, ignore_errors=True)
-    for file in [out / "meta_data.csv", out / MARKER, *out.glob("train_[1-5].txt")]:
+    for file in [out / "meta_data.csv", out / "preview.jpg", out / MARKER, *out.glob("train_[1-5].txt")]:
         file.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from python_speech_features import get_filterbanks
+from torchaudio.functional import melscale_fbanks
 
 from dataset.miniature.voice import SAMPLE_RATE, STFT, pulses
 
@@ -39,7 +39,7 @@ def revoice(rng: np.random.Generator, sound: np.ndarray, pitch: np.ndarray) -> n
 
 def _smoother(limit: float) -> np.ndarray:
     """Matrix (F, F) that averages power within mel bands and drops all above `limit` Hz."""
-    banks = get_filterbanks(_BANDS, 2 * (len(STFT.f) - 1), SAMPLE_RATE, highfreq=limit)  # (bands, F)
+    banks = melscale_fbanks(len(STFT.f), 0.0, limit, _BANDS, SAMPLE_RATE).numpy().T  # (bands, F)
     into = banks / np.maximum(banks.sum(axis=1, keepdims=True), 1e-9)
     back = banks / np.maximum(banks.sum(axis=0, keepdims=True), 1e-9)
     return back.T @ into

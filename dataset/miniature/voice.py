@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import ShortTimeFFT, resample_poly
+from scipy.signal import ShortTimeFFT
+from torchaudio.functional import resample
 
 from dataset.miniature.subjects import Voice
 
@@ -171,7 +173,7 @@ def pulses(pitch: np.ndarray, length: int) -> np.ndarray:
     phase = np.cumsum(_stretch(pitch, fine)) / (SAMPLE_RATE * _OVERSAMPLING) % 1
     part = phase / 0.6  # the glottis is open for six tenths of a cycle
     flow = np.where(part < 1, 2 * part - 3 * part**2, 0.0)
-    return resample_poly(flow, 1, _OVERSAMPLING)
+    return resample(torch.from_numpy(flow), SAMPLE_RATE * _OVERSAMPLING, SAMPLE_RATE).numpy()
 
 
 def _perform(rng: np.random.Generator, voice: Voice, score: _Score, pitch: np.ndarray, length: int) -> np.ndarray:

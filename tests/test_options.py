@@ -1,0 +1,99 @@
+"""Flags, defaults and the configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from main import main
+from model import MODELS
+from utils.cli import run
+from utils.options import TestOptions, TrainOptions
+from utils.trainer import make_trainer
+
+
+def test_flags_of_the_release_parse() -> None:
+    seen = []
+    release = (
+        "--dataset fakeavceleb --model_type MRDF_Margin --data_root ./data/FakeAVCeleb_v1.2/ --batch_size 32 "
+        "--num_workers 4 --gpus 2 --precision 16 --num_train 10 --num_val 5 --max_epochs 7 --min_epochs 3 --patience 2 "
+        "--log_steps 5 --resume auto --save_name run --learning_rate 1e-4 --weight_decay 0 --margin_audio 0.1 "
+        "--margin_visual 0.2 --margin_contrast 0.3 --outputs ./elsewhere --folds 1,3 --seed 7 --skip_bad"
+    )
+    assert run(TrainOptions, seen.append, "train.py", release.split()) == 0
+    (options,) = seen
+    assert options.fold_names == ["train_1", "train_3"]
+    assert (options.margin_audio, options.margin_visual, options.margin_contrast) == (0.1, 0.2, 0.3)
+    assert (options.gpus, options.precision, options.resume, options.skip_bad) == (2, "16", "auto", True)
+
+    release = (
+        "--data_root ./data/ --model_type MRDF_CE --checkpoint a.ckpt --train_fold train_2.txt --batch_size 8 "
+        "--num_workers 2 --gpus 1 --outputs out --precision 32"
+    )
+    assert run(TestOptions, seen.append, "test.py", release.split()) == 0
+    assert seen[1].fold_name == "train_2"
+
+
+def test_defaults_are_those_of_the_release() -> None:
+    options = TrainOptions()
+    assert (options.batch_size, options.gpus, options.precision) == (64, 1, "16")
+    assert (options.max_epochs, options.min_epochs, options.patience, options.log_steps) == (30, 30, 0, 20)
+    assert (options.learning_rate, options.weight_decay, options.seed) == (1e-3, 1e-4, 42)
+    assert (options.num_train, options.num_val) == (400, 100)
+    assert len(options.fold_names) == 5
+
+
+def test_flags_override_the_configuration_file(tmp_path: Path) -> None:
+    seen = []
+    (tmp_path / "run.yaml").write_text("model_type: AVDF\nbatch_size: 16\nfolds: 2,4\nskip_bad: true\n")
+    arguments = ["--config", str(tmp_path / "run.yaml"), "--batch_size", "8"]
+    assert run(TrainOptions, seen.append, "train.py", arguments) == 0
+    assert (seen[0].model_type, seen[0].batch_size, seen[0].fold_names) == ("AVDF", 8, ["train_2", "train_4"])
+    assert seen[0].skip_bad
+
+
+def test_bad_options(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for arguments, words in (
+        (("--model_type", "Foo"), ["--model_type", *MODELS]),
+        (("--folds", "6"), ["--folds", "6"]),
+        (("--batch_size", "0"), ["--batch_size", "0"]),
+        (("--dataset", "other"), ["--dataset", "fakeavceleb"]),
+        (("--bach_size", "4"), ["--bach_size"]),
+        (("--config", tmp_path / "absent.yaml"), ["absent.yaml"]),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            run(TrainOptions, lambda options: None, "train.py", [str(argument) for argument in arguments])
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert all(word in line for word in words), line
+
+
+def test_main_lists_its_commands(capsys: pytest.CaptureFixture) -> None:
+    for arguments in ([], ["frobnicate"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+        assert "synthesize" in capsys.readouterr().err
+
+
+def test_main_synthesizes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["synthesize", "--subjects", "1", "--seconds", "0.8", "--out"]
+    assert main([*arguments, str(tmp_path / "mini")]) == 0
+    assert len(list((tmp_path / "mini").rglob("*.mp4"))) == 4
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/work.txt").write_text("keep me")
+    assert main([*arguments, str(tmp_path / "mine")]) == 2
+    assert "choose another folder" in capsys.readouterr().err
+
+
+def test_a_gpu_is_used_in_mixed_precision_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+    monkeypatch.setattr("utils.trainer.Trainer", lambda **options: seen.update(options))
+    make_trainer(2, "16")
+    assert (seen["accelerator"], seen["devices"], seen["precision"]) == ("cpu", 1, "32-true")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    make_trainer(2, "16")
+    assert (seen["accelerator"], seen["devices"], seen["precision"]) == ("gpu", 2, "16-mixed")
+    assert seen["strategy"].startswith("ddp")
