@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
@@ -22,6 +23,7 @@ from model import MODELS, load_detector, read_checkpoint
 from utils.callbacks import EpochSeed, EpochSummary, PlateauSchedule, RunConfiguration
 from utils.cli import log_to_file, run
 from utils.figure import roc_figure
+from utils.files import write_atomic
 from utils.metrics import evaluate
 from utils.options import TrainOptions, plain
 from utils.results import fold_table, read_scores, summarise, write_fold
@@ -34,6 +36,7 @@ def train(options: TrainOptions) -> None:
     """Train and test every fold asked for, then summarise all folds of the run that are there."""
     log_to_file(options.outputs / "log" / options.save_name / "train.log")
     results = options.outputs / "results" / options.save_name
+    write_atomic(results / "config.yaml", yaml.safe_dump(plain(options), sort_keys=False))
     checker = ClipChecker()  # shared, so that a clip in five folds is checked once
     for fold in options.fold_names:
         train_fold(options, fold, results / fold, checker)

@@ -16,7 +16,7 @@ import train as train_program
 from model import read_checkpoint
 from utils.cli import run
 from utils.metrics import evaluate
-from utils.options import TestOptions, TrainOptions
+from utils.options import TestOptions, TrainOptions, plain
 from utils.results import read_scores
 
 # One clip of each category on either side, so that an epoch takes a second.
@@ -69,6 +69,8 @@ def test_training_leaves_what_it_promises(trained: tuple[Path, Path]) -> None:
         "results/MRDF_CE/summary.json",
         "results/MRDF_CE/summary.csv",
         "results/MRDF_CE/summary.md",
+        "results/MRDF_CE/config.yaml",
+        "results/MRDF_CE/roc.png",
         "log/MRDF_CE/train.log",
         "log/MRDF_CE/train_1/version_0/metrics.csv",
     ):
@@ -85,6 +87,15 @@ def test_training_leaves_what_it_promises(trained: tuple[Path, Path]) -> None:
     assert {name: metrics[name] for name in recomputed} == json.loads(json.dumps(recomputed))
     log = pd.read_csv(outputs / "log/MRDF_CE/train_1/version_0/metrics.csv")
     assert {"val_loss", "val_acc", "val_acc_auc", "train_loss_epoch", "lr"} <= set(log.columns)
+
+
+def test_the_configuration_of_a_run_gives_the_same_options_again(trained: tuple[Path, Path]) -> None:
+    _, outputs = trained
+    seen = []
+    configuration = outputs / "results/MRDF_CE/config.yaml"
+    assert run(TrainOptions, seen.append, "train.py", ["--config", str(configuration)]) == 0
+    config = json.loads((outputs / "results/MRDF_CE/train_1/metrics.json").read_text())["config"]
+    assert plain(seen[0]).items() <= config.items()
 
 
 def test_the_best_checkpoint_is_that_of_the_best_epoch(trained: tuple[Path, Path]) -> None:

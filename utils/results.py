@@ -39,14 +39,15 @@ PUBLISHED = {"MRDF_CE": {"acc": 0.9405, "auc_hard": 0.9243}}
 
 HEADINGS = {
     "acc": "ACC",
-    "auc": "AUC (scores)",
-    "auc_hard": "AUC (hard decisions, the paper's)",
+    "auc": "AUC",
+    "auc_hard": "hard AUC",
     "eer": "EER",
     "ap_real": "AP, real",
     "ap_fake": "AP, fake",
-    "audio_auc": "AUC of the sound",
-    "video_auc": "AUC of the picture",
+    "audio_auc": "sound AUC",
+    "video_auc": "picture AUC",
 }
+AUC_EXPLAINED = "AUC: of the scores, the probability of real; hard AUC: of the 0/1 decisions, which the paper reports"
 CATEGORIES = {
     "A": "real picture, real sound",
     "B": "real picture, fake sound",
@@ -190,7 +191,7 @@ def percent(value: float | None) -> str:
 
 def fold_table(metrics: dict[str, Any], title: str) -> Group:
     """Return the figures of a fold as tables to print: the whole fold, then its categories."""
-    whole = Table(title=title, caption="1 = real, 0 = fake; score: probability of 1", box=box.SIMPLE_HEAD)
+    whole = Table(title=title, caption=AUC_EXPLAINED, box=box.SIMPLE_HEAD)
     whole.add_column(f"{metrics['n']} clips")
     whole.add_column("%", justify="right")
     for name, heading in HEADINGS.items():
@@ -242,6 +243,7 @@ def _notes(table: pd.DataFrame, configs: dict[str, dict[str, Any]]) -> list[str]
     pooled = table.loc["pooled_auc"]
     notes = [
         "Percent; mean ± standard deviation over the folds. 1 = real, 0 = fake.",
+        f"{AUC_EXPLAINED}.",
         "pooled_auc, AUC of the scores over the pooled test clips of the folds: "
         f"{percent(pooled['auc']) or 'not defined'} (n = {pooled['n']:.0f}).",
     ]

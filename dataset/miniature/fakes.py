@@ -15,7 +15,7 @@ from dataset.miniature.portrait import CENTRE, draw_portrait
 from dataset.miniature.subjects import Look
 
 _GENERATED = 96  # pixels a side of a generated face
-_FOCUS = 1.1  # blur of a generated face, in its own pixels: an L1 loss averages what it cannot predict
+_FOCUS = 1.5  # blur of a generated face, in its own pixels: an L1 loss averages what it cannot predict
 _TINT = 6.0  # grey levels by which the pasted part is off at its edges
 
 
