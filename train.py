@@ -5,6 +5,7 @@ python train.py --model_type MRDF_CE --save_name MRDF_CE --data_root ./data/Fake
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -42,17 +43,17 @@ def train(options: TrainOptions) -> None:
         train_fold(options, fold, results / fold, checker)
     if rank_zero_only.rank == 0:
         summarise(results)
-        plot_roc(results, options.save_name)
+        plot_roc(results)
         Console().print((results / "summary.md").read_text(), markup=False, highlight=False, soft_wrap=True)
         log.info("results: %s, checkpoints: %s", results, options.outputs / "ckpts" / options.save_name)
 
 
-def plot_roc(results: Path, title: str) -> None:
-    """ROC of every fold that has both real and fake test clips."""
+def plot_roc(results: Path) -> None:
+    """ROC of every fold that has both real and fake test clips, under the title of the summary."""
     scores = {path.parent.name: read_scores(path) for path in sorted(results.glob("train_*/scores.csv"))}
     scores = {fold: table for fold, table in scores.items() if table["label"].nunique() == 2}
     if scores:
-        roc_figure(scores, results / "roc.png", title)
+        roc_figure(scores, results / "roc.png", json.loads((results / "summary.json").read_text())["title"])
 
 
 def train_fold(options: TrainOptions, fold: str, results: Path, checker: ClipChecker) -> None:

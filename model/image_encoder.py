@@ -108,26 +108,24 @@ class ImageEncoder(nn.Module):
 
     def _frontend(self, video: Tensor) -> Tensor:
         """`frontend3D` with each frame a row of the batch, (B, C, T, H, W) → (B T, 64, H / 4, W / 4)."""
-        conv, norm, prelu, pool = self.frontend3D
-        pool_options = pool.kernel_size[1:], pool.stride[1:], pool.padding[1:]
         if torch.is_grad_enabled() or not is_fast(video):
-            return F.max_pool2d(norm_act(_convolve_time(conv, video), norm, prelu), *pool_options)
-        # Without a graph, clip by clip: what is allocated fits what the allocator keeps at hand.
-        clips = [_convolve_time(conv, clip[None]) for clip in video]
+            return self.frontend3D(video).transpose(1, 2).flatten(0, 1)
+        # On a CPU without a graph: the same clip by clip, so that what is allocated fits what the allocator keeps.
+        conv, norm, prelu, pool = self.frontend3D
+        clips = [_convolve_time(conv, clip) for clip in video]
         scale, shift = scale_and_shift(norm, clips)
-        return torch.cat([F.max_pool2d(affine_act(clip, scale, shift, prelu.weight), *pool_options) for clip in clips])
+        pooling = pool.kernel_size[1:], pool.stride[1:], pool.padding[1:]
+        return torch.cat([F.max_pool2d(affine_act(clip, scale, shift, prelu.weight), *pooling) for clip in clips])
 
 
-def _convolve_time(conv: nn.Conv3d, video: Tensor) -> Tensor:
-    """Conv3d as a Conv2d over the frames under its kernel, stacked as channels: the same sums, (B T, 64, H / 2, W / 2).
+def _convolve_time(conv: nn.Conv3d, clip: Tensor) -> Tensor:
+    """Conv3d on a clip (C, T, H, W) as a Conv2d over the frames under its kernel, stacked as channels.
 
-    PyTorch's 3-D convolution and pooling have no fast channels_last path on a CPU.
+    The same sums, (T, 64, H / 2, W / 2). PyTorch's 3-D convolution and pooling have no fast channels_last path there.
     """
-    B, C, T, H, W = video.shape
-    depth, pad = conv.kernel_size[0], conv.padding[0]
-    frames = F.pad(video.permute(0, 2, 3, 4, 1), (0, 0, 0, 0, 0, 0, pad, pad))  # (B, T + 4, H, W, C)
-    stacked = torch.cat([frames[:, k : k + T] for k in range(depth)], dim=-1)  # (B, T, H, W, 5 C)
-    stacked = stacked.view(B * T, H, W, depth * C).permute(0, 3, 1, 2)  # (B T, 5 C, H, W), channels_last
+    T, depth, pad = clip.shape[1], conv.kernel_size[0], conv.padding[0]
+    frames = F.pad(clip.permute(1, 2, 3, 0), (0, 0, 0, 0, 0, 0, pad, pad))  # (T + 4, H, W, C)
+    stacked = torch.cat([frames[k : k + T] for k in range(depth)], dim=-1).permute(0, 3, 1, 2)  # (T, 5 C, H, W)
     kernel = conv.weight.transpose(1, 2).flatten(1, 2)  # (64, 5 C, 7, 7)
     kernel = kernel.contiguous(memory_format=torch.channels_last)
     return F.conv2d(stacked, kernel, stride=conv.stride[1:], padding=conv.padding[1:])

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 BLOCK = 2**17  # values in a block of frames, half a MB
 
 
-def norm_act(x: Tensor, norm: _BatchNorm, prelu: nn.PReLU | None = None, residual: Tensor | None = None) -> Tensor:
+def norm_act(x: Tensor, norm: nn.BatchNorm2d, prelu: nn.PReLU | None = None, residual: Tensor | None = None) -> Tensor:
     """prelu(norm(x) + residual), each frame a row of the batch.
 
     Parameters
@@ -24,7 +24,7 @@ def norm_act(x: Tensor, norm: _BatchNorm, prelu: nn.PReLU | None = None, residua
     x
         (N, C, H, W).
     norm
-        BatchNorm2d or BatchNorm3d. In train mode its running statistics move, as its own forward would move them.
+        In train mode its running statistics move, as its own forward would move them.
     prelu
         One slope a channel; None leaves the sum as it is.
     residual
@@ -41,15 +41,15 @@ def norm_act(x: Tensor, norm: _BatchNorm, prelu: nn.PReLU | None = None, residua
         return _NormAct.apply(x, norm.weight, norm.bias, slope, residual, mean, inv_std)
     if is_fast(x) and not torch.is_grad_enabled():
         return affine_act(x, *scale_and_shift(norm, [x]), slope, residual)
-    x = norm(x.unsqueeze(2)).squeeze(2) if isinstance(norm, nn.BatchNorm3d) else norm(x)
+    x = norm(x)
     if residual is not None:
         x = x + residual
     return x if slope is None else F.prelu(x, slope)
 
 
 def is_fast(x: Tensor) -> bool:
-    """Whether this file's own arithmetic serves: on a CPU, in full precision."""
-    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    """Whether this file's own arithmetic serves: on a CPU, in full precision, not compiled."""
+    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
 
 
 @torch.no_grad()

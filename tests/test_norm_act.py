@@ -77,6 +77,7 @@ def test_front_end_is_conv3d_norm_prelu_and_pool(train: bool) -> None:
     torch.manual_seed(0)
     encoder = ImageEncoder(3, train_frontend=False).double().train(train)
     video = torch.randn(2, 3, 6, 20, 24, dtype=torch.float64)
+    # Without a graph the front end has its own path.
     with torch.no_grad():
         ours = encoder._frontend(video)
         ours_mean = encoder.frontend3D[1].running_mean.clone()

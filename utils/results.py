@@ -17,6 +17,7 @@ import pandas as pd
 from rich import box
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from utils.files import to_json, write_atomic
 from utils.metrics import evaluate
@@ -191,14 +192,14 @@ def percent(value: float | None) -> str:
 
 def fold_table(metrics: dict[str, Any], title: str) -> Group:
     """Return the figures of a fold as tables to print: the whole fold, then its categories."""
-    whole = Table(title=title, caption=AUC_EXPLAINED, box=box.SIMPLE_HEAD)
+    whole = Table(box=box.SIMPLE_HEAD)
     whole.add_column(f"{metrics['n']} clips")
     whole.add_column("%", justify="right")
     for name, heading in HEADINGS.items():
         if metrics.get(name) is not None:
             whole.add_row(heading, percent(metrics[name]))
 
-    by_category = Table(caption="AUC: scores, against the clips of A", box=box.SIMPLE_HEAD)
+    by_category = Table(box=box.SIMPLE_HEAD)
     by_category.add_column("Category")
     for heading in ("n", "ACC", "AUC"):
         by_category.add_column(heading, justify="right")
@@ -206,7 +207,8 @@ def fold_table(metrics: dict[str, Any], title: str) -> Group:
         by_category.add_row(
             f"{name}  {CATEGORIES[name]}", str(figures["n"]), percent(figures["acc"]), percent(figures.get("auc"))
         )
-    return Group(whole, by_category)
+    notes = f"1 = real, 0 = fake. {AUC_EXPLAINED}; of a category: against the clips of A."
+    return Group(Text(title, style="bold"), whole, by_category, Text(notes))
 
 
 def _read_all(results_dir: Path) -> dict[str, dict[str, Any]]:
