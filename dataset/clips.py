@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,10 @@ class ClipDataset(Dataset):
         return len(self.clips)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        with _one_thread():
+            return self._load(index)
+
+    def _load(self, index: int) -> dict[str, Any]:
         clip = self.clips.iloc[index]
         frames = read_video(clip["path"], self.max_frames)  # (T, 112, 112, 3)
         samples = read_audio(clip["path"], self.max_frames)
@@ -71,6 +77,17 @@ class ClipDataset(Dataset):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(seed))
             return self.transform(video).contiguous()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread: on arrays this small, waking the others takes longer than the work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class ClipSampler(DistributedSampler):
