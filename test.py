@@ -12,7 +12,7 @@ import sys
 from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
-from model import load_detector, read_checkpoint
+from model import detector_of, read_checkpoint
 from utils.cli import log_to_file, run
 from utils.metrics import evaluate
 from utils.options import TestOptions, plain
@@ -24,8 +24,9 @@ log = logging.getLogger("test")
 
 def test(options: TestOptions) -> None:
     """Test one checkpoint on one fold."""
-    detector = load_detector(options.checkpoint, options.model_type)
-    trained = read_checkpoint(options.checkpoint).get("config", {})
+    checkpoint = read_checkpoint(options.checkpoint)
+    detector = detector_of(checkpoint, options.checkpoint, options.model_type)
+    trained = checkpoint.get("config", {})
     # What is tested depends on these, so by default they are as in training.
     seed, num_val, max_frames = (
         trained.get(name, default) if getattr(options, name) is None else getattr(options, name)

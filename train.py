@@ -49,10 +49,9 @@ def train(options: TrainOptions) -> None:
 
 
 def plot_roc(results: Path) -> None:
-    """ROC of every fold that has both real and fake test clips, under the title of the summary."""
+    """ROC of the folds under the title of the summary, if any of them has both real and fake test clips."""
     scores = {path.parent.name: read_scores(path) for path in sorted(results.glob("train_*/scores.csv"))}
-    scores = {fold: table for fold, table in scores.items() if table["label"].nunique() == 2}
-    if scores:
+    if any(table["label"].nunique() == 2 for table in scores.values()):
         roc_figure(scores, results / "roc.png", json.loads((results / "summary.json").read_text())["title"])
 
 

@@ -84,7 +84,11 @@ def load_detector(path: str | Path, model_type: str | None = None) -> Detector:
     CheckpointError
         If the file cannot be used; the message says why.
     """
-    checkpoint = read_checkpoint(path)
+    return detector_of(read_checkpoint(path), path, model_type)
+
+
+def detector_of(checkpoint: dict[str, Any], path: str | Path, model_type: str | None = None) -> Detector:
+    """The detector of a checkpoint that `read_checkpoint` has read from `path`; otherwise as `load_detector`."""
     weights = _canonical(checkpoint["state_dict"])
     detector_class = MODELS[_model_type(path, checkpoint, weights, model_type)]
     options = dict(checkpoint.get("hyper_parameters", {})) if "model_type" in checkpoint else {}
