@@ -5,6 +5,7 @@ archived and does not install on a current Python.
 """
 
 from fairseq.attention import MultiheadAttention
+from fairseq.checkpoint import read_checkpoint
 from fairseq.encoder import TransformerEncoder, TransformerEncoderLayer, activation
 from fairseq.positional import PositionalConvolution
 
@@ -14,4 +15,5 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "activation",
+    "read_checkpoint",
 ]

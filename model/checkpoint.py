@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fairseq.unpickle import CheckpointError
 from model.detectors import MODELS
 from model.model import Detector
 
@@ -24,10 +25,6 @@ ALIASES = {
     "final_proj_video.": "model.final_proj.",
     "final_proj_hubert.": "model.final_proj.",
 }
-
-
-class CheckpointError(ValueError):
-    """A file is not a checkpoint that can be used; the message names the file and says why."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
