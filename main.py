@@ -1,5 +1,6 @@
 """Everything that is neither training nor testing.
 
+python main.py prepare --data_root data/FakeAVCeleb_v1.2
 python main.py synthesize --out data/mini
 """
 
@@ -9,9 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from dataset.miniature import synthesize
+from dataset.prepare.command import prepare
 from utils.cli import Parser, first_line, guard, start_logging
 
-COMMANDS = {"synthesize": synthesize}
+COMMANDS = {"prepare": prepare, "synthesize": synthesize}
 
 
 def main(args: Sequence[str] | None = None) -> int:

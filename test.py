@@ -12,10 +12,12 @@ import sys
 from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
+from dataset.prepare.record import find_cache
+from dataset.table import corpus_folder
 from model import detector_of, read_checkpoint
 from utils.cli import log_to_file, run
 from utils.metrics import evaluate
-from utils.options import TestOptions, plain
+from utils.options import CORPORA, TestOptions, plain
 from utils.results import fold_table, write_fold
 from utils.trainer import loading_processes, make_trainer, score_fold
 
@@ -27,10 +29,11 @@ def test(options: TestOptions) -> None:
     checkpoint = read_checkpoint(options.checkpoint)
     detector = detector_of(checkpoint, options.checkpoint, options.model_type)
     trained = checkpoint.get("config", {})
-    # What is tested depends on these, so by default they are as in training.
+    # What is tested depends on these, so by default they are as in training; but how many only in the same corpus.
+    counted = trained if options.dataset == trained.get("dataset", "fakeavceleb") else CORPORA[options.dataset]
     seed, num_val, max_frames = (
-        trained.get(name, default) if getattr(options, name) is None else getattr(options, name)
-        for name, default in (("seed", 42), ("num_val", 100), ("max_frames", 500))
+        source.get(name, default) if getattr(options, name) is None else getattr(options, name)
+        for source, name, default in ((trained, "seed", 42), (counted, "num_val", 100), (trained, "max_frames", 500))
     )
     save_name = trained.get("save_name") or options.checkpoint.stem
     log_to_file(options.outputs / "log" / save_name / "test.log")
@@ -44,6 +47,9 @@ def test(options: TestOptions) -> None:
         max_frames=max_frames,
         skip_bad=options.skip_bad,
         fold_dir=options.outputs / "folds",
+        prepare_dir=options.outputs / "prepare",
+        cache=find_cache(corpus_folder(options.data_root, options.dataset), options.cache_dir, options.outputs),
+        dataset=options.dataset,
     )
     data.setup("test")
     trainer = make_trainer(options.gpus, options.precision)

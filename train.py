@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pytorch_lightning import Callback, Trainer, seed_everything
@@ -20,11 +21,13 @@ from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
 from dataset.check import ClipChecker
+from dataset.files import write_atomic
+from dataset.prepare.record import find_cache
+from dataset.table import corpus_folder, fold_numbers, read_corpus
 from model import MODELS, load_detector, read_checkpoint
 from utils.callbacks import EpochSeed, EpochSummary, PlateauSchedule, RunConfiguration
 from utils.cli import log_to_file, run
 from utils.figure import roc_figure
-from utils.files import write_atomic
 from utils.metrics import evaluate
 from utils.options import TrainOptions, plain
 from utils.results import fold_table, read_scores, summarise, write_fold
@@ -38,14 +41,33 @@ def train(options: TrainOptions) -> None:
     log_to_file(options.outputs / "log" / options.save_name / "train.log")
     results = options.outputs / "results" / options.save_name
     write_atomic(results / "config.yaml", yaml.safe_dump(plain(options), sort_keys=False))
-    checker = ClipChecker()  # shared, so that a clip in five folds is checked once
-    for fold in options.fold_names:
-        train_fold(options, fold, results / fold, checker)
+    root = corpus_folder(options.data_root, options.dataset)
+    # Shared, so that a clip in five folds is checked once.
+    shared = {"checker": ClipChecker(), "cache": find_cache(root, options.cache_dir, options.outputs)}
+    for fold in folds_of(options):
+        train_fold(options, fold, results / fold, shared)
     if rank_zero_only.rank == 0:
         summarise(results)
         plot_roc(results)
         Console().print((results / "summary.md").read_text(), markup=False, highlight=False, soft_wrap=True)
         log.info("results: %s, checkpoints: %s", results, options.outputs / "ckpts" / options.save_name)
+
+
+def folds_of(options: TrainOptions) -> list[str]:
+    """The folds asked for, as far as the corpus has them.
+
+    Raises
+    ------
+    ValueError
+        If it has none of them.
+    """
+    known = {f"train_{number}" for number in fold_numbers(read_corpus(options.data_root, options.dataset))}
+    folds = [fold for fold in options.fold_names if fold in known]
+    if not folds:
+        raise ValueError(f"--folds {options.folds}: {options.data_root} has {', '.join(sorted(known))} only")
+    if len(folds) < len(options.fold_names):
+        log.info("%s gives its own split: %s", options.data_root, ", ".join(folds))
+    return folds
 
 
 def plot_roc(results: Path) -> None:
@@ -55,10 +77,10 @@ def plot_roc(results: Path) -> None:
         roc_figure(scores, results / "roc.png", json.loads((results / "summary.json").read_text())["title"])
 
 
-def train_fold(options: TrainOptions, fold: str, results: Path, checker: ClipChecker) -> None:
+def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str, Any]) -> None:
     """Train one fold, and test its best checkpoint."""
     seed_everything(options.seed, workers=True, verbose=False)
-    data = make_data(options, fold, checker)
+    data = make_data(options, fold, shared)
     data.setup("fit")
     detector = MODELS[options.model_type](
         margin_contrast=options.margin_contrast,
@@ -85,8 +107,8 @@ def train_fold(options: TrainOptions, fold: str, results: Path, checker: ClipChe
         Console().print(fold_table(metrics, f"{options.save_name}, {fold}: best epoch, on unseen subjects"))
 
 
-def make_data(options: TrainOptions, fold: str, checker: ClipChecker) -> FakeAVCelebDataModule:
-    """The data of a fold."""
+def make_data(options: TrainOptions, fold: str, shared: dict[str, Any]) -> FakeAVCelebDataModule:
+    """The data of a fold, with the `checker` and the `cache` that the folds share."""
     return FakeAVCelebDataModule(
         options.data_root,
         train_fold=f"{fold}.txt",
@@ -99,7 +121,9 @@ def make_data(options: TrainOptions, fold: str, checker: ClipChecker) -> FakeAVC
         max_frames=options.max_frames,
         skip_bad=options.skip_bad,
         fold_dir=options.outputs / "folds",
-        checker=checker,
+        prepare_dir=options.outputs / "prepare",
+        dataset=options.dataset,
+        **shared,
     )
 
 

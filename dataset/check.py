@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pandas as pd
-from rich.progress import track
 
 from dataset.media import probe, read_audio, read_video
 from dataset.metadata import DataError
+from dataset.parallel import in_threads
+
+Stamp = tuple[int, ...]
 
 
 class BadClip(NamedTuple):
@@ -18,6 +19,16 @@ class BadClip(NamedTuple):
 
     file: str
     reason: str
+
+
+def stamp(path: str) -> Stamp | None:
+    """Sizes and times of the files that a clip is read from, which change when they do; None if there is no clip."""
+    wav = os.path.splitext(path)[0] + ".wav"
+    try:
+        stats = [os.stat(file) for file in (path, wav) if file == path or os.path.isfile(file)]
+    except OSError:
+        return None
+    return tuple(number for stat in stats for number in (stat.st_size, stat.st_mtime_ns))
 
 
 class ClipChecker:
@@ -34,31 +45,31 @@ class ClipChecker:
 
     def __init__(self, progress: bool = True) -> None:
         self.progress = progress
-        self._reasons: dict[tuple[str, int, int], str | None] = {}
+        self._reasons: dict[tuple[str, Stamp], str] = {}
+
+    def learn(self, path: str, seen: Stamp, reason: str) -> None:
+        """Take over what an earlier check found in files with this stamp; an empty reason means that all is well."""
+        self._reasons[path, seen] = reason
 
     def __call__(self, clips: pd.DataFrame) -> list[BadClip]:
         """Return the bad ones among `clips`, in their order."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders let go of the interpreter lock
-            reasons = pool.map(self._reason, clips["path"])
-            shown = track(reasons, "Checking clips", total=len(clips), disable=not self.progress, transient=True)
-            return [BadClip(file, reason) for file, reason in zip(clips["file"], shown, strict=True) if reason]
+        reasons = in_threads(self._reason, list(clips["path"]), "Checking clips", progress=self.progress)
+        return [BadClip(file, reason) for file, reason in zip(clips["file"], reasons, strict=True) if reason]
 
-    def _reason(self, path: str) -> str | None:
-        try:
-            stat = os.stat(path)
-        except OSError:
+    def _reason(self, path: str) -> str:
+        seen = stamp(path)
+        if seen is None:
             return "no such file"
-        key = (path, stat.st_size, stat.st_mtime_ns)
-        if key not in self._reasons:
-            self._reasons[key] = _why_unreadable(path)
-        return self._reasons[key]
+        if (path, seen) not in self._reasons:
+            self._reasons[path, seen] = _why_unreadable(path)
+        return self._reasons[path, seen]
 
 
-def _why_unreadable(path: str) -> str | None:
+def _why_unreadable(path: str) -> str:
     try:
         probe(path)
         read_video(path)
         read_audio(path)
     except DataError as error:
         return str(error).removeprefix(f"{path}: ")
-    return None
+    return ""

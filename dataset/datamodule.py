@@ -14,13 +14,16 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from dataset.cache import CachedClip, ClipCache
 from dataset.check import BadClip, ClipChecker
 from dataset.clips import ClipDataset, ClipSampler
 from dataset.collate import collate_cut
-from dataset.folds import FOLD_NAMES, find_fold, paper_subset, read_fold, split_fold
+from dataset.folds import FOLD_NAMES, find_fold, fold_sides, paper_subset
 from dataset.media import MAX_FRAMES
-from dataset.metadata import DataError, Layout, read_metadata
+from dataset.metadata import DataError, Layout
 from dataset.miniature import MARKER
+from dataset.prepare.record import FOLDER, find_prepared
+from dataset.table import corpus_folder, read_corpus
 from dataset.transforms import normalise
 
 log = logging.getLogger(__name__)
@@ -30,12 +33,12 @@ COLLATE: dict[str, Callable[..., dict[str, Any]]] = {"released": collate_cut}
 
 
 class FakeAVCelebDataModule(LightningDataModule):
-    """One fold of FakeAVCeleb v1.2, in either layout.
+    """One fold of FakeAVCeleb v1.2, in either layout, or of another corpus.
 
     Parameters
     ----------
     root
-        Folder that holds ``meta_data.csv``.
+        Folder that holds ``meta_data.csv``; for dataset ``csv``, a table or its folder: see :mod:`dataset.table`.
     train_fold
         Name of the fold file, which lists the training subjects; everyone else is tested. The folds are made if the
         root holds none.
@@ -44,19 +47,26 @@ class FakeAVCelebDataModule(LightningDataModule):
     recipe
         ``released``: clips of a batch are cut to the shortest, and validation is done on the test fold.
     num_train, num_val
-        How many clips of each category to take on either side, the first ones in csv order.
+        How many clips of each category to take on either side, the first ones in csv order; None takes all.
     seed
         Of the subset, the folds, the order of clips, crops and flips.
     skip_bad
         Go on without clips that are missing or do not decode, instead of stopping.
     fold_dir
         Where to keep folds that are made here, if the root cannot be written to.
+    prepare_dir
+        Where ``main.py prepare`` has written, if not to "prepare" in the root. Its subset is used, and what it found
+        to be good is not decoded once more.
     max_frames
         Where decoding stops.
     check
         Read every clip once in :meth:`setup`.
     checker
         What to check with; share one among folds to read each clip once.
+    cache
+        Decoded clips, used for all that they hold intact; share one among folds to verify each clip once.
+    dataset
+        ``fakeavceleb`` or ``csv``.
 
     Attributes
     ----------
@@ -74,19 +84,24 @@ class FakeAVCelebDataModule(LightningDataModule):
         batch_size: int = 64,
         num_workers: int = 0,
         recipe: str = "released",
-        num_train: int = 400,
-        num_val: int = 100,
+        num_train: int | None = 400,
+        num_val: int | None = 100,
         seed: int = 42,
         skip_bad: bool = False,
         fold_dir: str | Path | None = None,
+        prepare_dir: str | Path | None = None,
         max_frames: int = MAX_FRAMES,
         check: bool = True,
         checker: ClipChecker | None = None,
+        cache: ClipCache | None = None,
+        dataset: str = "fakeavceleb",
     ) -> None:
         super().__init__()
         if recipe not in COLLATE:
             raise ValueError(f"recipe {recipe!r} is not there yet; known: {', '.join(COLLATE)}")
-        self.root = Path(root)
+        self.source = Path(root)
+        self.root = corpus_folder(root, dataset)
+        self.dataset = dataset
         self.train_fold = train_fold
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -96,10 +111,13 @@ class FakeAVCelebDataModule(LightningDataModule):
         self.seed = seed
         self.skip_bad = skip_bad
         self.fold_dir = fold_dir
+        self.prepare_dir = prepare_dir
         self.max_frames = max_frames
         self.checker = (checker or ClipChecker()) if check else None
+        self.cache = cache
         self.clips: pd.DataFrame | None = None
         self.skipped: list[BadClip] = []
+        self._cached: dict[str, CachedClip] = {}
         self._ready: set[str] = set()
 
     @property
@@ -110,11 +128,14 @@ class FakeAVCelebDataModule(LightningDataModule):
         """
         if (self.root / MARKER).exists():
             return "miniature"
-        return "FakeAVCeleb" if self.clips["subject"].nunique() == SUBJECTS else self.root.resolve().name
+        is_whole = self.dataset == "fakeavceleb" and self.clips["subject"].nunique() == SUBJECTS
+        return "FakeAVCeleb" if is_whole else self.root.resolve().name
 
     def prepare_data(self) -> None:
         """Make the folds if there are none; Lightning has one process do it before any other looks."""
-        self._find_fold(self._read_clips())
+        clips = self._read_clips()
+        if not clips["split"].any():
+            find_fold(self.train_fold, self.root, clips, self.seed, self.fold_dir)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the clip table and the fold, and check the clips that the stage will read.
@@ -131,15 +152,19 @@ class FakeAVCelebDataModule(LightningDataModule):
         if needed <= self._ready:
             return
         self.clips = self._read_clips()
-        fold = self._find_fold(self.clips)
-        try:
-            train, test = split_fold(self.clips, read_fold(fold), self.num_train, self.num_val)
-        except DataError as error:
-            raise DataError(f"{fold}: {error}") from error
+        train, test = fold_sides(
+            self.clips, self.train_fold, self.root, self.seed, self.fold_dir, self.num_train, self.num_val
+        )
+        used = pd.concat([train, test]) if "train" in needed else test
+        if self.cache is not None:
+            self._cached = self.cache.entries(used, self.max_frames)
         if self.checker is not None:
-            self._find_bad(pd.concat([train, test]) if "train" in needed else test)
+            self._find_bad(used[~used["file"].isin(self._cached.keys())])
         self.train_dataset = self._dataset(train, is_train=True)
         self.test_dataset = self._dataset(test, is_train=False)
+        if "train" in needed:
+            self._require(self.train_dataset, "training")
+        self._require(self.test_dataset, "test")
         self._ready = needed
 
     def train_dataloader(self) -> DataLoader:
@@ -159,13 +184,17 @@ class FakeAVCelebDataModule(LightningDataModule):
         return batch | {"video": normalise(batch["video"])}
 
     def _read_clips(self) -> pd.DataFrame:
-        clips = read_metadata(self.root)
-        if clips["layout"].iloc[0] == Layout.ORIGINAL:
-            return paper_subset(clips, self.seed)
-        return clips
-
-    def _find_fold(self, clips: pd.DataFrame) -> Path:
-        return find_fold(self.train_fold, self.root, clips, self.seed, self.fold_dir)
+        clips = read_corpus(self.source, self.dataset)
+        folders = [Path(folder) for folder in (self.root / FOLDER, self.prepare_dir) if folder is not None]
+        prepared = find_prepared(self.source, self.dataset, folders)
+        if prepared is not None:
+            if self.checker is not None:
+                prepared.teach(self.checker, clips)
+            subset = prepared.subset(clips)
+            if subset is not None:
+                log.info("%d clips as main.py prepare chose them: %s", len(subset), prepared.folder)
+                return subset
+        return paper_subset(clips, self.seed) if clips["layout"].iloc[0] == Layout.ORIGINAL else clips
 
     def _find_bad(self, clips: pd.DataFrame) -> None:
         self.skipped = self.checker(clips)
@@ -178,11 +207,11 @@ class FakeAVCelebDataModule(LightningDataModule):
 
     def _dataset(self, clips: pd.DataFrame, is_train: bool) -> ClipDataset:
         usable = clips[~clips["file"].isin([bad.file for bad in self.skipped])]
-        if usable.empty:
-            raise DataError(
-                f"{self.root}: no {'training' if is_train else 'test'} clip of {self.train_fold} can be used"
-            )
-        return ClipDataset(usable, is_train, self.seed, self.max_frames)
+        return ClipDataset(usable, is_train, self.seed, self.max_frames, self._cached)
+
+    def _require(self, dataset: ClipDataset, side: str) -> None:
+        if len(dataset) == 0:
+            raise DataError(f"{self.root}: no {side} clip of {self.train_fold} can be used")
 
     def _loader(self, dataset: ClipDataset, shuffle: bool) -> DataLoader:
         ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from dataset.metadata import DataError
+from dataset.files import write_atomic
+from dataset.metadata import DataError, Layout
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +20,10 @@ FOLD_NAMES = tuple(f"train_{k}.txt" for k in range(1, 6))
 ID_LENGTH = 7  # `idNNNNN`: what follows on a line of a fold file is not part of the id
 
 
-def read_fold(path: str | Path) -> list[str]:
+def read_fold(path: str | Path, id_length: int | None = ID_LENGTH) -> list[str]:
     """Read the training subjects of a fold file: a header line, then an id a line.
+
+    The first `id_length` characters of a line are the id; with None, all of them.
 
     A first line that is itself an id counts. The authors' release would have dropped it, which the log says.
 
@@ -34,9 +36,9 @@ def read_fold(path: str | Path) -> list[str]:
     if not path.is_file():
         raise DataError(f"{path}: no such fold file")
     lines = path.read_text(encoding="utf-8-sig").splitlines()
-    subjects = [line.strip()[:ID_LENGTH] for line in lines[1:] if line.strip()]
+    subjects = [line.strip()[:id_length] for line in lines[1:] if line.strip()]
     if lines and re.match(r"\s*id\d{5}", lines[0]):
-        first = lines[0].strip()[:ID_LENGTH]
+        first = lines[0].strip()[:id_length]
         log.warning(
             "%s has no header line: its first line, %s, counts as a subject here, where the authors' release drops it",
             path,
@@ -54,7 +56,7 @@ def paper_subset(clips: pd.DataFrame, seed: int = 42) -> pd.DataFrame:
     Which one is drawn from the seed and the file names of that subject and category alone, so that it does not
     change with any other row.
     """
-    draws = pd.Series([_draw(seed, file) for file in clips["file"]], index=clips.index)
+    draws = pd.Series([draw(seed, file) for file in clips["file"]], index=clips.index)
     kept = draws.groupby([clips["subject"], clips["category"]]).idxmin()
     return clips.loc[sorted(kept)]
 
@@ -69,7 +71,7 @@ def make_folds(clips: pd.DataFrame, n_folds: int = 5, seed: int = 42) -> dict[st
     File name → sorted ids of the training subjects (everyone who is not in that fold's test set).
     """
     subjects = clips.drop_duplicates("subject")
-    subjects = subjects.assign(draw=[_draw(seed, subject) for subject in subjects["subject"]])
+    subjects = subjects.assign(draw=[draw(seed, subject) for subject in subjects["subject"]])
     subjects = subjects.sort_values(["race", "gender", "draw"])
     dealt = np.arange(len(subjects)) % n_folds
     return {f"train_{k + 1}.txt": sorted(subjects["subject"][dealt != k]) for k in range(n_folds)}
@@ -81,10 +83,27 @@ def write_folds(folds: Mapping[str, Collection[str]], folder: str | Path) -> Non
     Each file appears whole or not at all.
     """
     for number, (name, subjects) in enumerate(folds.items(), start=1):
-        target = Path(folder) / name
-        partial = target.with_name(f".{name}.{os.getpid()}")
-        partial.write_text("\n".join([f"fold {number}", *sorted(subjects), ""]), encoding="utf-8")
-        os.replace(partial, target)
+        write_atomic(Path(folder) / name, "\n".join([f"fold {number}", *sorted(subjects), ""]))
+
+
+def place_folds(folds: Mapping[str, Collection[str]], folders: Sequence[Path]) -> Path:
+    """Write fold files to the first folder that lets us, and return it.
+
+    Raises
+    ------
+    DataError
+        If none does.
+    """
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_folds(folds, folder)
+        except OSError as error:
+            log.warning("the folds cannot be written to %s (%s)", folder, error.strerror)
+            continue
+        log.info("made %d folds by subject and wrote them to %s", len(folds), folder)
+        return folder
+    raise DataError(f"the folds cannot be written to {' or '.join(map(str, folders))}")
 
 
 def find_fold(
@@ -112,11 +131,37 @@ def find_fold(
             )
     if name not in FOLD_NAMES:
         raise DataError(f"{Path(root) / name}: no such fold file; folds are made as {', '.join(FOLD_NAMES)}")
-    return _write_where_possible(make_folds(clips, len(FOLD_NAMES), seed), folders) / name
+    return place_folds(make_folds(clips, len(FOLD_NAMES), seed), folders) / name
+
+
+def fold_sides(
+    clips: pd.DataFrame,
+    name: str,
+    root: str | Path,
+    seed: int = 42,
+    fold_dir: str | Path | None = None,
+    num_train: int | None = None,
+    num_val: int | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training and test clips of a fold, wherever it is written down: see :func:`find_fold`, :func:`split_table`.
+
+    Raises
+    ------
+    DataError
+        If there is no such fold, or it leaves a side empty that must not be.
+    """
+    if (clips["split"] != "").any():
+        return split_table(clips, name, num_train, num_val)
+    path = find_fold(name, root, clips, seed, fold_dir)
+    is_table = clips["layout"].iloc[0] == Layout.TABLE  # whose ids may be anything
+    try:
+        return split_fold(clips, read_fold(path, None if is_table else ID_LENGTH), num_train, num_val)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def split_fold(
-    clips: pd.DataFrame, subjects: Collection[str], num_train: int = 400, num_val: int = 100
+    clips: pd.DataFrame, subjects: Collection[str], num_train: int | None = 400, num_val: int | None = 100
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split clips into a training and a test fold.
 
@@ -127,7 +172,7 @@ def split_fold(
     subjects
         Training subjects; everyone else is tested.
     num_train, num_val
-        How many clips of each category to take, the first ones in csv order.
+        How many clips of each category to take, the first ones in csv order; None takes all.
 
     Returns
     -------
@@ -149,24 +194,51 @@ def split_fold(
     return sides
 
 
-def _first_of_each(clips: pd.DataFrame, count: int) -> pd.DataFrame:
-    return clips.groupby("category").head(max(count, 0)).sort_values("category", kind="stable")
+def split_table(
+    clips: pd.DataFrame, fold: str, num_train: int | None = None, num_val: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split clips whose table says itself, in its column ``split``, where they belong: see :mod:`dataset.table`.
+
+    Parameters
+    ----------
+    clips
+        The clip table.
+    fold
+        ``train_1.txt`` … ``train_5.txt``, though there is no such file. A table of train, val and test has the first
+        only; its clips of val are on neither side.
+    num_train, num_val
+        How many clips of each category to take, the first ones in csv order; None takes all.
+
+    Returns
+    -------
+    Training and test clips, category by category, in csv order within each. There may be no training clip.
+
+    Raises
+    ------
+    DataError
+        If the table has no such fold, or no clip to test on.
+    """
+    number = Path(fold).stem.removeprefix("train_")
+    if set(clips["split"]) <= {"train", "val", "test"}:
+        if number != "1":
+            raise DataError(
+                f"the table gives one split, which goes by the name of {FOLD_NAMES[0]}; {fold} is not there"
+            )
+        is_train, is_test = clips["split"] == "train", clips["split"] == "test"
+    else:
+        is_test = clips["split"] == number
+        is_train = ~is_test
+    if not is_test.any():
+        raise DataError(f"the table has no clip to test on in {fold}: see its column split")
+    return _first_of_each(clips[is_train], num_train), _first_of_each(clips[is_test], num_val)
 
 
-def _write_where_possible(folds: Mapping[str, Collection[str]], folders: list[Path]) -> Path:
-    """Write to the first folder that lets us, and return it."""
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_folds(folds, folder)
-        except OSError as error:
-            log.warning("the folds cannot be written to %s (%s)", folder, error.strerror)
-            continue
-        log.info("made %d folds by subject and wrote them to %s", len(folds), folder)
-        return folder
-    raise DataError(f"the folds cannot be written to {' or '.join(map(str, folders))}")
+def _first_of_each(clips: pd.DataFrame, count: int | None) -> pd.DataFrame:
+    if count is not None:
+        clips = clips.groupby("category").head(max(count, 0))
+    return clips.sort_values("category", kind="stable")
 
 
-def _draw(seed: int, text: str) -> str:
+def draw(seed: int, text: str) -> str:
     """A pseudo-random sort key that depends on nothing but its arguments."""
     return hashlib.md5(f"{seed}:{text}".encode(), usedforsecurity=False).hexdigest()

@@ -1,9 +1,10 @@
-"""Frames and sound of one clip, straight from its mp4."""
+"""Picture and sound of one clip, whatever its file holds: 112x112 at 25 frames a second, 16 kHz mono."""
 
 from __future__ import annotations
 
 import wave
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import av
@@ -11,15 +12,18 @@ import cv2
 import numpy as np
 
 from dataset.metadata import DataError
+from dataset.timing import FRAME_RATE, FrameClock, codec_name
 
 SAMPLE_RATE = 16_000
-FRAME_RATE = 25
 MAX_FRAMES = 500
-SCALE = 0.5  # 224 → 112
-MIN_SIDE = 100  # what is cropped from a scaled frame
+SIDE = 112  # of a picture as it is read
+HALVED = 224  # side of FakeAVCeleb's own frames
 # The last of 500 frames needs four filterbank windows, whose ends reach 240 samples past the frame's own.
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
 WINDOW_OVERHANG = 240
+CHUNK = 1 << 14  # samples of a sound that are read or resampled at once
+# Files open twice as fast if no picture is decoded for it; FFmpeg learns nothing from it that is needed here.
+NO_PICTURE = {"skip_frame": "all"}
 
 
 def probe(path: str | Path) -> int:
@@ -39,7 +43,7 @@ def probe(path: str | Path) -> int:
         raise DataError(f"{path}: no such file")
     size = path.stat().st_size
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=NO_PICTURE, metadata_errors="ignore") as container:
             if not container.streams.video:
                 raise DataError(f"{path}: has no video stream")
             ends = [entry.pos + entry.size for stream in container.streams for entry in stream.index_entries]
@@ -53,41 +57,62 @@ def probe(path: str | Path) -> int:
 
 
 def read_video(path: str | Path, max_frames: int = MAX_FRAMES) -> np.ndarray:
-    """Decode the first frames of a clip at half their size.
+    """Decode the first frames of a clip as pictures of 112x112, 25 a second.
+
+    Frames of 224x224 are halved as in the release, bilinear; of any other size the central square is scaled. Clips
+    that are not at 25 frames a second already are brought to it by their time stamps, as FFmpeg's fps filter does:
+    each tick shows the last frame whose time, rounded to ticks, has come.
 
     OpenCV decodes on one thread: it is as fast as PyAV, gives the bytes that the authors' release sees, and leaves
-    the other cores to the other workers. Each side is halved, whatever it is, as in the release.
+    the other cores to the other workers. A second thread would decode no clip of 224x224 faster.
 
     Parameters
     ----------
     path
         The mp4.
     max_frames
-        Where decoding stops.
+        How many pictures at most; decoding stops with the frame that comes after them.
 
     Returns
     -------
-    RGB frames (T, H/2, W/2, 3), uint8; (T, 112, 112, 3) for the 224x224 clips of FakeAVCeleb.
+    RGB pictures (T, 112, 112, 3), uint8.
 
     Raises
     ------
     DataError
-        If the file is absent or truncated, has no video stream or no frame, lacks frames that it promises, or is
-        smaller than 200x200 (the crop is 100x100).
+        If the file is absent or truncated, has no video stream or no frame, or lacks frames that it promises.
     """
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    capture = open_video(path)
     try:
-        frames = _scaled_frames(capture, path, max_frames)
-        promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        clock = FrameClock(path)
+        frames = _pictures(capture, clock, max_frames)
+        if len(frames) < max_frames:
+            check_complete(path, capture, clock.count)
     finally:
         capture.release()
-    if len(frames) == 0 or len(frames) < min(promised, max_frames):
-        promised = probe(path)  # which knows better, and may find the reason
-        if len(frames) == 0:
-            raise DataError(f"{path}: has no frame that decodes")
-        if len(frames) < min(promised, max_frames):
-            raise DataError(f"{path}: only {len(frames)} of its {promised} frames decode")
     return frames
+
+
+def open_video(path: str | Path) -> cv2.VideoCapture:
+    """Open a clip for decoding on one thread; nothing decodes if it is broken, see :func:`check_complete`."""
+    return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+
+
+def check_complete(path: str | Path, capture: cv2.VideoCapture, decoded: int) -> None:
+    """Refuse a clip of which fewer frames decoded than it promises.
+
+    Raises
+    ------
+    DataError
+        With the reason.
+    """
+    if 0 < decoded >= int(capture.get(cv2.CAP_PROP_FRAME_COUNT)):
+        return
+    promised = probe(path)  # which knows better, and may find the reason
+    if decoded == 0:
+        raise DataError(f"{path}: has no frame that decodes")
+    if decoded < promised:
+        raise DataError(f"{path}: only {decoded} of its {promised} frames decode")
 
 
 def read_audio(path: str | Path, max_frames: int = MAX_FRAMES) -> np.ndarray:
@@ -109,67 +134,141 @@ def read_audio(path: str | Path, max_frames: int = MAX_FRAMES) -> np.ndarray:
     DataError
         If there is no sound, or it does not decode.
     """
-    path = Path(path)
-    wav = path.with_suffix(".wav")
-    source = wav if wav.is_file() else path
     limit = max_frames * SAMPLES_PER_FRAME + WINDOW_OVERHANG
-    samples = _read_plain_wav(source, limit)
-    if samples is None:
-        samples = _decode_sound(source, limit)
-    if len(samples) == 0:
-        raise DataError(f"{source}: its sound is empty")
-    return samples
-
-
-def _scaled_frames(capture: cv2.VideoCapture, path: str | Path, max_frames: int) -> np.ndarray:
-    """Read up to `max_frames` frames as RGB of half the size; none if nothing decodes."""
-    frames = np.empty((0, 0, 0, 3), np.uint8)
-    count = 0
-    while count < max_frames:
-        decoded, frame = capture.read()
-        if not decoded:
+    chunks, count = [], 0
+    for chunk in Sound(path):
+        chunks.append(chunk)
+        count += len(chunk)
+        if count >= limit:
             break
-        small = cv2.resize(frame, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_LINEAR)
-        if count == 0:
-            if min(small.shape[:2]) < MIN_SIDE:
-                height, width = frame.shape[:2]
-                raise DataError(f"{path}: its frames are {width}x{height} pixels; they must be at least 200x200")
-            # Pages of this array that no frame reaches are never touched, so that its size costs nothing.
-            frames = np.empty((max_frames, *small.shape), np.uint8)
-        frames[count] = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
-        count += 1
-    return frames[:count]
+    return np.concatenate(chunks)[:limit]
 
 
-def _read_plain_wav(path: Path, limit: int) -> np.ndarray | None:
-    """Samples of a 16 kHz mono 16-bit wav, a hundred times faster than through PyAV; None for any other file."""
+class Sound:
+    """The sound of a clip as a stream of chunks, mono at 16 kHz, int16 (n,).
+
+    Any sound track that FFmpeg knows is averaged to mono and resampled.
+
+    Parameters
+    ----------
+    path
+        The mp4; the wav beside it comes first.
+
+    Attributes
+    ----------
+    source
+        The file that has the sound.
+    rate, channels, codec
+        What is stored there; None until the first chunk is asked for.
+    samples
+        How many samples of each channel have been decoded so far, at the source's rate.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        wav = self.path.with_suffix(".wav")
+        self.source = wav if wav.is_file() else self.path
+        self.rate: int | None = None
+        self.channels: int | None = None
+        self.codec: str | None = None
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Read the sound from its start.
+
+        Raises
+        ------
+        DataError
+            If there is none, or it does not decode.
+        """
+        empty = True
+        for chunk in self._chunks():
+            empty = empty and len(chunk) == 0
+            yield chunk
+        if empty:
+            raise DataError(f"{self.source}: its sound is empty")
+
+    def _chunks(self) -> Iterator[np.ndarray]:
+        try:
+            if _is_plain_wav(self.source):
+                yield from self._read()
+                return
+            with av.open(str(self.source), options=NO_PICTURE, metadata_errors="ignore") as container:
+                yield from self._decode(container)
+        except FileNotFoundError as error:
+            raise DataError(f"{self.source}: no such file") from error
+        except av.FFmpegError as error:
+            if self.source == self.path:
+                probe(self.path)  # which may find the reason
+            raise DataError(f"{self.source}: its sound does not decode ({error.strerror})") from error
+
+    def _read(self) -> Iterator[np.ndarray]:
+        self.rate, self.channels, self.codec = SAMPLE_RATE, 1, "pcm_s16le"
+        with wave.open(str(self.source)) as sound:
+            while data := sound.readframes(CHUNK):
+                chunk = np.frombuffer(data[: len(data) // 2 * 2], "<i2")
+                self.samples += len(chunk)
+                yield chunk
+
+    def _decode(self, container: av.container.InputContainer) -> Iterator[np.ndarray]:
+        if not container.streams.audio:
+            raise DataError(f"{self.source}: has no sound")
+        stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise DataError(f"{self.source}: its sound does not decode (FFmpeg does not know its codec)")
+        self.rate, self.channels, self.codec = stream.rate, stream.channels, codec_name(stream)
+        for part in self._resample(container.decode(stream)):
+            yield part.to_ndarray()[0]
+
+    def _resample(self, frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+        """Average to mono at 16 kHz, many frames at a time, which gives the same samples sooner."""
+        # Some tracks change their rate or channels on the way, which needs another filter.
+        for _, alike in groupby(frames, lambda frame: (frame.format.name, frame.layout.name, frame.sample_rate)):
+            resampler, waiting = av.AudioResampler("s16", "mono", SAMPLE_RATE), av.AudioFifo()
+            for frame in alike:
+                self.samples += frame.samples
+                frame.pts = None  # the queue would refuse gaps, which are closed here
+                waiting.write(frame)
+                if waiting.samples >= CHUNK:
+                    yield from resampler.resample(waiting.read())
+            if waiting.samples:
+                yield from resampler.resample(waiting.read())
+            yield from resampler.resample(None)  # what it holds back
+
+
+def _is_plain_wav(path: Path) -> bool:
+    """Whether this is a 16 kHz mono 16-bit wav, which reads a hundred times faster than through PyAV."""
     try:
         with wave.open(str(path)) as sound:
-            if (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) != (SAMPLE_RATE, 1, 2):
-                return None
-            data = sound.readframes(limit)
+            return (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (SAMPLE_RATE, 1, 2)
     except (wave.Error, EOFError, OSError):
-        return None
-    return np.frombuffer(data[: len(data) // 2 * 2], "<i2")
+        return False
 
 
-def _decode_sound(path: Path, limit: int) -> np.ndarray:
-    """Samples of any sound track that FFmpeg knows, averaged to mono and resampled to 16 kHz."""
-    resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
-    chunks = [np.empty(0, np.int16)]
-    count = 0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise DataError(f"{path}: has no sound")
-            for frame in chain(container.decode(container.streams.audio[0]), [None]):  # None: what is held back
-                for part in resampler.resample(frame):
-                    chunks.append(part.to_ndarray()[0])
-                    count += part.samples
-                if count >= limit:
-                    break
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except av.FFmpegError as error:
-        raise DataError(f"{path}: its sound does not decode ({error.strerror})") from error
-    return np.concatenate(chunks)[:limit]
+def _pictures(capture: cv2.VideoCapture, clock: FrameClock, max_frames: int) -> np.ndarray:
+    """Read up to `max_frames` pictures as RGB (T, 112, 112, 3); none if nothing decodes."""
+    # Pages of this array that no picture reaches are never touched, so that its size costs nothing.
+    frames = np.empty((max_frames, SIDE, SIDE, 3), np.uint8)
+    known = 0
+    for tick in clock.decode(capture):
+        if tick > known:  # until then, the frame before is shown
+            frames[known:tick] = frames[known - 1]
+        if tick >= max_frames:
+            return frames
+        _draw(capture.retrieve()[1], frames[tick])
+        known = tick + 1
+    if clock.end > known:
+        frames[known : clock.end] = frames[known - 1]
+    return frames[: clock.end]
+
+
+def _draw(frame: np.ndarray, picture: np.ndarray) -> None:
+    """Scale the central square of a BGR frame (H, W, 3) to an RGB picture (112, 112, 3)."""
+    height, width = frame.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = frame[top : top + side, left : left + side]
+    # FakeAVCeleb's frames are scaled as in the release. Bilinear scaling of larger ones would alias.
+    method = cv2.INTER_AREA if side > SIDE and (height, width) != (HALVED, HALVED) else cv2.INTER_LINEAR
+    small = cv2.resize(square, (SIDE, SIDE), interpolation=method)
+    cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=picture)

@@ -18,6 +18,7 @@ class Layout(str, Enum):
 
     ORIGINAL = "original"  # as received: `path` is the file name, a nameless column the folder
     PREPARED = "prepared"  # by the authors' scripts: `vid` is the file name, `path` the folder
+    TABLE = "table"  # another corpus, described by a csv of its own: see dataset.table
 
 
 # type: (category, v_label, a_label, c_label, m_label, mm_label); 1 = real
@@ -28,6 +29,10 @@ TYPES = {
     "FakeVideo-FakeAudio": ("D", 0, 0, 0, 0, 3),
 }
 LABELS = ("v_label", "a_label", "c_label", "m_label", "mm_label")
+
+TEXT_COLUMNS = (
+    "file", "path", "subject", "target1", "target2", "category", "method", "race", "gender", "split", "layout"
+)  # fmt: skip
 
 CSV_NAME = "meta_data.csv"
 ORIGINAL_PREFIX = "FakeAVCeleb/"
@@ -44,45 +49,62 @@ def read_metadata(root: str | Path) -> pd.DataFrame:
 
     Returns
     -------
-    One row a clip, in csv order: ``file`` (folder/name in the csv's spelling, relative to the root), ``path``
-    (where it lies on disk), ``subject``, ``category`` (A-D), ``method``, ``race``, ``gender``, ``layout`` and the
-    labels ``v_label``, ``a_label``, ``c_label``, ``m_label`` (1 = real) and ``mm_label`` (0 RVRA, 1 FVRA, 2 RVFA,
-    3 FVFA). Whether the clips exist is not looked at here: see :mod:`dataset.check`.
+    One row a clip, in csv order: ``line`` (of the csv), ``file`` (folder/name in the csv's spelling, relative to the
+    root), ``path`` (where it lies on disk), ``subject``, ``target1``, ``target2`` (other identities in the clip;
+    empty where there is none), ``category`` (A-D), ``method``, ``race``, ``gender``, ``split`` (empty: see
+    :mod:`dataset.table`), ``layout`` and the labels ``v_label``, ``a_label``, ``c_label``, ``m_label`` (1 = real) and
+    ``mm_label`` (0 RVRA, 1 FVRA, 2 RVFA, 3 FVFA). Whether the clips exist is not looked at here: see
+    :mod:`dataset.check`.
 
     Raises
     ------
     DataError
         If the csv is absent or lacks a column, or a row contradicts itself or points outside the root.
     """
-    table = _read_csv(Path(root))
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; --data_root must be the folder that holds {CSV_NAME}")
+    if not (root / CSV_NAME).is_file():
+        raise DataError(f"{root}: no {CSV_NAME} in it; --data_root must be the FakeAVCeleb folder as received")
+    table = read_csv(root / CSV_NAME)
     layout = _layout_of(table)
     _check_categories(table)
     if layout is Layout.PREPARED:
         file = table["path"].str.rstrip("/") + "/" + table["vid"]
     else:
         file = (table[""].str.rstrip("/") + "/" + table["path"]).str.removeprefix(ORIGINAL_PREFIX)
-    _check_inside(file)
-    clips = pd.DataFrame(
-        {
-            "file": file,
-            "path": _paths_on_disk(Path(root), file, layout),
-            "subject": table["source"],
-            **{name: table[name] for name in ("category", "method", "race", "gender")},
-            "layout": layout.value,
-        }
-    )
+    check_inside(file, CSV_NAME)
+    columns = {"subject": table["source"], "split": "", "layout": layout.value}
+    for name in ("target1", "target2"):
+        columns[name] = table[name].replace("-", "") if name in table else ""
+    table = table.assign(file=file, path=_paths_on_disk(root, file, layout), **columns)
+    return clip_table(table, table["type"])
+
+
+def clip_table(table: pd.DataFrame, kind: pd.Series) -> pd.DataFrame:
+    """Bring a checked csv, indexed by its lines, into the form that :func:`read_metadata` describes.
+
+    Parameters
+    ----------
+    table
+        Has all of ``TEXT_COLUMNS``.
+    kind
+        A key of ``TYPES`` for each row, which gives the labels.
+    """
+    clips = pd.DataFrame({"line": table.index, **{name: table[name].to_numpy() for name in TEXT_COLUMNS}})
     for position, label in enumerate(LABELS, start=1):
-        clips[label] = table["type"].map({name: values[position] for name, values in TYPES.items()})
-    return clips.reset_index(drop=True)
+        clips[label] = kind.map({name: values[position] for name, values in TYPES.items()}).to_numpy()
+    return clips
 
 
-def _read_csv(root: Path) -> pd.DataFrame:
-    """Read the csv as stripped strings, indexed by line number."""
-    path = root / CSV_NAME
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; --data_root must be the folder that holds {CSV_NAME}")
-    if not path.is_file():
-        raise DataError(f"{root}: no {CSV_NAME} in it; --data_root must be the FakeAVCeleb folder as received")
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a csv as stripped strings, indexed by line number; any line ends, with or without a byte order mark.
+
+    Raises
+    ------
+    DataError
+        If it is not a csv file, or holds no row.
+    """
     try:
         # Blank lines are kept at first, so that the index can be turned into line numbers.
         table = pd.read_csv(
@@ -125,11 +147,18 @@ def _check_categories(table: pd.DataFrame) -> None:
         )
 
 
-def _check_inside(file: pd.Series) -> None:
+def check_inside(file: pd.Series, csv: str) -> None:
+    """Refuse paths, indexed by line of the csv, that leave the data folder.
+
+    Raises
+    ------
+    DataError
+        If one does.
+    """
     outside = file.str.startswith("/") | file.str.contains(r"(?:^|/)\.\.(?:/|$)", regex=True)
     if outside.any():
         line = outside.idxmax()
-        raise DataError(f"{CSV_NAME} line {line}: the path {file[line]!r} leaves the data folder")
+        raise DataError(f"{csv} line {line}: the path {file[line]!r} leaves the data folder")
 
 
 def _paths_on_disk(root: Path, file: pd.Series, layout: Layout) -> list[str]:

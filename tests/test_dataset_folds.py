@@ -138,14 +138,14 @@ def test_root_that_cannot_be_written(
 ) -> None:
     root, fold_dir = tmp_path / "root", tmp_path / "outputs" / "folds"
     root.mkdir()
-    write_text = Path.write_text
+    write_bytes = Path.write_bytes
 
     def refuse(path: Path, *args: object, **kwargs: object) -> int:
         if root in path.parents:
             raise PermissionError(13, "Permission denied", str(path))
-        return write_text(path, *args, **kwargs)
+        return write_bytes(path, *args, **kwargs)
 
-    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(DataError, match="folds cannot be written"):
         find_fold("train_1.txt", root, clips)
     assert find_fold("train_1.txt", root, clips, fold_dir=fold_dir) == fold_dir / "train_1.txt"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -16,49 +14,15 @@ from python_speech_features import logfbank
 
 from dataset import DataError
 from dataset.features import audio_features, fit_length, log_filterbank, stack_frames
-from dataset.media import probe, read_audio, read_video
+from dataset.media import Sound, probe, read_audio, read_video
+from tests.media_files import copy_clip, even_times, remux, tone, write_clip, write_wav
 
 FRAMES = 39
 
 
 @pytest.fixture
 def clip(reference: Path, tmp_path: Path) -> Path:
-    """A clip of 39 frames with its sound inside, in a folder with an odd name."""
-    folder = tmp_path / "Ünï çode (1)"
-    folder.mkdir()
-    source = reference / "corpus" / "original" / "RealVideo-RealAudio" / "African" / "men" / "id00076" / "00100.mp4"
-    return Path(shutil.copyfile(source, folder / "clip (2).mp4"))
-
-
-def remux(source: Path, name: str, kinds: tuple[str, ...] = ("video", "audio"), **options: str) -> Path:
-    """Copy some streams of an mp4 into another, without decoding."""
-    target = source.with_name(name)
-    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
-        streams = {s.index: new.add_stream_from_template(s) for s in old.streams if s.type in kinds}
-        for packet in old.demux(*(old.streams[index] for index in streams)):
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
-                new.mux(packet)
-    return target
-
-
-def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
-    """Write int16 samples (N,) or (N, channels)."""
-    with wave.open(str(path), "wb") as sound:
-        sound.setparams((1 if samples.ndim == 1 else samples.shape[1], 2, rate, 0, "NONE", ""))
-        sound.writeframes(samples.astype("<i2").tobytes())
-
-
-def write_video(path: Path, size: tuple[int, int], count: int = 3) -> Path:
-    """Write a silent grey clip of the given width and height."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        for _ in range(count):
-            grey = np.full((size[1], size[0], 3), 99, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
-        container.mux(stream.encode())
-    return path
+    return copy_clip(reference, tmp_path)
 
 
 def test_frames_are_those_of_a_plain_loop(clip: Path) -> None:
@@ -73,7 +37,7 @@ def test_frames_are_those_of_a_plain_loop(clip: Path) -> None:
 def test_decoding_stops_at_max_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = read_video(clip)
     capture_class = cv2.VideoCapture
-    reads = []
+    grabs = []
 
     class Counting:
         """Not a subclass: those of OpenCV's classes crash the interpreter when they are collected."""
@@ -81,16 +45,16 @@ def test_decoding_stops_at_max_frames(clip: Path, monkeypatch: pytest.MonkeyPatc
         def __init__(self, *arguments: Any) -> None:
             self.capture = capture_class(*arguments)
 
-        def read(self) -> tuple[bool, np.ndarray]:
-            reads.append(1)
-            return self.capture.read()
+        def grab(self) -> bool:
+            grabs.append(1)
+            return self.capture.grab()
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self.capture, name)
 
     monkeypatch.setattr(cv2, "VideoCapture", Counting)
     assert_array_equal(read_video(clip, max_frames=7), everything[:7])
-    assert len(reads) == 7
+    assert len(grabs) == 8  # whether another belongs to the seventh picture is known when it has come
 
 
 def test_sound_for_max_frames_gives_the_same_features(clip: Path) -> None:
@@ -101,14 +65,36 @@ def test_sound_for_max_frames_gives_the_same_features(clip: Path) -> None:
         assert_allclose(audio_features(samples, n_frames), audio_features(everything, n_frames), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(240, 200), (226, 230), (640, 360)])
-def test_each_side_is_halved(tmp_path: Path, size: tuple[int, int]) -> None:
-    assert read_video(write_video(tmp_path / "a.mp4", size)).shape == (3, size[1] // 2, size[0] // 2, 3)
+SIZES = [(640, 360), (640, 480), (480, 640), (161, 121), (225, 225), (224, 200), (1920, 1080), (64, 48), (16, 18)]
 
 
-def test_frames_that_are_too_small(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.mp4: its frames are 240x180 pixels"):
-        read_video(write_video(tmp_path / "a.mp4", (240, 180)))
+@pytest.mark.parametrize("size", SIZES)
+def test_central_square_of_any_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    clip = write_clip(tmp_path / "a.mp4", even_times(3, 25), size=size)
+    width, height = size
+    side = min(size)
+    capture, expected = cv2.VideoCapture(str(clip)), []
+    while (read := capture.read())[0]:
+        top, left = (height - side) // 2, (width - side) // 2
+        square = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)[top : top + side, left : left + side]
+        how = cv2.INTER_AREA if side > 112 else cv2.INTER_LINEAR
+        expected.append(cv2.resize(square, (112, 112), interpolation=how))
+    assert_array_equal(read_video(clip), expected)
+
+
+def test_nothing_beside_the_central_square_is_seen(tmp_path: Path) -> None:
+    picture = np.zeros((240, 320, 3), np.uint8)
+    picture[:, 40:280] = 200
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)  # without loss
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "bgr0"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    assert_array_equal(read_video(tmp_path / "a.mkv"), np.full((1, 112, 112, 3), 200))
+
+
+def test_three_frames(tmp_path: Path) -> None:
+    assert len(read_video(write_clip(tmp_path / "a.mp4", even_times(3, 25)))) == 3
 
 
 def test_wav_beside_the_mp4_comes_first(clip: Path) -> None:
@@ -125,6 +111,56 @@ def test_wav_of_another_rate_or_with_two_channels(clip: Path, rate: int, channel
     expected = 8000 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
     assert abs(len(samples) - 16_000) <= 1
     assert_allclose(samples[500:-500], expected[500 : len(samples) - 500], rtol=0, atol=80)  # 1 %
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 6), (8_000, 1), (22_050, 2), (16_000, 1)])
+@pytest.mark.parametrize(("name", "codec"), [("a.mov", "pcm_s16le"), ("a.mp4", "aac")])
+def test_sound_track_of_any_kind(tmp_path: Path, name: str, codec: str, rate: int, channels: int) -> None:
+    sound = (tone(1, rate, channels), rate)
+    samples = read_audio(write_clip(tmp_path / name, even_times(25, 25), sound=sound, audio_codec=codec))
+    assert samples.dtype == np.int16
+    if codec == "aac":  # which has delay and loss
+        assert 16_000 <= len(samples) <= 16_000 + 4 * 1024 * 16_000 / rate
+        assert_allclose(np.sqrt(np.mean(samples[6000:12_000] ** 2.0)), 8000 / np.sqrt(2), rtol=0.02)
+    else:
+        expected = tone(1, 16_000)[:, 0]
+        assert abs(len(samples) - 16_000) <= 1
+        assert_allclose(samples[500:-500], expected[500 : len(samples) - 500], rtol=0, atol=80)  # 1 %
+
+
+def test_sound_is_read_no_further_than_needed(tmp_path: Path) -> None:
+    sound = (tone(20, 44_100, 2), 44_100)
+    clip = write_clip(tmp_path / "a.mp4", even_times(25, 25), sound=sound)
+    reader = Sound(clip)
+    next(iter(reader))
+    assert reader.samples < 44_100
+    assert_array_equal(read_audio(clip, max_frames=2), read_audio(clip)[: 2 * 640 + 240])
+
+
+def test_wav_with_six_channels(clip: Path) -> None:
+    write_wav(clip.with_suffix(".wav"), tone(1, 16_000, 6), 16_000)
+    assert_allclose(read_audio(clip), tone(1, 16_000)[:, 0], rtol=0, atol=2)
+
+
+def test_sound_that_changes_its_channels_on_the_way(tmp_path: Path) -> None:
+    parts = []
+    for channels in (1, 2):
+        sound = (tone(1, 44_100, channels), 44_100)
+        clip = write_clip(tmp_path / f"{channels}.mp4", even_times(3, 25), sound=sound)
+        parts.append(remux(clip, f"{channels}.aac", kinds=("audio",)))
+    joined = tmp_path / "joined.aac"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert abs(len(read_audio(joined)) - sum(len(read_audio(part)) for part in parts)) <= 1024
+    middle = read_audio(joined)[20_000:28_000]
+    assert_allclose(np.sqrt(np.mean(middle**2.0)), 8000 / np.sqrt(2), rtol=0.02)
+
+
+def test_sound_of_an_unknown_codec(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mkv", even_times(3, 25), sound=(tone(1, 16_000), 16_000))
+    clip.write_bytes(clip.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    assert len(read_video(clip)) == 3
+    with pytest.raises(DataError, match=r"a\.mkv: its sound does not decode \(FFmpeg does not know its codec\)"):
+        read_audio(clip)
 
 
 def test_two_channels_are_averaged(clip: Path) -> None:

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from utils.files import write_atomic
+from dataset.files import write_atomic
 from utils.metrics import evaluate
 from utils.results import percent
 

@@ -12,12 +12,19 @@ from typing import Any, Literal
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_string_type
 
 ModelType = Literal["AVDF", "AVDF_Ensemble", "AVDF_Multilabel", "AVDF_Multiclass", "MRDF_Margin", "MRDF_CE"]
+Dataset = Literal["fakeavceleb", "csv"]
 Precision = Literal["16", "16-mixed", "bf16-mixed", "32", "32-true"]
 Folds = restricted_string_type("Folds", r"^[1-5](,[1-5])*$", docstring="fold numbers from 1 to 5, such as 2 or 1,3")
 
 RECIPES: dict[str, dict[str, Any]] = {
     # What the authors' release does when it is run, which is not always what one would guess: see the README.
     "released": {"encoder_layers": 0, "train_frontend": False},
+}
+
+
+CORPORA: dict[str, dict[str, Any]] = {
+    "fakeavceleb": {"num_train": 400, "num_val": 100},  # as in the paper
+    "csv": {"num_train": None, "num_val": None},  # all of them
 }
 
 
@@ -28,11 +35,11 @@ class TrainOptions:
     Parameters
     ----------
     dataset
-        Kind of data set.
+        Kind of data set: fakeavceleb, or csv for any other that comes with a table (see the README).
     model_type
         Detector to train.
     data_root
-        Folder of FakeAVCeleb v1.2, the one with meta_data.csv.
+        Folder of FakeAVCeleb v1.2, the one with meta_data.csv; for a csv, that file or the folder of clips.csv.
     folds
         Folds to train, such as 2 or 1,3; all five by default.
     recipe
@@ -51,10 +58,12 @@ class TrainOptions:
         16 and bf16-mixed are mixed precision. Without a GPU 16 becomes 32.
     max_frames
         Frames of a clip at most, from its start; 25 are a second.
+    cache_dir
+        Cache that main.py prepare --cache made; by default it is looked for in data_root and in the outputs.
     num_train
-        Training clips of each category at most, the first in csv order.
+        Training clips of each category at most, the first in csv order; by default 400, for a csv all.
     num_val
-        Test clips of each category at most, the first in csv order.
+        Test clips of each category at most, the first in csv order; by default 100, for a csv all.
     max_epochs
         Epochs at most.
     min_epochs
@@ -87,7 +96,7 @@ class TrainOptions:
         Compile the image trunk with torch.compile: slower to start, faster steps.
     """
 
-    dataset: Literal["fakeavceleb"] = "fakeavceleb"
+    dataset: Dataset = "fakeavceleb"
     model_type: ModelType = "MRDF_CE"
     data_root: Path = Path("data/FakeAVCeleb_v1.2")
     folds: Folds = "1,2,3,4,5"
@@ -99,8 +108,9 @@ class TrainOptions:
     gpus: PositiveInt = 1
     precision: Precision = "16"
     max_frames: PositiveInt = 500
-    num_train: PositiveInt = 400
-    num_val: PositiveInt = 100
+    cache_dir: Path | None = None
+    num_train: PositiveInt | None = None
+    num_val: PositiveInt | None = None
     max_epochs: PositiveInt = 30
     min_epochs: PositiveInt = 30
     patience: NonNegativeInt = 0
@@ -122,7 +132,7 @@ class TrainOptions:
         self.save_name = self.save_name or self.model_type
         if Path(self.save_name).name != self.save_name:
             raise ValueError(f"--save_name {self.save_name}: must be a plain name, not a path")
-        for name, value in RECIPES[self.recipe].items():
+        for name, value in (RECIPES[self.recipe] | CORPORA[self.dataset]).items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
         # One fold may be asked for twice, but is trained once.
@@ -138,11 +148,13 @@ class TestOptions:
     Parameters
     ----------
     data_root
-        Folder of FakeAVCeleb v1.2, the one with meta_data.csv.
+        Folder of FakeAVCeleb v1.2, the one with meta_data.csv; for a csv, that file or the folder of clips.csv.
     checkpoint
         A checkpoint that train.py or the authors' release wrote.
     model_type
         Detector in the checkpoint; needed only where the file does not tell.
+    dataset
+        Kind of data set: fakeavceleb, or csv for any other that comes with a table (see the README).
     train_fold
         Fold file; everyone that it does not list is tested.
     batch_size
@@ -155,8 +167,10 @@ class TestOptions:
         16 and bf16-mixed are mixed precision. Without a GPU 16 becomes 32.
     max_frames
         Frames of a clip at most, from its start; by default as in training.
+    cache_dir
+        Cache that main.py prepare --cache made; by default it is looked for in data_root and in the outputs.
     num_val
-        Test clips of each category at most, the first in csv order; by default as in training.
+        Test clips of each category at most, the first in csv order; by default as in training, for a csv all.
     seed
         Of the subset and the folds; by default as in training.
     outputs
@@ -170,12 +184,14 @@ class TestOptions:
     data_root: Path
     checkpoint: Path
     model_type: ModelType | None = None
+    dataset: Dataset = "fakeavceleb"
     train_fold: str = "train_1.txt"
     batch_size: PositiveInt = 64
     num_workers: NonNegativeInt | None = None
     gpus: PositiveInt = 1
     precision: Precision = "16"
     max_frames: PositiveInt | None = None
+    cache_dir: Path | None = None
     num_val: PositiveInt | None = None
     seed: NonNegativeInt | None = None
     outputs: Path = Path("outputs")

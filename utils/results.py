@@ -19,7 +19,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from utils.files import to_json, write_atomic
+from dataset.files import markdown_table, write_atomic
+from utils.files import to_json
 from utils.metrics import evaluate
 
 log = logging.getLogger(__name__)
@@ -292,8 +293,4 @@ def _markdown_table(table: pd.DataFrame) -> list[str]:
     spread = {name: percent(table.at["std", name]) for name in headings}
     means = [percent(table.at["mean", name]) + (f" ± {spread[name]}" if spread[name] else "") for name in headings]
     grid.insert(len(grid) - ("paper" in table.index), ["mean", "", *means])
-
-    widths = [max(len(cell) for cell in column) for column in zip(*grid, strict=True)]
-    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    aligned = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in grid]
-    return [f"| {' | '.join(row)} |" for row in (aligned[0], rule, *aligned[1:])]
+    return markdown_table(grid)

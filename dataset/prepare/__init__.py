@@ -1,0 +1,1 @@
+"""`main.py prepare`: a corpus checked, its subset and folds, wav files, and a cache."""

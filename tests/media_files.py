@@ -1,0 +1,142 @@
+"""Small media files whose right answer is known: frames that say which they are, tones, silence."""
+
+from __future__ import annotations
+
+import shutil
+import wave
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+BASE = Fraction(1, 90_000)  # seconds a time stamp
+
+
+def copy_clip(reference: Path, folder: Path) -> Path:
+    """A reference clip of 39 frames with its sound inside, copied to a place with an odd name."""
+    target = folder / "Ünï çode (1)" / "clip (2).mp4"
+    target.parent.mkdir()
+    source = reference / "corpus" / "original" / "RealVideo-RealAudio" / "African" / "men" / "id00076" / "00100.mp4"
+    return Path(shutil.copyfile(source, target))
+
+
+def write_clip(
+    path: Path,
+    times: Sequence[float | Fraction],
+    *,
+    size: tuple[int, int] = (64, 64),
+    last: float | Fraction = Fraction(1, 25),
+    b_frames: int = 2,
+    sound: tuple[np.ndarray, int] | None = None,
+    audio_codec: str = "aac",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Write a clip whose frames are grey, each three levels brighter than the one before, beginning at 20.
+
+    Parameters
+    ----------
+    path
+        The file, whose extension says which container it gets.
+    times
+        When each frame begins, in seconds.
+    size
+        Width and height.
+    last
+        How long the last frame lasts, in seconds.
+    b_frames
+        How many frames may be stored out of order in a row.
+    sound
+        Samples (N, channels) int16, and their rate.
+    audio_codec
+        Of the sound.
+    options
+        Of the container.
+    """
+    with av.open(str(path), "w", options=options or {}) as container:
+        rate = (1 / Fraction(last)).limit_denominator(100_000)  # which gives the last frame its length
+        stream = container.add_stream("libx264", rate=rate, options={"bf": str(b_frames), "qp": "4"})
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv444p" if any(side % 2 for side in size) else "yuv420p"
+        stream.codec_context.time_base = BASE
+        audio = sound and container.add_stream(
+            audio_codec, rate=sound[1], layout={1: "mono", 2: "stereo", 6: "5.1"}[sound[0].shape[1]]
+        )
+        stamps = [round(time / BASE) for time in (*times, times[-1] + last)]
+        for index, stamp in enumerate(stamps[:-1]):
+            grey = np.full((size[1], size[0], 3), 20 + 3 * index, np.uint8)
+            frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
+            frame.pts, frame.time_base, frame.duration = stamp, BASE, stamps[index + 1] - stamp
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        if audio:
+            _write_sound(container, audio, *sound)
+    return path
+
+
+def _write_sound(
+    container: av.container.OutputContainer, stream: av.AudioStream, samples: np.ndarray, rate: int
+) -> None:
+    context = stream.codec_context
+    frame = av.AudioFrame.from_ndarray(samples.astype(np.int16).reshape(1, -1), format="s16", layout=stream.layout.name)
+    frame.sample_rate = rate
+    cut = av.AudioResampler(context.format.name, stream.layout.name, rate, frame_size=context.frame_size or 1024)
+    for part in (*cut.resample(frame), *cut.resample(None), None):
+        container.mux(stream.encode(part))
+
+
+def even_times(count: int, rate: Fraction | int, start: float | Fraction = 0) -> list[Fraction]:
+    """When the frames of a constant rate begin."""
+    return [start + Fraction(index) / rate for index in range(count)]
+
+
+def frame_numbers(pictures: np.ndarray) -> list[int]:
+    """Which frames of :func:`write_clip` the pictures (T, H, W, 3) are."""
+    return [round((float(picture.mean()) - 20) / 3) for picture in pictures]
+
+
+def tone(seconds: float, rate: int, channels: int = 1, level: int = 8000) -> np.ndarray:
+    """440 Hz, the same in all channels (N, channels)."""
+    wave_form = level * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+    return np.stack([wave_form] * channels, axis=1)
+
+
+def remux(source: Path, name: str, kinds: tuple[str, ...] = ("video", "audio"), **options: str) -> Path:
+    """Copy some streams of an mp4 into another file beside it, without decoding."""
+    target = source.with_name(name)
+    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
+        streams = {s.index: new.add_stream_from_template(s) for s in old.streams if s.type in kinds}
+        for packet in old.demux(*(old.streams[index] for index in streams)):
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    return target
+
+
+def repeat(source: Path, name: str, times: int) -> Path:
+    """Write a clip without B-frames end to end many times over into another file beside it, without coding it again."""
+    target = source.with_name(name)
+    with av.open(str(target), "w") as new:
+        streams = {}
+        shifts = {}
+        for _ in range(times):
+            with av.open(str(source)) as old:
+                streams = streams or {s.index: new.add_stream_from_template(s) for s in old.streams}
+                for packet in old.demux():
+                    if packet.dts is None:
+                        continue
+                    index = packet.stream.index
+                    packet.stream = streams[index]
+                    # Each packet begins where the one before it ended.
+                    packet.pts = packet.dts = shifts.get(index, 0)
+                    shifts[index] = packet.dts + packet.duration
+                    new.mux(packet)
+    return target
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
+    """Write int16 samples (N,) or (N, channels)."""
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1 if samples.ndim == 1 else samples.shape[1], 2, rate, 0, "NONE", ""))
+        sound.writeframes(samples.astype("<i2").tobytes())
