@@ -1,8 +1,24 @@
-"""FakeAVCeleb v1.2, from the folder its owner receives to normalised batches."""
+"""FakeAVCeleb v1.2, from the folder its owner receives to normalised batches; other corpora by a table."""
 
-from dataset.clips import ClipDataset
-from dataset.datamodule import FakeAVCelebDataModule
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from dataset.folds import FOLD_NAMES
 from dataset.metadata import DataError, read_metadata
 
+if TYPE_CHECKING:
+    from dataset.clips import ClipDataset
+    from dataset.datamodule import FakeAVCelebDataModule
+
 __all__ = ["FOLD_NAMES", "ClipDataset", "DataError", "FakeAVCelebDataModule", "read_metadata"]
+
+LATER = {"ClipDataset": "dataset.clips", "FakeAVCelebDataModule": "dataset.datamodule"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs PyTorch or Lightning when it is asked for: preparing a corpus needs little of either."""
+    if name not in LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(LATER[name]), name)

@@ -42,6 +42,8 @@ def probe(path: str | Path) -> int:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     size = path.stat().st_size
+    if size == 0:
+        raise DataError(f"{path}: truncated, the file is empty")
     try:
         with av.open(str(path), options=NO_PICTURE, metadata_errors="ignore") as container:
             if not container.streams.video:

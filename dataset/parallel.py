@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from rich.console import Console
 from rich.progress import track
 
 Item = TypeVar("Item")
@@ -41,6 +42,7 @@ def in_threads(
     if workers == 1 and not progress:
         yield from map(function, items)
         return
+    console = Console(stderr=True)
     pool = ThreadPoolExecutor(workers or os.cpu_count())
     try:
         results = pool.map(function, items)
@@ -48,7 +50,8 @@ def in_threads(
             results,
             description,
             total=len(items),
-            disable=not (progress and items),
+            disable=not (progress and items and console.is_terminal),
+            console=console,
             transient=True,
             refresh_per_second=2,
         )

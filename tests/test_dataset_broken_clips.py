@@ -86,7 +86,7 @@ def _empty_wav(clip: Path) -> None:
         (_blind, "has no video stream"),
         (_blank, "of its 39 frames decode"),
         (_blank_all, "has no frame that decodes"),
-        (_empty, "truncated, or not an mp4"),
+        (_empty, "truncated, the file is empty"),
         (_text, "truncated, or not an mp4"),
         (_broken_wav, "its sound does not decode"),
         (_empty_wav, "its sound is empty"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import warnings
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import cv2
 from jsonargparse import ActionConfigFile, ArgumentParser
 from rich.console import Console
 from rich.logging import RichHandler
@@ -82,7 +84,9 @@ def guard(action: Callable[[], None], program: str) -> int:
 
 
 def start_logging() -> None:
-    """Log to the screen, and keep Lightning to what a user can act on."""
+    """Log to the screen, and keep the libraries to what a user can act on."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a clip that does not decode is reported by name
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     if sys.stderr.isatty():  # beside a progress bar
         handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, log_time_format="[%X]")
     else:

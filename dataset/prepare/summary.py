@@ -112,7 +112,7 @@ def remarks(usable: pd.DataFrame) -> list[str]:
             first[kind] = (example, file, count + 1)
     listed = []
     for note, file, count in first.values():
-        others = f" and {count - 1:,} others like it" if count > 1 else ""
+        others = f" and {count - 1:,} more" if count > 1 else ""
         listed.append(f"{file}{others}: {note}")
     return _listing("Remarks on clips that can be used", listed, None)
 
