@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from torch.utils.data import DataLoader
 from dataset.cache import CachedClip, ClipCache
 from dataset.check import BadClip, ClipChecker
 from dataset.clips import ClipDataset, ClipSampler
-from dataset.collate import collate_cut
-from dataset.folds import FOLD_NAMES, find_fold, fold_sides, paper_subset
+from dataset.collate import COLLATE
+from dataset.folds import FOLD_NAMES, find_fold, fold_sides, hold_out, paper_subset
 from dataset.media import MAX_FRAMES
 from dataset.metadata import DataError, Layout
 from dataset.miniature import MARKER
@@ -29,7 +28,11 @@ from dataset.transforms import normalise
 log = logging.getLogger(__name__)
 
 SUBJECTS = 500  # of FakeAVCeleb v1.2
-COLLATE: dict[str, Callable[..., dict[str, Any]]] = {"released": collate_cut}
+# What a recipe means for the data; each choice can be made by itself too.
+RECIPES = {
+    "released": {"padding": "cut", "validation": "test"},
+    "clean": {"padding": "mask", "validation": "subjects"},
+}
 
 
 class FakeAVCelebDataModule(LightningDataModule):
@@ -45,7 +48,12 @@ class FakeAVCelebDataModule(LightningDataModule):
     batch_size, num_workers
         As in :class:`torch.utils.data.DataLoader`.
     recipe
-        ``released``: clips of a batch are cut to the shortest, and validation is done on the test fold.
+        ``released`` or ``clean``: what the next two are if they are not given.
+    padding
+        ``cut``: clips of a batch are cut to the shortest; ``mask``: padded to the longest, and masked.
+    validation
+        ``test``: on the test fold; ``subjects``: on a tenth of the training subjects, who are not trained on, or on
+        the split ``val`` of a table that has one.
     num_train, num_val
         How many clips of each category to take on either side, the first ones in csv order; None takes all.
     seed
@@ -72,7 +80,7 @@ class FakeAVCelebDataModule(LightningDataModule):
     ----------
     clips : pandas.DataFrame
         The clip table: in the original layout the paper's subset of it. Set by :meth:`setup`, as are the others.
-    train_dataset, test_dataset : ClipDataset
+    train_dataset, val_dataset, test_dataset : ClipDataset
     skipped : list of BadClip
         Clips (file, reason) left out by `skip_bad`.
     """
@@ -84,6 +92,8 @@ class FakeAVCelebDataModule(LightningDataModule):
         batch_size: int = 64,
         num_workers: int = 0,
         recipe: str = "released",
+        padding: str | None = None,
+        validation: str | None = None,
         num_train: int | None = 400,
         num_val: int | None = 100,
         seed: int = 42,
@@ -97,15 +107,16 @@ class FakeAVCelebDataModule(LightningDataModule):
         dataset: str = "fakeavceleb",
     ) -> None:
         super().__init__()
-        if recipe not in COLLATE:
-            raise ValueError(f"recipe {recipe!r} is not there yet; known: {', '.join(COLLATE)}")
+        if recipe not in RECIPES:
+            raise ValueError(f"unknown recipe {recipe!r}; known: {', '.join(RECIPES)}")
         self.source = Path(root)
         self.root = corpus_folder(root, dataset)
         self.dataset = dataset
         self.train_fold = train_fold
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.collate = partial(COLLATE[recipe], max_frames=max_frames)
+        self.collate = partial(COLLATE[padding or RECIPES[recipe]["padding"]], max_frames=max_frames)
+        self.validation = validation or RECIPES[recipe]["validation"]
         self.num_train = num_train
         self.num_val = num_val
         self.seed = seed
@@ -140,7 +151,7 @@ class FakeAVCelebDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the clip table and the fold, and check the clips that the stage will read.
 
-        Both datasets are there after any stage; a stage that is set up already costs nothing.
+        All datasets are there after any stage; a stage that is set up already costs nothing.
 
         Raises
         ------
@@ -155,16 +166,21 @@ class FakeAVCelebDataModule(LightningDataModule):
         train, test = fold_sides(
             self.clips, self.train_fold, self.root, self.seed, self.fold_dir, self.num_train, self.num_val
         )
-        used = pd.concat([train, test]) if "train" in needed else test
+        val = test
+        if self.validation == "subjects" and "train" in needed:
+            train, val = self._hold_out(train)
+        used = pd.concat([train, val, test]).drop_duplicates("file") if "train" in needed else test
         if self.cache is not None:
             self._cached = self.cache.entries(used, self.max_frames)
         if self.checker is not None:
             self._find_bad(used[~used["file"].isin(self._cached.keys())])
         self.train_dataset = self._dataset(train, is_train=True)
+        self.val_dataset = self._dataset(val, is_train=False)
         self.test_dataset = self._dataset(test, is_train=False)
+        self._require(self.test_dataset, "test")
         if "train" in needed:
             self._require(self.train_dataset, "training")
-        self._require(self.test_dataset, "test")
+            self._require(self.val_dataset, "validation")
         self._ready = needed
 
     def train_dataloader(self) -> DataLoader:
@@ -172,8 +188,8 @@ class FakeAVCelebDataModule(LightningDataModule):
         return self._loader(self.train_dataset, shuffle=True)
 
     def val_dataloader(self) -> DataLoader:
-        """The test fold: recipe `released` picks its best epoch on it."""
-        return self.test_dataloader()
+        """Validation clips in the order of the table; the test fold's if `validation` is ``test``."""
+        return self._loader(self.val_dataset, shuffle=False)
 
     def test_dataloader(self) -> DataLoader:
         """Test clips in the order of the table."""
@@ -195,6 +211,11 @@ class FakeAVCelebDataModule(LightningDataModule):
                 log.info("%d clips as main.py prepare chose them: %s", len(subset), prepared.folder)
                 return subset
         return paper_subset(clips, self.seed) if clips["layout"].iloc[0] == Layout.ORIGINAL else clips
+
+    def _hold_out(self, train: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Training and validation clips: as the table splits them, else by subject."""
+        val = self.clips[self.clips["split"] == "val"]
+        return (train, val) if len(val) else hold_out(train, self.seed)
 
     def _find_bad(self, clips: pd.DataFrame) -> None:
         self.skipped = self.checker(clips)

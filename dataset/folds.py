@@ -233,6 +233,26 @@ def split_table(
     return _first_of_each(clips[is_train], num_train), _first_of_each(clips[is_test], num_val)
 
 
+def hold_out(clips: pd.DataFrame, seed: int = 42, parts: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Keep some subjects of the training clips for validation: one in `parts`, balanced over race and gender.
+
+    Returns
+    -------
+    Training and validation clips, which share no subject.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two subjects.
+    """
+    subjects = clips["subject"].nunique()
+    if subjects < 2:
+        raise DataError("one training subject cannot be split into training and validation")
+    kept = make_folds(clips, min(parts, subjects), seed)[FOLD_NAMES[0]]
+    is_train = clips["subject"].isin(set(kept))
+    return clips[is_train], clips[~is_train]
+
+
 def _first_of_each(clips: pd.DataFrame, count: int | None) -> pd.DataFrame:
     if count is not None:
         clips = clips.groupby("category").head(max(count, 0))

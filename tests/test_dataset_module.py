@@ -206,9 +206,9 @@ def test_num_train_and_num_val(prepared_root: Path) -> None:
     assert set(module.train_dataset.clips["subject"]) == {"id00113"}
 
 
-def test_recipe_that_is_not_there_yet(prepared_root: Path) -> None:
-    with pytest.raises(ValueError, match="recipe 'clean' is not there yet"):
-        FakeAVCelebDataModule(prepared_root, recipe="clean")
+def test_unknown_recipe(prepared_root: Path) -> None:
+    with pytest.raises(ValueError, match="unknown recipe 'careful'; known: released, clean"):
+        FakeAVCelebDataModule(prepared_root, recipe="careful")
 
 
 class Recorder(LightningModule):
