@@ -17,7 +17,8 @@ from dataset.table import corpus_folder
 from model import detector_of, read_checkpoint
 from utils.cli import log_to_file, run
 from utils.metrics import evaluate
-from utils.options import CORPORA, TestOptions, plain
+from utils.options import TestOptions, plain
+from utils.recipes import CORPORA
 from utils.results import fold_table, write_fold
 from utils.trainer import loading_processes, make_trainer, score_fold
 
@@ -42,6 +43,7 @@ def test(options: TestOptions) -> None:
         train_fold=options.train_fold,
         batch_size=options.batch_size,
         num_workers=loading_processes(options.num_workers),
+        padding=trained.get("padding"),
         num_val=num_val,
         seed=seed,
         max_frames=max_frames,

@@ -5,6 +5,7 @@ python train.py --model_type MRDF_CE --save_name MRDF_CE --data_root ./data/Fake
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import sys
@@ -24,8 +25,16 @@ from dataset.check import ClipChecker
 from dataset.files import write_atomic
 from dataset.prepare.record import find_cache
 from dataset.table import corpus_folder, fold_numbers, read_corpus
-from model import MODELS, load_detector, read_checkpoint
-from utils.callbacks import EpochSeed, EpochSummary, PlateauSchedule, RunConfiguration
+from model import MODELS, Detector, load_detector, read_checkpoint
+from model.pretrained import encoder_options, load_encoder, start_encoder
+from utils.callbacks import (
+    EpochSeed,
+    EpochSummary,
+    PlateauSchedule,
+    RunConfiguration,
+    StopOnBadLoss,
+    WarmupCosine,
+)
 from utils.cli import log_to_file, run
 from utils.figure import roc_figure
 from utils.metrics import evaluate
@@ -82,17 +91,13 @@ def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str
     seed_everything(options.seed, workers=True, verbose=False)
     data = make_data(options, fold, shared)
     data.setup("fit")
-    detector = MODELS[options.model_type](
-        margin_contrast=options.margin_contrast,
-        margin_audio=options.margin_audio,
-        margin_visual=options.margin_visual,
-        weight_decay=options.weight_decay,
-        learning_rate=options.learning_rate,
-        encoder_layers=options.encoder_layers,
-        train_frontend=options.train_frontend,
-        compile_encoder=options.compile,
-    )
-    config = plain(options) | {"fold": fold, "corpus": data.corpus, "skipped": [list(bad) for bad in data.skipped]}
+    detector = make_detector(options)
+    config = plain(options) | {
+        "encoder_layers": detector.hparams.encoder_layers,
+        "fold": fold,
+        "corpus": data.corpus,
+        "skipped": [list(bad) for bad in data.skipped],
+    }
     best, last = checkpoints(options, fold)
     trainer = fold_trainer(options, fold, config, [best, last])
     clips = len(data.train_dataset), len(data.test_dataset)
@@ -107,6 +112,18 @@ def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str
         Console().print(fold_table(metrics, f"{options.save_name}, {fold}: best epoch, on unseen subjects"))
 
 
+def make_detector(options: TrainOptions) -> Detector:
+    """An untrained detector, or one that starts from AV-HuBERT's weights."""
+    names = inspect.signature(Detector).parameters.keys() & plain(options).keys()
+    choices = {name: getattr(options, name) for name in names} | {"compile_encoder": options.compile}
+    if options.pretrained is None:
+        return MODELS[options.model_type](**choices)
+    config, weights = start_encoder(options.pretrained)
+    detector = MODELS[options.model_type](**choices, encoder=encoder_options(config))
+    load_encoder(detector, weights)
+    return detector
+
+
 def make_data(options: TrainOptions, fold: str, shared: dict[str, Any]) -> FakeAVCelebDataModule:
     """The data of a fold, with the `checker` and the `cache` that the folds share."""
     return FakeAVCelebDataModule(
@@ -115,6 +132,8 @@ def make_data(options: TrainOptions, fold: str, shared: dict[str, Any]) -> FakeA
         batch_size=options.batch_size,
         num_workers=loading_processes(options.num_workers),
         recipe=options.recipe,
+        padding=options.padding,
+        validation=options.validation,
         num_train=options.num_train,
         num_val=options.num_val,
         seed=options.seed,
@@ -128,30 +147,31 @@ def make_data(options: TrainOptions, fold: str, shared: dict[str, Any]) -> FakeA
 
 
 def checkpoints(options: TrainOptions, fold: str) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    """Keep the epoch with the highest accuracy + hard AUC on the test fold, as the release does, and the last one."""
+    """Keep the best epoch on the validation clips, which are the release's test fold, and the last one."""
     name = f"{options.save_name}_{fold}"
     common = {
         "dirpath": options.outputs / "ckpts" / options.save_name,
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
     }
-    best = ModelCheckpoint(filename=name, monitor="val_acc_auc", mode="max", **common)
+    best = ModelCheckpoint(filename=name, monitor=f"val_{options.selection}", mode="max", **common)
     return best, ModelCheckpoint(filename=f"{name}-last", **common)
 
 
 def fold_trainer(options: TrainOptions, fold: str, config: dict, checkpoints: Sequence[Callback]) -> Trainer:
-    """The trainer of a fold, with the release's schedule and both of its stopping rules."""
+    """The trainer of a fold, with the schedule of the recipe and both stopping rules of the release."""
     tensorboard = TensorBoardLogger(options.outputs / "log" / options.save_name, name=fold)
     csv = CSVLogger(tensorboard.save_dir, name=fold, version=tensorboard.version)
     callbacks = [
-        PlateauSchedule(),
+        PlateauSchedule() if options.schedule == "plateau" else WarmupCosine(options.warmup),
+        StopOnBadLoss(),
         EpochSeed(options.seed),
         EpochSummary(),
         RunConfiguration(config),
         *checkpoints,
     ]
     if options.patience > 0:
-        callbacks.append(EarlyStopping("val_acc_auc", mode="max", patience=options.patience))
+        callbacks.append(EarlyStopping(f"val_{options.selection}", mode="max", patience=options.patience))
     return make_trainer(
         options.gpus,
         options.precision,
@@ -160,6 +180,8 @@ def fold_trainer(options: TrainOptions, fold: str, config: dict, checkpoints: Se
         max_epochs=options.max_epochs,
         min_epochs=options.min_epochs,
         log_every_n_steps=options.log_steps,
+        accumulate_grad_batches=options.accumulate,
+        gradient_clip_val=options.gradient_clip or None,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fairseq.attention import MultiheadAttention
 from fairseq.positional import PositionalConvolution
@@ -84,6 +85,8 @@ class TransformerEncoder(nn.Module):
         Probability of leaving out a layer in training.
     conv_pos, conv_pos_groups
         Kernel and groups of the positional convolution.
+    checkpoint_activations
+        Keep each layer's input only, and compute the rest again in the backward pass, with the same dropout.
     """
 
     def __init__(
@@ -100,10 +103,12 @@ class TransformerEncoder(nn.Module):
         activation_fn: str = "gelu",
         conv_pos: int = 128,
         conv_pos_groups: int = 16,
+        checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
         self.layer_norm_first = layer_norm_first
         self.layerdrop = layerdrop
+        self.checkpoint_activations = checkpoint_activations
         self.pos_conv = PositionalConvolution(embed_dim, conv_pos, conv_pos_groups)
         self.layers = nn.ModuleList(
             TransformerEncoderLayer(
@@ -153,7 +158,11 @@ class TransformerEncoder(nn.Module):
             x = self.layer_norm(x)
         x = self.dropout(x)
         for layer in self.layers[:output_layer]:
-            if not self.training or self.layerdrop == 0 or torch.rand(()) >= self.layerdrop:
+            if self.training and self.layerdrop > 0 and torch.rand(()) < self.layerdrop:
+                continue
+            if self.checkpoint_activations:
+                x = checkpoint(layer, x, padding_mask, use_reentrant=False)
+            else:
                 x = layer(x, padding_mask)
         if self.layer_norm_first and output_layer is None:
             x = self.layer_norm(x)

@@ -60,7 +60,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def load_detector(path: str | Path, model_type: str | None = None) -> Detector:
-    """Load a detector, with the number of transformer layers and, where it can be told, the model type from the file.
+    """Load a detector, with its encoder's shape and, where it can be told, the model type from the file.
 
     Parameters
     ----------
@@ -87,10 +87,13 @@ def load_detector(path: str | Path, model_type: str | None = None) -> Detector:
 def detector_of(checkpoint: dict[str, Any], path: str | Path, model_type: str | None = None) -> Detector:
     """The detector of a checkpoint that `read_checkpoint` has read from `path`; otherwise as `load_detector`."""
     weights = _canonical(checkpoint["state_dict"])
-    detector_class = MODELS[_model_type(path, checkpoint, weights, model_type)]
+    kind = _model_type(path, checkpoint, weights, model_type)
     options = dict(checkpoint.get("hyper_parameters", {})) if "model_type" in checkpoint else {}
     options |= {"encoder_layers": _encoder_layers(weights), "compile_encoder": False}
-    detector = detector_class(**options)
+    try:
+        detector = MODELS[kind](**options)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: its hyper_parameters do not fit {kind}: {str(error)[:200]}") from error
     _check_fit(path, detector, weights)
     detector.load_state_dict(weights)
     return detector.eval()

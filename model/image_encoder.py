@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.norm_act import affine_act, is_fast, norm_act, scale_and_shift
+from model.norm_act import affine_act, has_graph, is_fast, norm_act, scale_and_shift
+from model.recompute import recomputed
 
 
 class BasicBlock(nn.Module):
@@ -47,10 +48,17 @@ class BasicBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """ResNet-18 without its stem: 64-128-256-512 channels, two blocks each, average pooling to 512."""
+    """ResNet-18 without its stem: 64-128-256-512 channels, two blocks each, average pooling to 512.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    checkpoint_activations
+        Keep each block's input only, and compute the rest again in the backward pass.
+    """
+
+    def __init__(self, checkpoint_activations: bool = False) -> None:
         super().__init__()
+        self.checkpoint_activations = checkpoint_activations
         self.layer1 = nn.Sequential(BasicBlock(64, 64), BasicBlock(64, 64))
         self.layer2 = nn.Sequential(BasicBlock(64, 128, stride=2), BasicBlock(128, 128))
         self.layer3 = nn.Sequential(BasicBlock(128, 256, stride=2), BasicBlock(256, 256))
@@ -61,8 +69,9 @@ class Trunk(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 64, H, W) → (N, 512)."""
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (N, 512, H / 8, W / 8)
-        return x.mean(dim=(2, 3))
+        for block in (*self.layer1, *self.layer2, *self.layer3, *self.layer4):
+            x = recomputed(block, x, norms=block) if self.checkpoint_activations else block(x)
+        return x.mean(dim=(2, 3))  # of (N, 512, H / 8, W / 8)
 
 
 class ImageEncoder(nn.Module):
@@ -75,47 +84,83 @@ class ImageEncoder(nn.Module):
     train_frontend
         False: the front end runs without a graph and stays at its start, as in the authors' release (its running
         statistics still move in train mode).
+    checkpoint_activations
+        Compute what is inside the trunk's blocks and the trained front end again in the backward pass, not keeping it.
     """
 
-    def __init__(self, in_channels: int = 1, train_frontend: bool = True) -> None:
+    def __init__(self, in_channels: int = 1, train_frontend: bool = True, checkpoint_activations: bool = False) -> None:
         super().__init__()
         self.train_frontend = train_frontend
+        self.checkpoint_activations = checkpoint_activations
         self.frontend3D = nn.Sequential(
             nn.Conv3d(in_channels, 64, (5, 7, 7), stride=(1, 2, 2), padding=(2, 3, 3), bias=False),
             nn.BatchNorm3d(64),
             nn.PReLU(64),
             nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
         ).requires_grad_(train_frontend)
-        self.trunk = Trunk().to(memory_format=torch.channels_last)
+        self.trunk = Trunk(checkpoint_activations).to(memory_format=torch.channels_last)
 
-    def forward(self, video: Tensor) -> Tensor:
+    def forward(self, video: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Embed each frame.
 
         Parameters
         ----------
         video
             (B, in_channels, T, H, W), normalised.
+        padding_mask
+            (B, T), True = padding: zeros to the real frames beside it, left out of BatchNorm's statistics and of the
+            trunk, whatever it contains.
 
         Returns
         -------
         Tensor
-            (B, T, 512).
+            (B, T, 512), zeros where the video is padding.
         """
         B, _, T, _, _ = video.shape
         with torch.set_grad_enabled(self.train_frontend and torch.is_grad_enabled()):
-            x = self._frontend(video)  # (B T, 64, H / 4, W / 4)
-        return self.trunk(x).view(B, T, -1)
+            if self.checkpoint_activations:
+                x = recomputed(self._frontend, video, padding_mask, norms=self.frontend3D)
+            else:
+                x = self._frontend(video, padding_mask)  # (N, 64, H / 4, W / 4)
+        x = self.trunk(x)  # (N, 512)
+        if padding_mask is None:
+            return x.view(B, T, -1)
+        embedded = x.new_zeros(B, T, x.shape[-1])
+        embedded[~padding_mask] = x
+        return embedded
 
-    def _frontend(self, video: Tensor) -> Tensor:
-        """`frontend3D` with each frame a row of the batch, (B, C, T, H, W) → (B T, 64, H / 4, W / 4)."""
-        if torch.is_grad_enabled() or not is_fast(video):
-            return self.frontend3D(video).transpose(1, 2).flatten(0, 1)
-        # On a CPU without a graph: the same clip by clip, so that what is allocated fits what the allocator keeps.
+    def _frontend(self, video: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """`frontend3D` with each real frame a row of the batch, (B, C, T, H, W) → (N, 64, H / 4, W / 4)."""
         conv, norm, prelu, pool = self.frontend3D
-        clips = [_convolve_time(conv, clip) for clip in video]
-        scale, shift = scale_and_shift(norm, clips)
+        graph = has_graph(video, *self.frontend3D.parameters())
+        if not is_fast(video) or (graph and not norm.training):
+            if padding_mask is None:
+                return self.frontend3D(video).transpose(1, 2).flatten(0, 1)
+            x = conv(video.masked_fill(padding_mask[:, None, :, None, None], 0))
+            x = x.transpose(1, 2)[~padding_mask]  # (N, 64, H / 2, W / 2)
+            return self.frontend3D[1:](x[:, :, None])[:, :, 0]
+        # On a CPU clip by clip, so that what is allocated fits what the allocator keeps.
+        clips = _convolve_clips(conv, video, padding_mask)
         pooling = pool.kernel_size[1:], pool.stride[1:], pool.padding[1:]
+        if graph:
+            return F.max_pool2d(norm_act(torch.cat(clips), norm, prelu), *pooling)
+        scale, shift = scale_and_shift(norm, clips)
         return torch.cat([F.max_pool2d(affine_act(clip, scale, shift, prelu.weight), *pooling) for clip in clips])
+
+
+def _convolve_clips(conv: nn.Conv3d, video: Tensor, padding_mask: Tensor | None) -> list[Tensor]:
+    """`_convolve_time` of each clip, its real frames only."""
+    if padding_mask is None:
+        return [_convolve_time(conv, clip) for clip in video]
+    clips = []
+    for clip, padding in zip(video, padding_mask, strict=True):
+        length = int((~padding).nonzero().max()) + 1
+        clip, gaps = clip[:, :length], padding[:length]
+        if gaps.any():
+            clips.append(_convolve_time(conv, clip.masked_fill(gaps[:, None, None], 0))[~gaps])
+        else:
+            clips.append(_convolve_time(conv, clip))
+    return clips
 
 
 def _convolve_time(conv: nn.Conv3d, clip: Tensor) -> Tensor:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from model.avhubert import AVHubertConfig, AVHubertModel
+from model.avhubert import AVHubertModel
+from model.padding import mean_over_time, used_mask
+from model.pretrained import encoder_config, encoder_options
+from model.training import OPTIMIZERS, held_still, make_optimizer
 from utils.metrics import FoldScores, evaluate
 
 
@@ -51,14 +55,33 @@ class Detector(LightningModule):
     ----------
     margin_contrast, margin_audio, margin_visual
         Margins of the cross-modality term and of the within-modality terms, in cosine similarity.
+    contrast_weight, within_weight
+        Weights of the cross-modality term and of the within-modality terms; 1 in the paper, 0 leaves them out.
     weight_decay, learning_rate
-        Of Adam.
+        Of the optimiser.
     encoder_layers
-        Transformer layers; 0 as in the authors' release, which trains none.
+        Transformer layers; by default those of `encoder`, without one 0 as in the authors' release, which trains none.
     train_frontend
         Train the visual front end, which gets no gradient in the release.
     compile_encoder
         Compile the image trunk, the slowest part, with `torch.compile`.
+    checkpoint_activations
+        Keep less for the backward pass and compute it again there: a training step takes about a third longer, and
+        several times less memory (`model.memory` says how much).
+    encoder
+        Fields of `AVHubertConfig` as plain values (see `model.pretrained`), in place of the default configuration.
+    optimizer
+        "adam" as in the authors' release, or "adamw" (see `model.training`).
+    backbone_learning_rate
+        Rate of the encoder and its streams, `self.model`; by default the same.
+    freeze_encoder_steps
+        For so many optimiser steps `self.model` is held still: no gradient, and its BatchNorm in eval mode.
+
+    Raises
+    ------
+    ValueError
+        If `compile_encoder` and `checkpoint_activations` are both asked for, there is no such optimiser, or `encoder`
+        cannot be used (see `model.pretrained.encoder_config`).
     """
 
     def __init__(
@@ -66,17 +89,31 @@ class Detector(LightningModule):
         margin_contrast: float = 0.0,
         margin_audio: float = 0.0,
         margin_visual: float = 0.0,
+        contrast_weight: float = 1.0,
+        within_weight: float = 1.0,
         weight_decay: float = 1e-4,
         learning_rate: float = 2e-4,
-        encoder_layers: int = 0,
+        encoder_layers: int | None = None,
         train_frontend: bool = False,
         compile_encoder: bool = False,
+        checkpoint_activations: bool = False,
+        encoder: dict[str, Any] | None = None,
+        optimizer: str = "adam",
+        backbone_learning_rate: float | None = None,
+        freeze_encoder_steps: int = 0,
     ) -> None:
+        if compile_encoder and checkpoint_activations:
+            raise ValueError("compile_encoder and checkpoint_activations do not work together; leave one of them out")
         super().__init__()
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer '{optimizer}' is unknown; use one of {', '.join(OPTIMIZERS)}")
+        config = encoder_config(encoder, encoder_layers)
+        # The hyperparameters hold the arguments as they are now: resolved, and plain for checkpoints and YAML.
+        encoder_layers = config.encoder_layers
+        encoder = None if encoder is None else encoder_options(config)
         self.save_hyperparameters()
-        config = AVHubertConfig(encoder_layers=encoder_layers, video_channels=3)
         dim = config.encoder_embed_dim
-        self.model = AVHubertModel(config, train_frontend)
+        self.model = AVHubertModel(config, train_frontend, checkpoint_activations)
         self.project_audio = _projection(dim)
         self.project_video = _projection(dim)
         self.build_heads(dim)
@@ -110,24 +147,26 @@ class Detector(LightningModule):
         audio
             (B, 104, T).
         padding_mask
-            (B, T), True = padding.
+            (B, T), True = padding, which changes no output, whatever it contains. The first frame of a clip is real.
 
         Returns
         -------
         Outputs
             Logits and embeddings.
         """
-        video_stream = self.model.feature_extractor_video(video)  # (B, T, D)
-        audio_stream = self.model.feature_extractor_audio(audio)  # (B, T, D)
+        padding_mask = used_mask(padding_mask)
+        video_stream = self.model.feature_extractor_video(video, padding_mask)  # (B, T, D)
+        audio_stream = self.model.feature_extractor_audio(audio, padding_mask)  # (B, T, D)
         return self.heads(Streams(video_stream, audio_stream, padding_mask))
 
     def cross(self, streams: Streams) -> tuple[Tensor, Tensor]:
         """Embeddings of picture and sound for the cross-modality term, (B, D) each: means of the streams over time."""
-        return streams.video.mean(dim=1), streams.audio.mean(dim=1)
+        return mean_over_time(streams.video, streams.padding_mask), mean_over_time(streams.audio, streams.padding_mask)
 
     def within(self, streams: Streams) -> tuple[Tensor, Tensor]:
         """Embeddings of picture and sound within their modality, (B, D) each: means of the projected streams."""
-        return self.project_video(streams.video).mean(dim=1), self.project_audio(streams.audio).mean(dim=1)
+        video, audio = self.project_video(streams.video), self.project_audio(streams.audio)  # (B, T, D)
+        return mean_over_time(video, streams.padding_mask), mean_over_time(audio, streams.padding_mask)
 
     def fused(self, streams: Streams) -> Tensor:
         """Embedding of the whole clip, (B, D): the first frame of the encoder's output."""
@@ -146,7 +185,9 @@ class Detector(LightningModule):
         return outputs, losses["loss"]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        return self._shared_step(batch, "train")[1]
+        frozen = self.global_step < self.hparams.freeze_encoder_steps  # optimiser steps, also after resuming
+        with held_still(self.model) if frozen else nullcontext():
+            return self._shared_step(batch, "train")[1]
 
     def _evaluation_step(self, batch: dict[str, Any], split: str) -> None:
         outputs, _ = self._shared_step(batch, split)
@@ -174,11 +215,8 @@ class Detector(LightningModule):
         checkpoint["model_type"] = type(self).__name__
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam as in the release; `utils.callbacks.PlateauSchedule` lowers its rate."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return torch.optim.Adam(
-            trained, lr=self.hparams.learning_rate, betas=(0.5, 0.9), weight_decay=self.hparams.weight_decay
-        )
+        """As the hyperparameters say; a callback of `utils.callbacks` changes the rate."""
+        return make_optimizer(self)
 
 
 def mm_head(dim: int, classes: int) -> nn.Sequential:
@@ -189,6 +227,12 @@ def mm_head(dim: int, classes: int) -> nn.Sequential:
 def within_head(dim: int) -> nn.Sequential:
     """The classifier on one modality's within embedding, (B, dim) → (B, 2)."""
     return nn.Sequential(nn.Linear(dim, 2))
+
+
+def weighted_sum(terms: dict[str, Tensor], contrast_weight: float, within_weight: float) -> Tensor:
+    """Total of the four terms of MRDF; `audio_loss` and `video_loss` are the within-modality ones."""
+    within = terms["audio_loss"] + terms["video_loss"]
+    return terms["mm_loss"] + within_weight * within + contrast_weight * terms["contrast_loss"]
 
 
 def probability(logits: Tensor, column: int = 1) -> Tensor:

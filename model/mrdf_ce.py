@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability, within_head
+from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability, weighted_sum, within_head
 from utils.loss import cross_modality_loss
 
 
@@ -39,7 +39,8 @@ class MRDF_CE(Detector):
                 outputs.video_cross, outputs.audio_cross, batch["c_label"], self.hparams.margin_contrast
             ),
         }
-        return {"loss": sum(terms.values()), **terms}
+        weights = self.hparams.contrast_weight, self.hparams.within_weight
+        return {"loss": weighted_sum(terms, *weights), **terms}
 
     def decide(self, outputs: Outputs) -> Verdict:
         return Verdict(

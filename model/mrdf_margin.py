@@ -7,8 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability
-from utils.loss import cross_modality_loss, within_modality_loss
+from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability, weighted_sum
+from utils.loss import cross_modality_loss, of_all_processes, within_modality_loss
 
 
 class MRDF_Margin(Detector):
@@ -31,13 +31,20 @@ class MRDF_Margin(Detector):
     def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
         terms = {
             "mm_loss": F.cross_entropy(outputs.logits.float(), batch["m_label"]),
-            "audio_loss": within_modality_loss(outputs.audio_within, batch["a_label"], self.hparams.margin_audio),
-            "video_loss": within_modality_loss(outputs.video_within, batch["v_label"], self.hparams.margin_visual),
+            "audio_loss": self._pairs_loss(outputs.audio_within, batch["a_label"], self.hparams.margin_audio),
+            "video_loss": self._pairs_loss(outputs.video_within, batch["v_label"], self.hparams.margin_visual),
             "contrast_loss": cross_modality_loss(
                 outputs.video_cross, outputs.audio_cross, batch["c_label"], self.hparams.margin_contrast
             ),
         }
-        return {"loss": sum(terms.values()), **terms}
+        weights = self.hparams.contrast_weight, self.hparams.within_weight
+        return {"loss": weighted_sum(terms, *weights), **terms}
+
+    def _pairs_loss(self, embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
+        """The within-modality term: in training over the pairs of all processes, else of this process's batch alone."""
+        if self.training:
+            embeddings, labels = of_all_processes(embeddings, labels)
+        return within_modality_loss(embeddings, labels, margin)
 
     def decide(self, outputs: Outputs) -> Verdict:
         return Verdict(probability(outputs.logits), outputs.logits.argmax(dim=-1))

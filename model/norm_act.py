@@ -4,11 +4,14 @@ PyTorch runs the three as separate sweeps over tensors of 50 MB and more, and su
 float32 chain, which loses two digits. Here each sweep visits a block of frames while it is in the cache, sums are taken
 frame by frame and added up in float64, and of the intermediate results only the convolution's output is kept for the
 backward pass: less time, less memory, and the numbers of the authors' release. On a GPU the separate modules are used.
+
+`sync_batch_norm` makes the statistics those of all processes' frames, here as on a GPU.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -38,8 +41,8 @@ def norm_act(x: Tensor, norm: nn.BatchNorm2d, prelu: nn.PReLU | None = None, res
     slope = None if prelu is None else prelu.weight
     if is_fast(x) and norm.training:
         mean, inv_std = statistics(norm, [x.detach()])
-        return _NormAct.apply(x, norm.weight, norm.bias, slope, residual, mean, inv_std)
-    if is_fast(x) and not torch.is_grad_enabled():
+        return _NormAct.apply(x, norm.weight, norm.bias, slope, residual, mean, inv_std, norm)
+    if is_fast(x) and not has_graph(x, norm.weight, norm.bias, slope, residual):
         return affine_act(x, *scale_and_shift(norm, [x]), slope, residual)
     x = norm(x)
     if residual is not None:
@@ -47,9 +50,29 @@ def norm_act(x: Tensor, norm: nn.BatchNorm2d, prelu: nn.PReLU | None = None, res
     return x if slope is None else F.prelu(x, slope)
 
 
+def sync_batch_norm(module: nn.Module) -> nn.Module:
+    """Let every BatchNorm in `module` normalise by the whole batch over all processes of torch.distributed.
+
+    Its layers become `torch.nn.SyncBatchNorm`, with the same parameters and state-dict names, whose statistics this
+    file gathers on a CPU. Processes may hold different numbers of frames, each at least one, and gradients stay those
+    of each process's own frames, for DDP to average. Before the optimiser is made and the module wrapped.
+
+    Returns
+    -------
+    torch.nn.Module
+        `module` itself, or its successor where it is a BatchNorm.
+    """
+    return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+
+
 def is_fast(x: Tensor) -> bool:
     """Whether this file's own arithmetic serves: on a CPU, in full precision, not compiled."""
     return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+
+
+def has_graph(*tensors: Tensor | None) -> bool:
+    """Whether what is computed from these tensors will get a gradient."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 @torch.no_grad()
@@ -67,7 +90,7 @@ def statistics(norm: _BatchNorm, parts: list[Tensor]) -> tuple[Tensor, Tensor]:
         for block in _blocks(frames):
             sums[0] += _sum(frames[block])
             sums[1] += _sum(frames[block].square())
-    count = sum(part.numel() for part in parts) // norm.num_features
+    sums, count = _over_processes(norm, sums, sum(part.numel() for part in parts) // norm.num_features)
     mean = sums[0] / count
     var = (sums[1] / count - mean.square()).clamp(min=0)
     norm.num_batches_tracked.add_(1)
@@ -103,7 +126,8 @@ class _NormAct(torch.autograd.Function):
     """Normalise by the batch's own moments, add the residual, apply PReLU."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, slope, residual, mean, inv_std):  # noqa: ANN001
+    def forward(ctx, x, weight, bias, slope, residual, mean, inv_std, norm):  # noqa: ANN001
+        ctx.norm = norm
         scale = weight * inv_std
         shift = bias - mean * scale
         ctx.save_for_backward(x, weight, slope, residual, mean, inv_std, scale, shift)
@@ -114,7 +138,6 @@ class _NormAct(torch.autograd.Function):
         x, weight, slope, residual, mean, inv_std, scale, shift = ctx.saved_tensors
         frames, grads = _frames(x), _frames(grad)  # (N, P, C)
         rests = None if residual is None else _frames(residual)
-        count = frames.shape[0] * frames.shape[1]
         grad_sum = grads.new_empty(grads.shape)  # gradient of norm(x) + residual
         sums = x.new_zeros(3, x.shape[1], dtype=torch.float64)  # of grad_sum, grad_sum · x, gradient of the slope
         for block in _blocks(frames):
@@ -131,9 +154,10 @@ class _NormAct(torch.autograd.Function):
         # sums[1] is of grad · x; BatchNorm's gradients need grad · (x - mean) / std.
         sum_grad = sums[0]
         sum_grad_hat = (sums[1] - mean * sums[0]) * inv_std
+        totals, count = _over_processes(ctx.norm, torch.stack([sum_grad, sum_grad_hat]), x.numel() // x.shape[1])
         # d/dx = scale · (grad - mean(grad) - x_hat · mean(grad · x_hat)) as scale · grad + along_x · x + offset.
-        along_x = -scale * inv_std * sum_grad_hat / count
-        offset = (-scale * sum_grad / count - along_x * mean).to(x.dtype)
+        along_x = -scale * inv_std * totals[1] / count
+        offset = (-scale * totals[0] / count - along_x * mean).to(x.dtype)
         along_x = along_x.to(x.dtype)
         grad_x = torch.empty_like(grad_sum) if residual is not None else grad_sum
         for block in _blocks(frames):
@@ -147,7 +171,17 @@ class _NormAct(torch.autograd.Function):
             None if residual is None else _images(grad_sum, x),
             None,
             None,
+            None,
         )
+
+
+def _over_processes(norm: _BatchNorm, sums: Tensor, count: int) -> tuple[Tensor, int]:
+    """Sums (k, C) over this process's `count` values, added up over all processes if `norm` is a SyncBatchNorm."""
+    if not (isinstance(norm, nn.SyncBatchNorm) and dist.is_available() and dist.is_initialized()):
+        return sums, count
+    together = torch.cat([sums.flatten(), sums.new_tensor([count])])
+    dist.all_reduce(together, group=norm.process_group)
+    return together[:-1].view_as(sums), int(together[-1])
 
 
 def _sum(frames: Tensor) -> Tensor:

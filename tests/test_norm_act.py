@@ -87,6 +87,36 @@ def test_front_end_is_conv3d_norm_prelu_and_pool(train: bool) -> None:
     torch.testing.assert_close(ours_mean, encoder.frontend3D[1].running_mean)
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_trained_front_end_has_the_gradients_of_its_modules(train: bool) -> None:
+    results = []
+    for through_modules in (False, True):
+        torch.manual_seed(0)
+        encoder = ImageEncoder(3).double().train(train)
+        with torch.no_grad():
+            for parameter in encoder.frontend3D.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        video = torch.randn(3, 3, 6, 20, 24, dtype=torch.float64, requires_grad=True)
+        frames = (
+            encoder.frontend3D(video).transpose(1, 2).flatten(0, 1) if through_modules else encoder._frontend(video)
+        )
+        (frames * torch.randn(frames.shape, dtype=frames.dtype)).sum().backward()
+        gradients = [parameter.grad for parameter in encoder.frontend3D.parameters()]
+        results.append([frames, video.grad, *gradients, *encoder.frontend3D.buffers()])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_eval_mode_with_a_graph_and_nothing_to_train_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As while a backbone is held still.
+    encoder = ImageEncoder(3).eval().requires_grad_(False)
+    video = torch.randn(1, 3, 2, 20, 20)
+    expected = encoder(video)
+    monkeypatch.setattr(nn.Conv3d, "forward", None)
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", None)
+    torch.testing.assert_close(encoder(video), expected)
+
+
 def test_frozen_front_end_builds_no_graph_and_a_trained_one_does() -> None:
     video = torch.randn(1, 3, 2, 20, 20)
     for train_frontend in (False, True):

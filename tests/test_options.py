@@ -11,6 +11,7 @@ from main import main
 from model import MODELS
 from utils.cli import run
 from utils.options import TestOptions, TrainOptions
+from utils.recipes import RECIPES
 from utils.trainer import make_trainer
 
 
@@ -43,6 +44,23 @@ def test_defaults_are_those_of_the_release() -> None:
     assert (options.learning_rate, options.weight_decay, options.seed) == (1e-3, 1e-4, 42)
     assert (options.num_train, options.num_val) == (400, 100)
     assert len(options.fold_names) == 5
+
+
+def test_recipes_fill_in_what_is_not_given() -> None:
+    clean = TrainOptions(recipe="clean")
+    assert (clean.encoder_layers, clean.train_frontend, clean.padding) == (12, True, "mask")
+    assert (clean.validation, clean.selection, clean.optimizer) == ("subjects", "auc", "adamw")
+    assert (clean.schedule, clean.warmup, clean.gradient_clip) == ("cosine", 0.1, 1.0)
+    released = TrainOptions()
+    assert (released.encoder_layers, released.train_frontend, released.padding) == (0, False, "cut")
+    assert (released.validation, released.selection, released.optimizer) == ("test", "acc_auc", "adam")
+    assert (released.schedule, released.gradient_clip) == ("plateau", 0.0)
+    assert RECIPES["clean"].keys() == RECIPES["released"].keys()
+    for name in RECIPES["clean"]:  # each is a flag of its own
+        mixed = TrainOptions(recipe="clean", **{name: RECIPES["released"][name]})
+        assert getattr(mixed, name) == RECIPES["released"][name]
+    assert TrainOptions(recipe="clean", pretrained=Path("base.pt")).encoder_layers is None  # the file has them
+    assert TrainOptions(dataset="csv").num_train is None
 
 
 def test_flags_override_the_configuration_file(tmp_path: Path) -> None:

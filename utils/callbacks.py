@@ -1,13 +1,18 @@
-"""What happens around an epoch: the rate, the random state, a line in the log, and what a checkpoint remembers."""
+"""What happens around an epoch: the rate, the random state, a bad loss, the log, and what a checkpoint remembers."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
+import warnings
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from utils.schedule import warmup_cosine
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +55,102 @@ class PlateauSchedule(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored = state_dict or None
+
+
+class WarmupCosine(Callback):
+    """Raise the rate along a line, then lower it along half a cosine to 0, a step at each optimiser step.
+
+    The number of steps is the trainer's estimate. As in `PlateauSchedule` the state is part of a checkpoint.
+
+    Parameters
+    ----------
+    warmup_share
+        Share of the steps in which the rate rises.
+
+    Raises
+    ------
+    ValueError
+        If `warmup_share` is no share or, when training starts, the trainer does not know when it will end.
+    """
+
+    def __init__(self, warmup_share: float = 0.1) -> None:
+        if not 0 <= warmup_share <= 1:
+            raise ValueError(f"warmup_share={warmup_share} is not a share from 0 to 1")
+        self.warmup_share = warmup_share
+        self._total_steps = 0
+        self._scheduler: LambdaLR | None = None
+        self._restored: dict[str, Any] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        total = trainer.estimated_stepping_batches
+        if not 1 <= total < math.inf:
+            raise ValueError("the schedule has to know when training ends; set max_epochs")
+        # The scaler of 16-mixed leaves out the first updates, which the schedule would take for a mistake.
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        optimizer = trainer.optimizers[0]
+        self._total_steps = int(total)
+        self._scheduler = warmup_cosine(optimizer, round(self.warmup_share * total), self._total_steps)
+        if self._restored is None:
+            return
+        self._scheduler.load_state_dict(self._restored["scheduler"])
+        for group, rate in zip(optimizer.param_groups, self._scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
+        before = self._restored["total_steps"]
+        if before != self._total_steps:
+            log.warning(
+                "the run had %d steps and has %d now: the rate goes on along the new curve", before, self._total_steps
+            )
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        while self._scheduler.last_epoch < trainer.global_step:  # which counts optimiser steps
+            self._scheduler.step()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        if self._scheduler is None:
+            return {}
+        return {"total_steps": self._total_steps, "scheduler": self._scheduler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._restored = state_dict or None
+
+
+class BadLoss(ValueError):
+    """The training loss is not a number, or infinite."""
+
+
+class StopOnBadLoss(Callback):
+    """End the run at a loss that is NaN or infinite, before it reaches the weights and a checkpoint.
+
+    Infinite gradients of a finite loss are the gradient scaler's affair in half precision, and no reason to stop.
+
+    Raises
+    ------
+    BadLoss
+        In training; the message names the epoch and the step, from 1, and the batch's files.
+    """
+
+    def __init__(self) -> None:
+        self._files: list[str] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._files = batch["file"]
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        bad = not bool(loss.isfinite().all())
+        if not trainer.strategy.reduce_boolean_decision(bad, all=False):
+            return
+        # Every process stops, as one would wait for the others in vain; the one with the bad loss names the clips.
+        place = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step + 1}"
+        if not bad:
+            raise BadLoss(f"{place}: the loss of another process is not finite; see its message")
+        raise BadLoss(
+            f"{place}: the loss is {loss.item()}; the weights are as before this step, and the last checkpoint can be "
+            "resumed, with a lower learning rate or in full precision. "
+            f"Clips of the batch: {', '.join(self._files)}"
+        )
 
 
 class EpochSeed(Callback):

@@ -9,23 +9,21 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_string_type
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    restricted_string_type,
+)
+
+from utils.recipes import CORPORA, RECIPES
 
 ModelType = Literal["AVDF", "AVDF_Ensemble", "AVDF_Multilabel", "AVDF_Multiclass", "MRDF_Margin", "MRDF_CE"]
 Dataset = Literal["fakeavceleb", "csv"]
 Precision = Literal["16", "16-mixed", "bf16-mixed", "32", "32-true"]
 Folds = restricted_string_type("Folds", r"^[1-5](,[1-5])*$", docstring="fold numbers from 1 to 5, such as 2 or 1,3")
-
-RECIPES: dict[str, dict[str, Any]] = {
-    # What the authors' release does when it is run, which is not always what one would guess: see the README.
-    "released": {"encoder_layers": 0, "train_frontend": False},
-}
-
-
-CORPORA: dict[str, dict[str, Any]] = {
-    "fakeavceleb": {"num_train": 400, "num_val": 100},  # as in the paper
-    "csv": {"num_train": None, "num_val": None},  # all of them
-}
 
 
 @dataclass
@@ -43,13 +41,29 @@ class TrainOptions:
     folds
         Folds to train, such as 2 or 1,3; all five by default.
     recipe
-        Protocol: released does what the authors' release does.
+        Protocol: released does what the authors' release does, clean what the paper describes. It sets what is not
+        given of encoder_layers, train_frontend, padding, validation, selection, optimizer, learning_rate,
+        weight_decay, schedule, warmup and gradient_clip.
+    pretrained
+        Official AV-HuBERT checkpoint to start from; the encoder takes its shape.
     encoder_layers
-        Transformer layers of the encoder; by default as the recipe says.
+        Transformer layers of the encoder.
     train_frontend
-        Train the visual front end; by default as the recipe says.
+        Train the visual front end.
+    freeze_encoder_steps
+        For so many optimiser steps train the heads alone.
+    padding
+        cut: clips of a batch are cut to the shortest; mask: padded to the longest and masked.
+    validation
+        test: the epoch is picked on the test fold; subjects: on a tenth of the training subjects, not trained on.
+    selection
+        What the best epoch has most of: acc_auc is accuracy + hard AUC, auc the AUC of the scores.
     batch_size
         Clips in a batch, on each device.
+    accumulate
+        Batches to an optimiser step.
+    checkpoint_activations
+        Recompute activations in the backward pass: several times less memory, steps a third longer.
     num_workers
         Processes that load clips; by default none on a CPU, up to 8 beside a GPU.
     gpus
@@ -69,17 +83,31 @@ class TrainOptions:
     min_epochs
         Epochs at least.
     patience
-        Stop when accuracy + AUC have not risen for this many epochs; 0 never does.
+        Stop when what the epoch is picked by has not risen for this many epochs; 0 never does.
     log_steps
         Steps between two entries of the training log.
     resume
         auto goes on from the last checkpoint of each fold, where there is one; a file goes on from that.
     save_name
         Name of the run in the outputs; by default the model type.
+    optimizer
+        adam as in the release, or adamw.
     learning_rate
-        Of Adam.
+        The highest.
+    backbone_learning_rate
+        Of the encoder and its streams; by default the same.
     weight_decay
-        Of Adam.
+        Of the optimiser.
+    schedule
+        plateau: halved when the validation loss stalls; cosine: raised over the warm-up, then lowered to 0.
+    warmup
+        Share of the steps in which a cosine schedule raises the rate.
+    gradient_clip
+        Largest norm of the gradient; 0 does not clip.
+    contrast_weight
+        Of the cross-modality term (MRDF_Margin, MRDF_CE).
+    within_weight
+        Of the two within-modality terms (MRDF_Margin, MRDF_CE).
     margin_audio
         Margin of the within-modality loss of the sound (MRDF_Margin).
     margin_visual
@@ -100,10 +128,17 @@ class TrainOptions:
     model_type: ModelType = "MRDF_CE"
     data_root: Path = Path("data/FakeAVCeleb_v1.2")
     folds: Folds = "1,2,3,4,5"
-    recipe: Literal["released"] = "released"
+    recipe: Literal["released", "clean"] = "released"
+    pretrained: Path | None = None
     encoder_layers: NonNegativeInt | None = None
     train_frontend: bool | None = None
+    freeze_encoder_steps: NonNegativeInt = 0
+    padding: Literal["cut", "mask"] | None = None
+    validation: Literal["test", "subjects"] | None = None
+    selection: Literal["acc_auc", "auc"] | None = None
     batch_size: PositiveInt = 64
+    accumulate: PositiveInt = 1
+    checkpoint_activations: bool = False
     num_workers: NonNegativeInt | None = None
     gpus: PositiveInt = 1
     precision: Precision = "16"
@@ -117,8 +152,15 @@ class TrainOptions:
     log_steps: PositiveInt = 20
     resume: str | None = None
     save_name: str | None = None
-    learning_rate: PositiveFloat = 1e-3
-    weight_decay: NonNegativeFloat = 1e-4
+    optimizer: Literal["adam", "adamw"] | None = None
+    learning_rate: PositiveFloat | None = None
+    backbone_learning_rate: PositiveFloat | None = None
+    weight_decay: NonNegativeFloat | None = None
+    schedule: Literal["plateau", "cosine"] | None = None
+    warmup: ClosedUnitInterval | None = None
+    gradient_clip: NonNegativeFloat | None = None
+    contrast_weight: NonNegativeFloat = 1.0
+    within_weight: NonNegativeFloat = 1.0
     margin_audio: float = 0.0
     margin_visual: float = 0.0
     margin_contrast: float = 0.0
@@ -133,7 +175,8 @@ class TrainOptions:
         if Path(self.save_name).name != self.save_name:
             raise ValueError(f"--save_name {self.save_name}: must be a plain name, not a path")
         for name, value in (RECIPES[self.recipe] | CORPORA[self.dataset]).items():
-            if getattr(self, name) is None:
+            shape_is_given = name == "encoder_layers" and self.pretrained is not None
+            if getattr(self, name) is None and not shape_is_given:
                 setattr(self, name, value)
         # One fold may be asked for twice, but is trained once.
         self.fold_names = [f"train_{number}" for number in dict.fromkeys(self.folds.split(","))]

@@ -39,7 +39,15 @@ COUNTS = {
 }
 LARGEST = 1_000_000  # no such model exists
 CHOICES = ("activation_fn", "modality_fuse", "resnet_relu_type")
-RATES = ("dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop", "dropout_input")
+RATES = (
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "encoder_layerdrop",
+    "dropout_input",
+    "modality_dropout",
+    "audio_dropout",
+)
 HEAD_WIDTH = 64  # of one attention head, in both published sizes
 
 

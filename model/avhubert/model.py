@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fairseq import TransformerEncoder
 from model.avhubert.config import AVHubertConfig
 from model.image_encoder import ImageEncoder
+from model.padding import used_mask
 
 
 class AudioStream(nn.Module):
@@ -17,22 +18,24 @@ class AudioStream(nn.Module):
         super().__init__()
         self.proj = nn.Linear(audio_feat_dim, embed_dim)
 
-    def forward(self, audio: Tensor) -> Tensor:
-        """(B, audio_feat_dim, T) → (B, T, D)."""
+    def forward(self, audio: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """(B, audio_feat_dim, T) → (B, T, D); `padding_mask` (B, T), True = padding, which counts as zeros."""
+        if padding_mask is not None:
+            audio = audio.masked_fill(padding_mask[:, None], 0)
         return self.proj(audio.transpose(1, 2))
 
 
 class VisualStream(nn.Module):
     """Image encoder and one linear layer on each frame."""
 
-    def __init__(self, in_channels: int, embed_dim: int, train_frontend: bool) -> None:
+    def __init__(self, in_channels: int, embed_dim: int, train_frontend: bool, checkpoint_activations: bool) -> None:
         super().__init__()
-        self.resnet = ImageEncoder(in_channels, train_frontend)
+        self.resnet = ImageEncoder(in_channels, train_frontend, checkpoint_activations)
         self.proj = nn.Linear(512, embed_dim)
 
-    def forward(self, video: Tensor) -> Tensor:
-        """(B, C, T, H, W) → (B, T, D)."""
-        return self.proj(self.resnet(video))
+    def forward(self, video: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """(B, C, T, H, W) → (B, T, D); `padding_mask` (B, T), True = padding, as in `ImageEncoder.forward`."""
+        return self.proj(self.resnet(video, padding_mask))
 
 
 class AVHubertModel(nn.Module):
@@ -44,6 +47,9 @@ class AVHubertModel(nn.Module):
         Shape and dropout.
     train_frontend
         False keeps the visual front end at its start (see `ImageEncoder`).
+    checkpoint_activations
+        Compute activations of the image encoder and the transformer layers again in the backward pass, not keeping
+        them.
 
     Raises
     ------
@@ -51,7 +57,9 @@ class AVHubertModel(nn.Module):
         If the configuration asks for a part that AV-HuBERT's published models do not use.
     """
 
-    def __init__(self, config: AVHubertConfig, train_frontend: bool = True) -> None:
+    def __init__(
+        self, config: AVHubertConfig, train_frontend: bool = True, checkpoint_activations: bool = False
+    ) -> None:
         super().__init__()
         for name, supported in (
             ("modality_fuse", ("concat", "add")),
@@ -64,7 +72,7 @@ class AVHubertModel(nn.Module):
         D = config.encoder_embed_dim
         self.mask_emb = nn.Parameter(torch.rand(config.audio_feat_dim))
         self.feature_extractor_audio = AudioStream(config.audio_feat_dim, D)
-        self.feature_extractor_video = VisualStream(config.video_channels, D, train_frontend)
+        self.feature_extractor_video = VisualStream(config.video_channels, D, train_frontend, checkpoint_activations)
         self.layer_norm = nn.LayerNorm(config.fused_dim)
         self.post_extract_proj = nn.Linear(config.fused_dim, D) if config.fused_dim != D else nn.Identity()
         self.dropout_input = nn.Dropout(config.dropout_input)
@@ -81,6 +89,7 @@ class AVHubertModel(nn.Module):
             activation_fn=config.activation_fn,
             conv_pos=config.conv_pos,
             conv_pos_groups=config.conv_pos_groups,
+            checkpoint_activations=checkpoint_activations,
         )
         self.final_proj = nn.Linear(D, config.final_dim or D)
 
@@ -88,6 +97,9 @@ class AVHubertModel(nn.Module):
         self, audio: Tensor, video: Tensor, padding_mask: Tensor | None = None, output_layer: int | None = None
     ) -> Tensor:
         """Fuse the embeddings of the two streams and encode them over time.
+
+        In train mode the batch's picture or sound is zeroed now and then, as `modality_dropout` of the configuration
+        says.
 
         Parameters
         ----------
@@ -103,9 +115,19 @@ class AVHubertModel(nn.Module):
         Tensor
             (B, T, D).
         """
+        if self.training and self.config.modality_dropout > 0:
+            audio, video = self._drop_modality(audio, video)
         fused = torch.cat([audio, video], dim=-1) if self.config.modality_fuse == "concat" else audio + video
         x = self.post_extract_proj(self.layer_norm(fused))  # (B, T, D)
         return self.encoder(self.dropout_input(x), padding_mask, output_layer)
+
+    def _drop_modality(self, audio: Tensor, video: Tensor) -> tuple[Tensor, Tensor]:
+        """With probability `modality_dropout` zero one stream: the sound with `audio_dropout`, else the picture."""
+        drop, which = torch.rand(2).tolist()
+        if drop >= self.config.modality_dropout:
+            return audio, video
+        # Zero times the stream, so that it stays in the graph, as in AV-HuBERT.
+        return (0 * audio, video) if which < self.config.audio_dropout else (audio, 0 * video)
 
     def extract_features(
         self,
@@ -123,7 +145,8 @@ class AVHubertModel(nn.Module):
         video
             (B, video_channels, T, H, W), normalised.
         padding_mask
-            (B, T), True = padding.
+            (B, T), True = padding, which the encoder leaves out. The visual front end sees it, as in the official code:
+            the last two real frames of a clip depend on it. `VisualStream` alone can be given the mask too.
         output_layer
             Return what transformer layer `output_layer` (from 1) gives, without the final LayerNorm of pre-norm.
 
@@ -139,7 +162,8 @@ class AVHubertModel(nn.Module):
         """
         if audio is None and video is None:
             raise ValueError("extract_features needs audio, video or both")
-        audio_stream = None if audio is None else self.feature_extractor_audio(audio)
+        padding_mask = used_mask(padding_mask)
+        audio_stream = None if audio is None else self.feature_extractor_audio(audio, padding_mask)
         video_stream = None if video is None else self.feature_extractor_video(video)
         if audio_stream is None:
             audio_stream = torch.zeros_like(video_stream)

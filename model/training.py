@@ -1,0 +1,62 @@
+"""How a detector's parameters are trained: their optimiser, and a backbone that is held still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+OPTIMIZERS = ("adam", "adamw")
+
+
+def make_optimizer(detector: LightningModule) -> torch.optim.Optimizer:
+    """The optimiser of a detector's hyperparameters, for all parameters that have a gradient.
+
+    "adam" is that of the authors' release: betas (0.5, 0.9), L2 on everything. "adamw" has AV-HuBERT's betas
+    (0.9, 0.98) and decays weight matrices and kernels alone. The first group has the rate of the heads.
+    """
+    hparams = detector.hparams
+    adam = hparams.optimizer == "adam"
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    for name, parameter in detector.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        backbone = name.startswith("model.") and hparams.backbone_learning_rate is not None
+        spared = not adam and parameter.ndim < 2  # biases, norms, PReLU slopes and mask_emb are the vectors
+        group = {
+            "params": [],
+            "lr": hparams.backbone_learning_rate if backbone else hparams.learning_rate,
+            "weight_decay": 0.0 if spared else hparams.weight_decay,
+        }
+        groups.setdefault((backbone, spared), group)["params"].append(parameter)
+    ordered = [groups[key] for key in sorted(groups)]
+    if adam:
+        return torch.optim.Adam(ordered, betas=(0.5, 0.9))
+    return torch.optim.AdamW(ordered, betas=(0.9, 0.98))
+
+
+@contextmanager
+def held_still(module: nn.Module) -> Iterator[None]:
+    """Within, the module's parameters get no gradient and its BatchNorm is in eval mode; afterwards all is as before.
+
+    Its dropout is not touched. Since nothing stays changed between two steps, DDP and a resumed run see the same
+    parameters as ever; DDP has to look for unused ones.
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.training]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        for norm in norms:
+            norm.train()

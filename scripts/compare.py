@@ -1,0 +1,53 @@
+"""A table of several runs side by side, from their summaries: Markdown to read, csv to go on with.
+
+python scripts/compare.py --out outputs/demo/comparison outputs/results/AVDF outputs/results/MRDF_CE
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import pandas as pd
+
+from dataset.files import markdown_table, write_atomic
+from utils.results import percent, read_folds, read_metrics
+
+SHOWN = {"auc": "score AUC", "auc_hard": "hard AUC", "acc": "ACC", "eer": "EER"}
+TOLD = ("model_type", "recipe", "contrast_weight", "within_weight", "encoder_layers", "seed")
+
+
+def main() -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, such as outputs/results/MRDF_CE")
+    parser.add_argument("--out", type=Path, required=True, help="path of the table, without .md and .csv")
+    options = parser.parse_args()
+    rows = pd.DataFrame([describe(run) for run in options.runs])
+    write_atomic(options.out.with_suffix(".csv"), rows.to_csv(index=False, lineterminator="\n"))
+    grid = [["run", "folds", "n", *SHOWN.values()]]
+    for row in rows.to_dict("records"):
+        figures = [f"{percent(row[f'{name}_mean'])} ± {percent(row[f'{name}_std'])}" for name in SHOWN]
+        grid.append([row["run"], str(row["folds"]), str(row["n"]), *figures])
+    text = "\n".join([*markdown_table(grid), "", "Percent, mean ± standard deviation over the folds.", ""])
+    write_atomic(options.out.with_suffix(".md"), text)
+    sys.stdout.write(text)
+
+
+def describe(run: Path) -> dict[str, object]:
+    """Settings of a run, and mean and standard deviation of its folds, as fractions."""
+    folds = read_folds(run)
+    config = read_metrics(next(iter(sorted(run.glob("train_*/metrics.json")))))["config"]
+    row: dict[str, object] = {"run": run.name.removeprefix("compare-")}
+    row |= {name: config.get(name) for name in TOLD}
+    row |= {"folds": len(folds), "n": int(folds["n"].sum())}
+    for name in SHOWN:
+        row |= {f"{name}_mean": folds[name].mean(skipna=False), f"{name}_std": folds[name].std(ddof=1, skipna=False)}
+    return row
+
+
+if __name__ == "__main__":
+    main()
