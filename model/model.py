@@ -66,8 +66,8 @@ class Detector(LightningModule):
     compile_encoder
         Compile the image trunk, the slowest part, with `torch.compile`.
     checkpoint_activations
-        Keep less for the backward pass and compute it again there: a training step takes about a third longer, and
-        several times less memory (`model.memory` says how much).
+        Keep less for the backward pass and compute it again there: a training step takes up to a third longer, and
+        two to three times less memory (`model.memory` says how much).
     encoder
         Fields of `AVHubertConfig` as plain values (see `model.pretrained`), in place of the default configuration.
     optimizer

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -51,6 +54,51 @@ def within_modality_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.0
         unit = F.normalize(embeddings.float(), dim=-1, eps=1e-8)  # (B, D)
         similarity = unit @ unit.T  # (B, B)
     return _cosine_embedding(similarity, labels[:, None] == labels[None, :], margin).mean()
+
+
+def of_all_processes(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Clips of this process's batch and of all others', for a loss over pairs in training with DDP.
+
+    Such a loss is the same number in every process, and after DDP's mean over processes its gradients are those of one
+    process with the whole batch: those of this process's own embeddings are returned times the number of processes,
+    and nothing is sent in the backward pass.
+
+    Parameters
+    ----------
+    embeddings
+        (B, D), with the same B in every process, as a DistributedSampler sees to.
+    labels
+        (B,).
+
+    Returns
+    -------
+    embeddings, labels
+        (P B, D) in float32 and (P B,), process by process; as they came without torch.distributed or with P = 1.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return embeddings, labels
+    return _Gathered.apply(embeddings.float()), _gather(labels)
+
+
+class _Gathered(torch.autograd.Function):
+    """`_gather` for what every process does the same with."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        return _gather(own)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        # Every process has the whole gradient, so the sum over processes is a multiple of the own part.
+        processes = dist.get_world_size()
+        return grad.chunk(processes)[dist.get_rank()] * processes
+
+
+def _gather(own: Tensor) -> Tensor:
+    """(B, …) → (P B, …)."""
+    parts = [torch.empty_like(own, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, own.contiguous())
+    return torch.cat(parts)
 
 
 def _cosine_embedding(similarity: Tensor, same: Tensor, margin: float) -> Tensor:

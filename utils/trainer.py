@@ -16,37 +16,60 @@ from pytorch_lightning.loggers import Logger
 
 from dataset import FakeAVCelebDataModule
 from model import Detector
+from model.norm_act import sync_batch_norm
 
 log = logging.getLogger(__name__)
 
+ACCELERATORS = ("auto", "cpu")
+
 
 def make_trainer(
-    gpus: int, precision: str, callbacks: list[Callback] | None = None, logger: list[Logger] | None = None, **more: Any
+    gpus: int,
+    precision: str,
+    callbacks: list[Callback] | None = None,
+    logger: list[Logger] | None = None,
+    accelerator: str = "auto",
+    **more: Any,
 ) -> Trainer:
     """A trainer on `gpus` GPUs, or on the CPU in float32 where there is none.
+
+    Several processes train with DDP, and BatchNorm's statistics are those of all of them. The first trainer that fits
+    or tests starts the others by running the program again, so all trainers of a program take as many.
 
     Parameters
     ----------
     gpus
-        Number of GPUs; several train with DDP.
+        Number of GPUs, a process each.
     precision
-        As in Lightning; 16 means 16-mixed.
+        As in Lightning; 16 means 16-mixed, on the CPU 32.
     callbacks, logger, more
         Handed to the Trainer.
+    accelerator
+        "auto": GPUs, or where there is none the CPU, with one process whatever `gpus` is; "cpu": `gpus` processes on
+        the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there is no such accelerator.
     """
-    on_gpu = torch.cuda.is_available()
+    if accelerator not in ACCELERATORS:
+        raise ValueError(f"accelerator '{accelerator}' is unknown; use one of {', '.join(ACCELERATORS)}")
+    on_gpu = accelerator == "auto" and torch.cuda.is_available()
     if not on_gpu:
-        _say_once("no CUDA device: training and testing on the CPU" + (" in float32" if "b" not in precision else ""))
-        gpus = 1
+        reason = "no CUDA device: " if accelerator == "auto" else ""
+        _say_once(f"{reason}training and testing on the CPU" + (" in float32" if "b" not in precision else ""))
+        gpus = gpus if accelerator == "cpu" else 1
         precision = "32-true" if precision in ("16", "16-mixed") else precision
     bar = [RichProgressBar(leave=False)] if sys.stderr.isatty() else []
+    together = [_SyncBatchNorm()] if gpus > 1 else []
     return Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=gpus,
         # A detector leaves parts of the shared encoder unused, which plain DDP would wait for.
         strategy="ddp_find_unused_parameters_true" if gpus > 1 else "auto",
         precision={"16": "16-mixed", "32": "32-true"}.get(precision, precision),
-        callbacks=[*(callbacks or []), *bar],
+        callbacks=[*(callbacks or []), *together, *bar],
         logger=logger or False,
         enable_progress_bar=bool(bar),
         enable_model_summary=False,
@@ -68,12 +91,35 @@ def score_fold(trainer: Trainer, detector: Detector, data: FakeAVCelebDataModule
     Returns
     -------
     pandas.DataFrame
-        A row a clip: file, subject, category, method, label, score, video_score, audio_score, decision.
+        A row a clip: file, subject, category, method, label, score, video_score, audio_score, decision. The same in
+        every process of the trainer.
     """
+    collected = _TestScores()
+    trainer.callbacks.append(collected)
     trainer.test(detector, datamodule=data, verbose=False)
-    scores = detector.fold_scores["test"].compute()
+    scores = collected.table
     clips = data.test_dataset.clips.loc[scores["id"], ["file", "subject", "method"]].reset_index(drop=True)
     return pd.concat([clips, scores.drop(columns="id")], axis=1)
+
+
+class _SyncBatchNorm(Callback):
+    """Let BatchNorm's statistics be those of all processes.
+
+    Once DDP has wrapped the detector, as on a CPU it takes no module that has such layers already.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: Detector) -> None:
+        sync_batch_norm(pl_module)
+
+
+class _TestScores(Callback):
+    """Keep the scores of the test clips of all processes.
+
+    Asked for after the test, they would lie on the CPU, where processes with GPUs cannot gather them.
+    """
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Detector) -> None:
+        self.table: pd.DataFrame = pl_module.fold_scores["test"].compute()
 
 
 @cache
