@@ -15,12 +15,12 @@ from dataset import FakeAVCelebDataModule
 from dataset.prepare.record import find_cache
 from dataset.table import corpus_folder
 from model import detector_of, read_checkpoint
-from utils.cli import log_to_file, run
+from utils.cli import run
 from utils.metrics import evaluate
 from utils.options import TestOptions, plain
 from utils.recipes import CORPORA
 from utils.results import fold_table, write_fold
-from utils.trainer import loading_processes, make_trainer, score_fold
+from utils.trainer import loading_processes, log_run, make_trainer, score_fold
 
 log = logging.getLogger("test")
 
@@ -37,7 +37,7 @@ def test(options: TestOptions) -> None:
         for source, name, default in ((trained, "seed", 42), (counted, "num_val", 100), (trained, "max_frames", 500))
     )
     save_name = trained.get("save_name") or options.checkpoint.stem
-    log_to_file(options.outputs / "log" / save_name / "test.log")
+    log_run(options.outputs / "log" / save_name / "test.log")
     data = FakeAVCelebDataModule(
         options.data_root,
         train_fold=options.train_fold,
@@ -54,7 +54,7 @@ def test(options: TestOptions) -> None:
         dataset=options.dataset,
     )
     data.setup("test")
-    trainer = make_trainer(options.gpus, options.precision)
+    trainer = make_trainer(options.gpus, options.precision, accelerator=options.accelerator)
     table = score_fold(trainer, detector, data)
     metrics = evaluate(table)
     if not trainer.is_global_zero:

@@ -35,21 +35,22 @@ from utils.callbacks import (
     StopOnBadLoss,
     WarmupCosine,
 )
-from utils.cli import log_to_file, run
+from utils.cli import run
 from utils.figure import roc_figure
 from utils.metrics import evaluate
 from utils.options import TrainOptions, plain
 from utils.results import fold_table, read_scores, summarise, write_fold
-from utils.trainer import loading_processes, make_trainer, score_fold
+from utils.trainer import loading_processes, log_run, make_trainer, score_fold
 
 log = logging.getLogger("train")
 
 
 def train(options: TrainOptions) -> None:
     """Train and test every fold asked for, then summarise all folds of the run that are there."""
-    log_to_file(options.outputs / "log" / options.save_name / "train.log")
     results = options.outputs / "results" / options.save_name
-    write_atomic(results / "config.yaml", yaml.safe_dump(plain(options), sort_keys=False))
+    log_run(options.outputs / "log" / options.save_name / "train.log")
+    if rank_zero_only.rank == 0:
+        write_atomic(results / "config.yaml", yaml.safe_dump(plain(options), sort_keys=False))
     root = corpus_folder(options.data_root, options.dataset)
     # Shared, so that a clip in five folds is checked once.
     shared = {"checker": ClipChecker(), "cache": find_cache(root, options.cache_dir, options.outputs)}
@@ -105,7 +106,9 @@ def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str
     trainer.fit(detector, data, ckpt_path=resume_from(options, fold), weights_only=True)
 
     path = Path(best.best_model_path)
-    table = score_fold(make_trainer(options.gpus, options.precision), load_detector(path), data)
+    table = score_fold(
+        make_trainer(options.gpus, options.precision, accelerator=options.accelerator), load_detector(path), data
+    )
     metrics = evaluate(table)
     if trainer.is_global_zero:
         write_fold(results, table, metrics, config | {"checkpoint": str(path)})
@@ -177,6 +180,7 @@ def fold_trainer(options: TrainOptions, fold: str, config: dict, checkpoints: Se
         options.precision,
         callbacks,
         [tensorboard, csv],
+        accelerator=options.accelerator,
         max_epochs=options.max_epochs,
         min_epochs=options.min_epochs,
         log_every_n_steps=options.log_steps,

@@ -208,7 +208,7 @@ class FakeAVCelebDataModule(LightningDataModule):
                 prepared.teach(self.checker, clips)
             subset = prepared.subset(clips)
             if subset is not None:
-                log.info("%d clips as main.py prepare chose them: %s", len(subset), prepared.folder)
+                log.debug("%d clips as main.py prepare chose them: %s", len(subset), prepared.folder)
                 return subset
         return paper_subset(clips, self.seed) if clips["layout"].iloc[0] == Layout.ORIGINAL else clips
 

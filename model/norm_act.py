@@ -44,25 +44,40 @@ def norm_act(x: Tensor, norm: nn.BatchNorm2d, prelu: nn.PReLU | None = None, res
         return _NormAct.apply(x, norm.weight, norm.bias, slope, residual, mean, inv_std, norm)
     if is_fast(x) and not has_graph(x, norm.weight, norm.bias, slope, residual):
         return affine_act(x, *scale_and_shift(norm, [x]), slope, residual)
+    if norm.training and _gathers(norm):
+        raise RuntimeError("sync_batch_norm was called for a CPU in full precision; give it the device_type in use")
     x = norm(x)
     if residual is not None:
         x = x + residual
     return x if slope is None else F.prelu(x, slope)
 
 
-def sync_batch_norm(module: nn.Module) -> nn.Module:
+def sync_batch_norm(module: nn.Module, device_type: str | None = None) -> nn.Module:
     """Let every BatchNorm in `module` normalise by the whole batch over all processes of torch.distributed.
 
-    Its layers become `torch.nn.SyncBatchNorm`, with the same parameters and state-dict names, whose statistics this
-    file gathers on a CPU. Processes may hold different numbers of frames, each at least one, and gradients stay those
-    of each process's own frames, for DDP to average. Before the optimiser is made and the module wrapped.
+    Processes may hold different numbers of frames, each at least one, and a parameter's gradient stays that of each
+    process's own frames, for DDP to average. Parameters and state-dict names stay. Call it before the optimiser is made
+    and the module wrapped in DDP.
+
+    Parameters
+    ----------
+    module
+        A detector, or a part of one.
+    device_type
+        "cpu" or "cuda", where the module will run; by default where it is. On a GPU its BatchNorm layers become
+        `torch.nn.SyncBatchNorm`; on a CPU, for which PyTorch has none, this file gathers their sums.
 
     Returns
     -------
     torch.nn.Module
-        `module` itself, or its successor where it is a BatchNorm.
+        `module` itself, or its successor where it is a BatchNorm on a GPU.
     """
-    return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    if (device_type or next(module.parameters()).device.type) != "cpu":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    for norm in module.modules():
+        if isinstance(norm, _BatchNorm):
+            norm.over_processes = True
+    return module
 
 
 def is_fast(x: Tensor) -> bool:
@@ -176,12 +191,16 @@ class _NormAct(torch.autograd.Function):
 
 
 def _over_processes(norm: _BatchNorm, sums: Tensor, count: int) -> tuple[Tensor, int]:
-    """Sums (k, C) over this process's `count` values, added up over all processes if `norm` is a SyncBatchNorm."""
-    if not (isinstance(norm, nn.SyncBatchNorm) and dist.is_available() and dist.is_initialized()):
+    """Sums (k, C) over this process's `count` values, added up over all processes as `sync_batch_norm` asks."""
+    if not _gathers(norm):
         return sums, count
     together = torch.cat([sums.flatten(), sums.new_tensor([count])])
-    dist.all_reduce(together, group=norm.process_group)
+    dist.all_reduce(together)
     return together[:-1].view_as(sums), int(together[-1])
+
+
+def _gathers(norm: _BatchNorm) -> bool:
+    return getattr(norm, "over_processes", False) and dist.is_available() and dist.is_initialized()
 
 
 def _sum(frames: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from utils.loss import cross_modality_loss, within_modality_loss
+from utils.loss import cross_modality_loss, of_all_processes, within_modality_loss
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -72,3 +72,10 @@ def test_a_zero_embedding_gives_a_finite_gradient() -> None:
     embeddings = torch.zeros(3, 8, requires_grad=True)
     within_modality_loss(embeddings, torch.tensor([0, 1, 1])).backward()
     assert torch.isfinite(embeddings.grad).all()
+
+
+def test_without_other_processes_clips_stay_as_they_are() -> None:
+    embeddings, labels = torch.randn(3, 8, requires_grad=True), torch.tensor([0, 1, 1])
+    gathered = of_all_processes(embeddings, labels)
+    assert gathered[0] is embeddings
+    assert gathered[1] is labels

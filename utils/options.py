@@ -22,6 +22,7 @@ from utils.recipes import CORPORA, RECIPES
 
 ModelType = Literal["AVDF", "AVDF_Ensemble", "AVDF_Multilabel", "AVDF_Multiclass", "MRDF_Margin", "MRDF_CE"]
 Dataset = Literal["fakeavceleb", "csv"]
+Accelerator = Literal["auto", "cpu"]
 Precision = Literal["16", "16-mixed", "bf16-mixed", "32", "32-true"]
 Folds = restricted_string_type("Folds", r"^[1-5](,[1-5])*$", docstring="fold numbers from 1 to 5, such as 2 or 1,3")
 
@@ -68,6 +69,8 @@ class TrainOptions:
         Processes that load clips; by default none on a CPU, up to 8 beside a GPU.
     gpus
         GPUs to use; several train in parallel (DDP). Without a GPU the CPU is used.
+    accelerator
+        auto: GPUs, or one process on the CPU; cpu: as many processes on the CPU as gpus says.
     precision
         16 and bf16-mixed are mixed precision. Without a GPU 16 becomes 32.
     max_frames
@@ -141,6 +144,7 @@ class TrainOptions:
     checkpoint_activations: bool = False
     num_workers: NonNegativeInt | None = None
     gpus: PositiveInt = 1
+    accelerator: Accelerator = "auto"
     precision: Precision = "16"
     max_frames: PositiveInt = 500
     cache_dir: Path | None = None
@@ -206,6 +210,8 @@ class TestOptions:
         Processes that load clips; by default none on a CPU, up to 8 beside a GPU.
     gpus
         GPUs to use. Without a GPU the CPU is used.
+    accelerator
+        auto: GPUs, or one process on the CPU; cpu: as many processes on the CPU as gpus says.
     precision
         16 and bf16-mixed are mixed precision. Without a GPU 16 becomes 32.
     max_frames
@@ -232,6 +238,7 @@ class TestOptions:
     batch_size: PositiveInt = 64
     num_workers: NonNegativeInt | None = None
     gpus: PositiveInt = 1
+    accelerator: Accelerator = "auto"
     precision: Precision = "16"
     max_frames: PositiveInt | None = None
     cache_dir: Path | None = None

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,10 +14,12 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 
 from dataset import FakeAVCelebDataModule
 from model import Detector
 from model.norm_act import sync_batch_norm
+from utils.cli import log_to_file
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +54,12 @@ def make_trainer(
     Raises
     ------
     ValueError
-        If there is no such accelerator.
+        If there is no such accelerator, or several processes on the CPU shall compute in bfloat16.
     """
     if accelerator not in ACCELERATORS:
         raise ValueError(f"accelerator '{accelerator}' is unknown; use one of {', '.join(ACCELERATORS)}")
+    if accelerator == "cpu" and gpus > 1 and "b" in precision:
+        raise ValueError(f"precision {precision}: several processes on the CPU compute in float32; use 32")
     on_gpu = accelerator == "auto" and torch.cuda.is_available()
     if not on_gpu:
         reason = "no CUDA device: " if accelerator == "auto" else ""
@@ -76,6 +81,20 @@ def make_trainer(
         num_sanity_val_steps=0,
         **more,
     )
+
+
+def log_run(path: Path) -> None:
+    """Write the log of a run to a file as well; of several processes the first alone logs.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    if rank_zero_only.rank == 0:
+        log_to_file(path)
+    else:
+        logging.getLogger().setLevel(logging.WARNING)
 
 
 def loading_processes(asked: int | None) -> int:
@@ -103,13 +122,12 @@ def score_fold(trainer: Trainer, detector: Detector, data: FakeAVCelebDataModule
 
 
 class _SyncBatchNorm(Callback):
-    """Let BatchNorm's statistics be those of all processes.
+    """Let BatchNorm's statistics be those of all processes in training."""
 
-    Once DDP has wrapped the detector, as on a CPU it takes no module that has such layers already.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: Detector) -> None:
-        sync_batch_norm(pl_module)
+    def setup(self, trainer: Trainer, pl_module: Detector, stage: str) -> None:
+        # Before DDP wraps the detector and moves it to its device; Lightning's own flag does not serve on a CPU.
+        if stage == "fit":
+            sync_batch_norm(pl_module, trainer.strategy.root_device.type)
 
 
 class _TestScores(Callback):
