@@ -79,11 +79,13 @@ class ClipDataset(Dataset):
         """Items of a batch, as a DataLoader asks for them.
 
         Their videos may be views, of the cache's file even: what a batch is made of is copied once, and what it
-        leaves out never. Without worker processes threads decode several clips at a time.
+        leaves out never. Where there are more cores than worker processes, threads decode several clips at a time.
         """
         threads = 1
-        if get_worker_info() is None and any(self._cached[index] is None for index in indices):
-            threads = min(os.cpu_count() or 1, len(indices))
+        if any(self._cached[index] is None for index in indices):
+            worker = get_worker_info()
+            cores = (os.cpu_count() or 1) // (worker.num_workers if worker else 1)
+            threads = max(1, min(cores, len(indices)))
         with one_thread():
             loaded = in_threads(self._load, indices, workers=threads, progress=False)
             return [self._item(index, *clip) for index, clip in zip(indices, loaded, strict=True)]
