@@ -206,7 +206,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table.to_csv(data / "clips.csv", index=False)
     (folder / "program.py").write_text(PROGRAM)
     arguments = f"--data_root {data} --dataset csv --outputs {folder / 'outputs'} --save_name two --folds 1,2 "
-    arguments += "--gpus 2 --accelerator cpu --model_type MRDF_Margin --recipe clean --encoder_layers 1 --max_epochs 1 --min_epochs 1 "
+    arguments += "--gpus 2 --accelerator cpu --model_type MRDF_Margin --recipe clean --encoder_layers 1 "
+    arguments += "--max_epochs 1 --min_epochs 1 "
     arguments += f"--batch_size 2 --max_frames {FRAMES}"
     # What a trainer of an earlier test left in the environment would be taken for a launcher's.
     inherited = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
