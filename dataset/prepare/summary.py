@@ -163,10 +163,12 @@ def _disjointness(subjects: dict[str, tuple[set[str], set[str]]]) -> str:
         return "WARNING: subjects on both sides in " + ", ".join(f"{name} ({n})" for name, n in both.items()) + "."
     tested = [subject for _, test in subjects.values() for subject in test]
     everyone = set().union(*(train | test for train, test in subjects.values()))
+    if len(subjects) == 1:
+        return "No subject is on both sides."
     proof = f"No subject is on both sides of a fold, and the {len(subjects)} test sides share none."
     if len(tested) != len(set(tested)):
         proof = "No subject is on both sides of a fold, but some are tested in several folds."
-    elif set(tested) == everyone and len(subjects) > 1:
+    elif set(tested) == everyone:
         proof = f"No subject is on both sides of a fold, and each of the {len(everyone)} is tested in exactly one."
     return proof
 
