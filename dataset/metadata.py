@@ -65,7 +65,9 @@ def read_metadata(root: str | Path) -> pd.DataFrame:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; --data_root must be the folder that holds {CSV_NAME}")
     if not (root / CSV_NAME).is_file():
-        raise DataError(f"{root}: no {CSV_NAME} in it; --data_root must be the FakeAVCeleb folder as received")
+        deeper = next(root.glob(f"*/{CSV_NAME}"), None)  # unpacking makes a folder in a folder now and then
+        hint = f"there is one in {deeper.parent}" if deeper else "--data_root must be the folder as received"
+        raise DataError(f"{root}: no {CSV_NAME} in it; {hint}")
     table = read_csv(root / CSV_NAME)
     layout = _layout_of(table)
     _check_categories(table)

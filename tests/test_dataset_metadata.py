@@ -82,6 +82,12 @@ def test_missing_nameless_column(tmp_path: Path) -> None:
         read_metadata(write_csv(tmp_path, *lines))
 
 
+def test_csv_one_folder_deeper(tmp_path: Path) -> None:
+    write_csv(tmp_path / "FakeAVCeleb_v1.2", ORIGINAL, row("FakeAVCeleb/x"))
+    with pytest.raises(DataError, match=r"no meta_data\.csv in it; there is one in .*/FakeAVCeleb_v1\.2$"):
+        read_metadata(tmp_path)
+
+
 def test_no_folder_and_no_csv(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such folder"):
         read_metadata(tmp_path / "nowhere")
