@@ -235,26 +235,3 @@ def test_a_released_checkpoint_is_tested(released_checkpoint: Path, prepared_roo
     scores = read_scores(tmp_path / "results/MRDF_CE_train_2/train_2/scores.csv")
     assert set(scores["subject"]) == {"id00113"}
     assert scores["score"].between(0, 1).all()
-
-
-CLEAN = ("--recipe", "clean", "--encoder_layers", 1, "--num_train", 2, "--accumulate", 2, "--batch_size", 2)
-
-
-def test_clean_recipe(trained: tuple[Path, Path], tmp_path: Path) -> None:
-    """What is recorded, and that a score does not depend on the batch size of the test."""
-    data, _ = trained
-    assert train("--data_root", data, "--outputs", tmp_path, *TINY, *CLEAN, *epochs(2)) == 0
-    metrics = json.loads((tmp_path / "results/MRDF_CE/train_1/metrics.json").read_text())
-    expected = {"recipe": "clean", "encoder_layers": 1, "padding": "mask", "validation": "subjects", "selection": "auc"}
-    assert {name: metrics["config"][name] for name in expected} == expected
-
-    checkpoint = tmp_path / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt"
-    scores = []
-    for size in (1, 4):
-        outputs = tmp_path / f"by {size}"
-        arguments = ("--data_root", data, "--checkpoint", checkpoint, "--outputs", outputs, "--batch_size", size)
-        assert test(*arguments) == 0
-        scores.append(read_scores(outputs / "results/MRDF_CE/train_1/scores.csv")["score"])
-    assert (scores[0] - scores[1]).abs().max() < 1e-5
-    log = pd.read_csv(tmp_path / "log/MRDF_CE/train_1/version_0/metrics.csv")
-    assert log["lr"].dropna().is_monotonic_decreasing
