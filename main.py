@@ -1,32 +1,47 @@
 """Everything that is neither training nor testing.
 
 python main.py prepare --data_root data/FakeAVCeleb_v1.2
-python main.py synthesize --out data/mini
+python main.py reproduce --data_root data/FakeAVCeleb_v1.2
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from dataset.miniature import synthesize
-from dataset.prepare.command import prepare
 from utils.cli import Parser, first_line, guard, start_logging
 
-COMMANDS = {"prepare": prepare, "synthesize": synthesize}
+COMMANDS = {
+    "prepare": "dataset.prepare.command.prepare",
+    "reproduce": "utils.reproduce.reproduce",
+    "table": "utils.table.table",
+    "evaluate": "utils.evaluate_command.evaluate_scores",
+    "report": "utils.report.report",
+    "synthesize": "dataset.miniature.synthesize",
+}
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code."""
     start_logging()
+    args = list(sys.argv[1:] if args is None else args)
     parser = Parser(prog="main.py", description="Tools around training and testing.")
     subcommands = parser.add_subcommands(dest="command")
-    for name, function in COMMANDS.items():
+    # Only the command that is asked for is imported: preparing a corpus needs little of what reproducing does.
+    functions = {name: load(name) for name in COMMANDS if name in args[:1]} or {name: load(name) for name in COMMANDS}
+    for name, function in functions.items():
         command = Parser(description=first_line(function))
         command.add_options(function)
         subcommands.add_subcommand(name, command, help=command.description)
     values = parser.parse_args(args)
-    return guard(lambda: COMMANDS[values.command](**values[values.command].as_dict()), "main.py")
+    return guard(lambda: functions[values.command](**values[values.command].as_dict()), "main.py")
+
+
+def load(command: str) -> Callable[..., object]:
+    """Import the function behind a command."""
+    module, _, function = COMMANDS[command].rpartition(".")
+    return getattr(import_module(module), function)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from dataset.prepare.record import find_cache
 from dataset.table import corpus_folder
 from model import detector_of, read_checkpoint
 from utils.cli import run
+from utils.files import write_arrays
 from utils.metrics import evaluate
 from utils.options import TestOptions, plain
 from utils.recipes import CORPORA
@@ -55,7 +56,7 @@ def test(options: TestOptions) -> None:
     )
     data.setup("test")
     trainer = make_trainer(options.gpus, options.precision, accelerator=options.accelerator)
-    table = score_fold(trainer, detector, data)
+    table, embeddings = score_fold(trainer, detector, data)
     metrics = evaluate(table)
     if not trainer.is_global_zero:
         return
@@ -74,6 +75,7 @@ def test(options: TestOptions) -> None:
         }
     )
     results = options.outputs / "results" / save_name / options.fold_name
+    write_arrays(results / "embeddings.npz", embeddings)
     write_fold(results, table, metrics, config)
     Console().print(fold_table(metrics, f"{options.checkpoint.name} on the test clips of {options.fold_name}"))
     log.info("results: %s", results)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
@@ -30,16 +31,21 @@ from model.pretrained import encoder_options, load_encoder, start_encoder
 from utils.callbacks import (
     EpochSeed,
     EpochSummary,
+    FoldProgress,
     PlateauSchedule,
     RunConfiguration,
     StopOnBadLoss,
     WarmupCosine,
 )
 from utils.cli import run
+from utils.environment import environment
 from utils.figure import roc_figure
+from utils.files import write_arrays
+from utils.fold_state import Fold, config_hash, goes_on, set_aside_others
 from utils.metrics import evaluate
 from utils.options import TrainOptions, plain
-from utils.results import fold_table, read_scores, summarise, write_fold
+from utils.results import fold_folders, fold_table, read_scores, summarise, write_fold
+from utils.saving import WholeCheckpoints, unfinished
 from utils.trainer import loading_processes, log_run, make_trainer, score_fold
 
 log = logging.getLogger("train")
@@ -57,8 +63,11 @@ def train(options: TrainOptions) -> None:
     for fold in folds_of(options):
         train_fold(options, fold, results / fold, shared)
     if rank_zero_only.rank == 0:
-        summarise(results)
-        plot_roc(results)
+        lock = options.outputs / "locks" / f"{options.save_name}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):  # folds may be trained at the same time, and the last to come here sees them all
+            summarise(results)
+            plot_roc(results)
         Console().print((results / "summary.md").read_text(), markup=False, highlight=False, soft_wrap=True)
         log.info("results: %s, checkpoints: %s", results, options.outputs / "ckpts" / options.save_name)
 
@@ -82,7 +91,7 @@ def folds_of(options: TrainOptions) -> list[str]:
 
 def plot_roc(results: Path) -> None:
     """ROC of the folds under the title of the summary, if any of them has both real and fake test clips."""
-    scores = {path.parent.name: read_scores(path) for path in sorted(results.glob("train_*/scores.csv"))}
+    scores = {folder.name: read_scores(folder / "scores.csv") for folder in fold_folders(results)}
     if any(table["label"].nunique() == 2 for table in scores.values()):
         roc_figure(scores, results / "roc.png", json.loads((results / "summary.json").read_text())["title"])
 
@@ -98,20 +107,30 @@ def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str
         "fold": fold,
         "corpus": data.corpus,
         "skipped": [list(bad) for bad in data.skipped],
+        "config_hash": config_hash(plain(options)),
+        "environment": environment(),
     }
+    if options.selection == "auc" and data.val_dataset.clips["m_label"].nunique() < 2:
+        raise ValueError(f"{fold}: --selection auc needs real and fake clips to validate on; there is one kind only")
     best, last = checkpoints(options, fold)
-    trainer = fold_trainer(options, fold, config, [best, last])
+    files = Fold(options.outputs, options.save_name, fold)
+    progress = FoldProgress(files.progress, config["config_hash"])
+    trainer = fold_trainer(options, fold, config, [progress, best, last])
     clips = len(data.train_dataset), len(data.test_dataset)
     log.info("%s: training %s on %d clips, testing on %d", fold, options.model_type, *clips)
-    trainer.fit(detector, data, ckpt_path=resume_from(options, fold), weights_only=True)
+    trainer.fit(detector, data, ckpt_path=resume_from(options, fold, config["config_hash"]), weights_only=True)
 
     path = Path(best.best_model_path)
-    table = score_fold(
+    table, embeddings = score_fold(
         make_trainer(options.gpus, options.precision, accelerator=options.accelerator), load_detector(path), data
     )
     metrics = evaluate(table)
     if trainer.is_global_zero:
+        config["environment"] |= {"hours": progress.seconds / 3600, "epochs": progress.epochs}
+        write_arrays(results / "embeddings.npz", embeddings)
         write_fold(results, table, metrics, config | {"checkpoint": str(path)})
+        for leftover in (files.progress, unfinished(files.best), unfinished(files.last)):
+            leftover.unlink(missing_ok=True)
         Console().print(fold_table(metrics, f"{options.save_name}, {fold}: best epoch, on unseen subjects"))
 
 
@@ -161,7 +180,7 @@ def checkpoints(options: TrainOptions, fold: str) -> tuple[ModelCheckpoint, Mode
     return best, ModelCheckpoint(filename=f"{name}-last", **common)
 
 
-def fold_trainer(options: TrainOptions, fold: str, config: dict, checkpoints: Sequence[Callback]) -> Trainer:
+def fold_trainer(options: TrainOptions, fold: str, config: dict, last_callbacks: Sequence[Callback]) -> Trainer:
     """The trainer of a fold, with the schedule of the recipe and both stopping rules of the release."""
     tensorboard = TensorBoardLogger(options.outputs / "log" / options.save_name, name=fold)
     csv = CSVLogger(tensorboard.save_dir, name=fold, version=tensorboard.version)
@@ -171,16 +190,16 @@ def fold_trainer(options: TrainOptions, fold: str, config: dict, checkpoints: Se
         EpochSeed(options.seed),
         EpochSummary(),
         RunConfiguration(config),
-        *checkpoints,
     ]
     if options.patience > 0:
         callbacks.append(EarlyStopping(f"val_{options.selection}", mode="max", patience=options.patience))
     return make_trainer(
         options.gpus,
         options.precision,
-        callbacks,
+        [*callbacks, *last_callbacks],
         [tensorboard, csv],
         accelerator=options.accelerator,
+        plugins=[WholeCheckpoints()],
         max_epochs=options.max_epochs,
         min_epochs=options.min_epochs,
         log_every_n_steps=options.log_steps,
@@ -189,8 +208,8 @@ def fold_trainer(options: TrainOptions, fold: str, config: dict, checkpoints: Se
     )
 
 
-def resume_from(options: TrainOptions, fold: str) -> Path | None:
-    """The checkpoint to go on from, if any.
+def resume_from(options: TrainOptions, fold: str, digest: str) -> Path | None:
+    """The checkpoint to go on from, if any; with auto, the fold's files of another configuration are set aside.
 
     Raises
     ------
@@ -200,8 +219,10 @@ def resume_from(options: TrainOptions, fold: str) -> Path | None:
     if options.resume is None:
         return None
     if options.resume == "auto":
-        last = options.outputs / "ckpts" / options.save_name / f"{options.save_name}_{fold}-last.ckpt"
-        return last if last.exists() else None
+        files = Fold(options.outputs, options.save_name, fold)
+        if rank_zero_only.rank == 0:
+            set_aside_others(files, digest)
+        return files.last if goes_on(files, digest) else None
     path = Path(options.resume)
     config = read_checkpoint(path).get("config")
     if config is None:

@@ -154,10 +154,14 @@ class Detector(LightningModule):
         Outputs
             Logits and embeddings.
         """
+        return self.heads(self.streams(video, audio, padding_mask))
+
+    def streams(self, video: Tensor, audio: Tensor, padding_mask: Tensor | None = None) -> Streams:
+        """Embeddings of the two streams of a batch, of the shapes that :meth:`forward` takes."""
         padding_mask = used_mask(padding_mask)
         video_stream = self.model.feature_extractor_video(video, padding_mask)  # (B, T, D)
         audio_stream = self.model.feature_extractor_audio(audio, padding_mask)  # (B, T, D)
-        return self.heads(Streams(video_stream, audio_stream, padding_mask))
+        return Streams(video_stream, audio_stream, padding_mask)
 
     def cross(self, streams: Streams) -> tuple[Tensor, Tensor]:
         """Embeddings of picture and sound for the cross-modality term, (B, D) each: means of the streams over time."""
@@ -172,8 +176,7 @@ class Detector(LightningModule):
         """Embedding of the whole clip, (B, D): the first frame of the encoder's output."""
         return self.model.encode(streams.audio, streams.video, streams.padding_mask)[:, 0]
 
-    def _shared_step(self, batch: dict[str, Any], split: str) -> tuple[Outputs, Tensor]:
-        outputs = self(batch["video"], batch["audio"], batch["padding_mask"])
+    def _shared_step(self, batch: dict[str, Any], split: str, outputs: Outputs) -> Tensor:
         losses = self.losses(outputs, batch)
         self.log_dict(
             {f"{split}_{name}": value.detach() for name, value in losses.items()},
@@ -182,23 +185,33 @@ class Detector(LightningModule):
             on_epoch=True,
             sync_dist=split != "train",
         )
-        return outputs, losses["loss"]
+        return losses["loss"]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         frozen = self.global_step < self.hparams.freeze_encoder_steps  # optimiser steps, also after resuming
         with held_still(self.model) if frozen else nullcontext():
-            return self._shared_step(batch, "train")[1]
+            return self._shared_step(batch, "train", self(batch["video"], batch["audio"], batch["padding_mask"]))
 
-    def _evaluation_step(self, batch: dict[str, Any], split: str) -> None:
-        outputs, _ = self._shared_step(batch, split)
+    def _evaluation_step(self, batch: dict[str, Any], split: str, outputs: Outputs) -> None:
+        self._shared_step(batch, split, outputs)
         labels = {name: batch[name] for name in ("m_label", "v_label", "a_label")}
         self.fold_scores[split].update(batch["id"], **self.decide(outputs)._asdict(), **labels)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._evaluation_step(batch, "val")
+        self._evaluation_step(batch, "val", self(batch["video"], batch["audio"], batch["padding_mask"]))
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._evaluation_step(batch, "test")
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Score a batch; returns its ids and the embeddings that the regularisation is about, (B, D) each."""
+        streams = self.streams(batch["video"], batch["audio"], batch["padding_mask"])
+        self._evaluation_step(batch, "test", self.heads(streams))
+        (video_cross, audio_cross), (video_within, audio_within) = self.cross(streams), self.within(streams)
+        return {
+            "id": batch["id"],
+            "video_cross": video_cross,
+            "audio_cross": audio_cross,
+            "video_within": video_within,
+            "audio_within": audio_within,
+        }
 
     def on_validation_epoch_end(self) -> None:
         """Figures of the whole fold; `val_acc_auc` is the sum by which the release picks its epoch."""

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pandas as pd
 
 from dataset.files import markdown_table, write_atomic
-from utils.results import percent, read_folds, read_metrics
+from utils.results import percent, read_folds, read_run
 
 SHOWN = {"auc": "score AUC", "auc_hard": "hard AUC", "acc": "ACC", "eer": "EER"}
 TOLD = ("model_type", "recipe", "contrast_weight", "within_weight", "encoder_layers", "seed")
@@ -40,7 +40,7 @@ def main() -> None:
 def describe(run: Path) -> dict[str, object]:
     """Settings of a run, and mean and standard deviation of its folds, as fractions."""
     folds = read_folds(run)
-    config = read_metrics(next(iter(sorted(run.glob("train_*/metrics.json")))))["config"]
+    config = next(iter(read_run(run).values()))["config"]
     row: dict[str, object] = {"run": run.name.removeprefix("compare-")}
     row |= {name: config.get(name) for name in TOLD}
     row |= {"folds": len(folds), "n": int(folds["n"].sum())}

@@ -111,6 +111,13 @@ def test_two_at_once(many_root: Path, tmp_path: Path) -> None:
     assert content(*(tmp_path / "both" / n for n in names)) == content(*(tmp_path / "alone" / n for n in names))
 
 
+def test_preparing_needs_no_lightning(original_root: Path) -> None:
+    """Whose import alone would take a quarter of the memory that a prepare may take."""
+    code = "import sys, main; code = main.main(sys.argv[1:]); sys.exit(code or 'pytorch_lightning' in sys.modules)"
+    arguments = ["prepare", "--data_root", str(original_root), "--cache"]
+    subprocess.run([sys.executable, "-c", code, *arguments], cwd=PROJECT, check=True, capture_output=True)
+
+
 def test_no_room(original_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(command.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
     assert main.main(["prepare", "--data_root", str(original_root), "--cache"]) == 2

@@ -1,17 +1,20 @@
-"""What happens around an epoch: the rate, the random state, a bad loss, the log, and what a checkpoint remembers."""
+"""What happens around an epoch: the rate, the random state, a bad loss, the log, and what is remembered of it."""
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from dataset.files import write_atomic
 from utils.schedule import warmup_cosine
 
 log = logging.getLogger(__name__)
@@ -180,6 +183,65 @@ class EpochSummary(Callback):
         )
         seconds = time.monotonic() - self._start
         log.info("epoch %d/%d  %s  %.0f s", trainer.current_epoch + 1, trainer.max_epochs, figures, seconds)
+
+
+class FoldProgress(Callback):
+    """Write at the end of each epoch how far training is, and remember what a resumed run could not know otherwise.
+
+    Parameters
+    ----------
+    path
+        File to write: epoch, max_epochs, seconds of training so far, config_hash.
+    config_hash
+        Hash of the run's configuration.
+    """
+
+    def __init__(self, path: Path, config_hash: str) -> None:
+        self.path = path
+        self.config_hash = config_hash
+        self.seconds = 0.0
+        self.epochs = 0
+        self._stop = False
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # Only now have all had their say that may end training.
+        checkpoint["should_stop"] = trainer.should_stop
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        known = checkpoint.get("config", {}).get("config_hash") == self.config_hash
+        self._stop = known and checkpoint.get("should_stop", False)  # another configuration may go on
+        # Lightning forgets the best epoch so far where the folder has another path than before, as on another machine.
+        for callback in trainer.checkpoint_callbacks:
+            state = checkpoint["callbacks"].get(callback.state_key)
+            if state:
+                folder = Path(callback.dirpath)
+                for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                    state[name] = state[name] and str(folder / Path(state[name]).name)
+                best = state["best_k_models"].items()
+                state |= {
+                    "dirpath": callback.dirpath,
+                    "best_k_models": {str(folder / Path(path).name): score for path, score in best},
+                }
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Without this a run that had ended early, but was killed before its test, would train another epoch.
+        trainer.should_stop = trainer.should_stop or self._stop
+        self._since = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        now = time.monotonic()
+        self.seconds += now - self._since
+        self._since = now
+        self.epochs = trainer.current_epoch + 1
+        if trainer.is_global_zero:
+            progress = {"epoch": self.epochs, "max_epochs": trainer.max_epochs, "seconds": self.seconds}
+            write_atomic(self.path, json.dumps(progress | {"config_hash": self.config_hash}) + "\n")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds, "epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds, self.epochs = state_dict["seconds"], state_dict["epochs"]
 
 
 class RunConfiguration(Callback):

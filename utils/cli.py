@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,12 +24,22 @@ class Parser(ArgumentParser):
     """An argument parser that takes a bare `--flag` for true and says what is wrong in one line."""
 
     def add_options(self, source: Callable) -> None:
-        """Add the fields of a dataclass, or the parameters of a function, as options."""
+        """Add the fields of a dataclass, or the parameters of a function, as options.
+
+        A function whose options come after a bare `*` takes its required parameters by position, without a flag.
+        One of type `list[Path]` takes one path or several.
+        """
         add = self.add_class_arguments if isinstance(source, type) else self.add_function_arguments
-        add(source)
+        kinds = {parameter.kind for parameter in signature(source).parameters.values()}
+        add(source, as_positional=Parameter.KEYWORD_ONLY in kinds)
         for action in self._actions:
-            if getattr(action, "_typehint", None) in (bool, bool | None):
+            kind = getattr(action, "_typehint", None)
+            if kind in (bool, bool | None):
                 action.nargs, action.const = "?", True
+            elif kind in (list[Path], list[Path] | None):
+                # The type is that of each path; jsonargparse's own form of a list, `--flag+`, is not needed then.
+                action.nargs, action._typehint, action.metavar = "+", Path, action.dest.upper()
+                action.option_strings = [flag for flag in action.option_strings if not flag.endswith("+")]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         message = re.sub(r'Parser key "([\w.]+)":?', r"--\1:", message)

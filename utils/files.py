@@ -1,12 +1,23 @@
-"""Strict JSON."""
+"""Strict JSON, and arrays as npz."""
 
 from __future__ import annotations
 
+import io
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from dataset.files import write_atomic
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays as npz, whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_atomic(path, content.getvalue())
 
 
 def to_json(value: Any) -> str:

@@ -138,6 +138,33 @@ def evaluate(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def per_method(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """Compute the figures of each way of faking: its clips, and the AUC of these among all real clips.
+
+    Parameters
+    ----------
+    table
+        As for ``evaluate``, with a column method. The method of real clips is not looked at.
+
+    Returns
+    -------
+    dict
+        For each method of a fake clip, by name: n, acc and auc (None without a real clip).
+    """
+    label, decision, method = (table[name].to_numpy() for name in ("label", "decision", "method"))
+    score = _numbers(table, "score")
+    figures: dict[str, dict[str, float | None]] = {}
+    for name in sorted(set(method[label == 0])):
+        rows = (label == 0) & (method == name)
+        against_real = rows | (label == 1)
+        figures[name] = {
+            "n": int(rows.sum()),
+            "acc": _accuracy(label[rows], decision[rows]),
+            "auc": _auc(label[against_real], score[against_real]),
+        }
+    return figures
+
+
 def equal_error_rate(label: np.ndarray, score: np.ndarray) -> float | None:
     """Return the rate at which as many fakes pass for real as real clips for fake.
 

@@ -1,7 +1,4 @@
-"""Results on disk: a folder a fold with its figures and scores, and a summary of the folds beside the paper's numbers.
-
-outputs/results/SAVE_NAME/train_K/metrics.json, scores.csv and outputs/results/SAVE_NAME/summary.{json,csv,md}
-"""
+"""Results on disk: a folder a fold with its figures and scores, and a summary of the folds beside the paper."""
 
 from __future__ import annotations
 
@@ -28,8 +25,9 @@ log = logging.getLogger(__name__)
 SCORE_COLUMNS = ["file", "subject", "category", "method", "label", "score", "video_score", "audio_score", "decision"]
 TEXT_COLUMNS = ["file", "subject", "category", "method"]
 FLOAT_COLUMNS = ["score", "video_score", "audio_score"]
-# What a result stands for: results of another checkpoint or data root are not written over.
-IDENTITY = ("checkpoint", "data_root")
+# What a result stands for: results of another checkpoint, data root or configuration are not written over.
+IDENTITY_PATHS = ("checkpoint", "data_root")
+IDENTITY = ("config_hash", "num_val", "max_frames", "seed")
 # What the folds of one run have in common.
 RUN_SETTINGS = ("model_type", "recipe", "corpus", "data_root", "seed")
 FOLDS = [f"train_{k}" for k in range(1, 6)]
@@ -70,8 +68,8 @@ def write_fold(folder: Path, table: pd.DataFrame, metrics: dict[str, Any], confi
     metrics
         What ``utils.metrics.evaluate`` returns.
     config
-        The resolved configuration, written under "config". If the folder holds results with another "checkpoint" or
-        "data_root", these are kept as metrics.1.json and scores.1.csv (or the next free number).
+        The resolved configuration, written under "config". If the folder holds results of another checkpoint, data
+        root or configuration, these are kept as metrics.1.json and scores.1.csv (or the next free number).
     """
     folder = Path(folder)
     # A float32 column would be shortened on writing; as float64, reading gives back the very same numbers.
@@ -106,13 +104,13 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def _identity(config: dict[str, Any]) -> list[Path | None]:
-    values = (config.get(name) for name in IDENTITY)
-    return [None if value is None else Path(value).resolve() for value in values]
+def _identity(config: dict[str, Any]) -> list[Any]:
+    paths = (config.get(name) for name in IDENTITY_PATHS)
+    return [*(path and Path(path).resolve() for path in paths), *(config.get(name) for name in IDENTITY)]
 
 
 def _keep_other_results(folder: Path, config: dict[str, Any]) -> None:
-    """Copy results of another checkpoint or data root to the next free number, so that they are not lost."""
+    """Copy results that stand for something else to the next free number, so that they are not lost."""
     earlier = folder / "metrics.json"
     if not earlier.exists():
         return
@@ -125,16 +123,35 @@ def _keep_other_results(folder: Path, config: dict[str, Any]) -> None:
     for source, target in zip((earlier, folder / "scores.csv"), _numbered(folder, number), strict=True):
         if source.exists():
             shutil.copy2(source, target)
-    log.warning(
-        "%s holds results of another checkpoint or data root: kept beside as metrics.%d.json and scores.%d.csv",
-        folder,
-        number,
-        number,
-    )
+    text = "%s holds results of another configuration: kept beside as metrics.%d.json and scores.%d.csv"
+    log.warning(text, folder, number, number)
 
 
 def _numbered(folder: Path, number: int) -> tuple[Path, Path]:
     return folder / f"metrics.{number}.json", folder / f"scores.{number}.csv"
+
+
+def fold_folders(results_dir: Path) -> list[Path]:
+    """Folders of a run's folds that have results; not those set aside, such as train_1.1."""
+    folders = [path.parent for path in results_dir.glob("train_*/metrics.json") if not path.parent.suffix]
+    return sorted(folders, key=lambda folder: (len(folder.name), folder.name))
+
+
+def read_run(results_dir: Path) -> dict[str, dict[str, Any]]:
+    """What metrics.json holds, of each fold of a run that has one."""
+    if not (folders := fold_folders(results_dir)):
+        raise FileNotFoundError(f"{results_dir} has no train_*/metrics.json: train or test a fold first")
+    return {folder.name: read_metrics(folder / "metrics.json") for folder in folders}
+
+
+def fold_figures(folds: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Figures of folds, one row a fold; ``acc_A`` is ``acc`` of category A, and so on."""
+    rows = {}
+    for fold, metrics in folds.items():
+        rows[fold] = {name: value for name, value in metrics.items() if name not in ("per_category", "config")}
+        for category, figures in metrics["per_category"].items():
+            rows[fold] |= {f"{name}_{category}": value for name, value in figures.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("fold")
 
 
 def read_folds(results_dir: Path) -> pd.DataFrame:
@@ -145,7 +162,7 @@ def read_folds(results_dir: Path) -> pd.DataFrame:
     FileNotFoundError
         If no fold has been tested yet.
     """
-    return _figures(_read_all(Path(results_dir)))
+    return fold_figures(read_run(Path(results_dir)))
 
 
 def summarise(results_dir: Path, published: bool = True) -> pd.DataFrame:
@@ -165,11 +182,11 @@ def summarise(results_dir: Path, published: bool = True) -> pd.DataFrame:
         is shown, and "pooled_auc": the AUC of the scores of all test clips of the folds together.
     """
     results_dir = Path(results_dir)
-    folds = _read_all(results_dir)
+    folds = read_run(results_dir)
     configs = {fold: metrics["config"] for fold, metrics in folds.items()}
     corpus, model_type = _common(configs, "corpus"), _common(configs, "model_type")
 
-    table = _figures(folds)
+    table = fold_figures(folds)
     per_fold = table.drop(columns=COUNTS)
     # skipna=False: a mean over fewer folds than it says would mislead
     table.loc["mean"] = per_fold.mean(skipna=False)
@@ -210,22 +227,6 @@ def fold_table(metrics: dict[str, Any], title: str) -> Group:
         )
     notes = f"1 = real, 0 = fake. {AUC_EXPLAINED}; of a category: against the clips of A."
     return Group(Text(title, style="bold"), whole, by_category, Text(notes))
-
-
-def _read_all(results_dir: Path) -> dict[str, dict[str, Any]]:
-    paths = sorted(results_dir.glob("train_*/metrics.json"), key=lambda path: (len(path.parent.name), path.parent.name))
-    if not paths:
-        raise FileNotFoundError(f"{results_dir} has no train_*/metrics.json: train or test a fold first")
-    return {path.parent.name: read_metrics(path) for path in paths}
-
-
-def _figures(folds: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    rows = {}
-    for fold, metrics in folds.items():
-        rows[fold] = {name: value for name, value in metrics.items() if name not in ("per_category", "config")}
-        for category, figures in metrics["per_category"].items():
-            rows[fold] |= {f"{name}_{category}": value for name, value in figures.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("fold")
 
 
 def _common(configs: dict[str, dict[str, Any]], name: str) -> Any:

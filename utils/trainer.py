@@ -7,14 +7,16 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
 
 from dataset import FakeAVCelebDataModule
 from model import Detector
@@ -104,21 +106,30 @@ def loading_processes(asked: int | None) -> int:
     return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
 
 
-def score_fold(trainer: Trainer, detector: Detector, data: FakeAVCelebDataModule) -> pd.DataFrame:
-    """Score the test clips of a fold.
+class FoldTest(NamedTuple):
+    """What a test of a fold gives.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row a clip: file, subject, category, method, label, score, video_score, audio_score, decision. The same in
-        every process of the trainer.
+    Attributes
+    ----------
+    table
+        A row a clip: file, subject, category, method, label, score, video_score, audio_score, decision.
+    embeddings
+        ``video_cross``, ``audio_cross``, ``video_within``, ``audio_within`` (N, D) float16, and ``category`` (N,).
     """
+
+    table: pd.DataFrame
+    embeddings: dict[str, np.ndarray]
+
+
+def score_fold(trainer: Trainer, detector: Detector, data: FakeAVCelebDataModule) -> FoldTest:
+    """Score the test clips of a fold; the same result in every process of the trainer."""
     collected = _TestScores()
     trainer.callbacks.append(collected)
     trainer.test(detector, datamodule=data, verbose=False)
     scores = collected.table
     clips = data.test_dataset.clips.loc[scores["id"], ["file", "subject", "method"]].reset_index(drop=True)
-    return pd.concat([clips, scores.drop(columns="id")], axis=1)
+    table = pd.concat([clips, scores.drop(columns="id")], axis=1)
+    return FoldTest(table, collected.embeddings | {"category": table["category"].to_numpy(str)})
 
 
 class _SyncBatchNorm(Callback):
@@ -131,13 +142,28 @@ class _SyncBatchNorm(Callback):
 
 
 class _TestScores(Callback):
-    """Keep the scores of the test clips of all processes.
+    """Keep the scores and the embeddings of the test clips of all processes.
 
     Asked for after the test, they would lie on the CPU, where processes with GPUs cannot gather them.
     """
 
+    def __init__(self) -> None:
+        self.table = pd.DataFrame()
+        self.embeddings: dict[str, np.ndarray] = {}
+        self._parts: list[dict[str, Tensor]] = []
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: Detector, outputs: dict[str, Tensor], *_: Any) -> None:
+        gathered = pl_module.all_gather(outputs)  # (processes, B, …) of several, else (B, …)
+        self._parts.append({
+            name: (value.flatten(0, 1) if trainer.world_size > 1 else value).cpu() for name, value in gathered.items()
+        })  # fmt: skip
+
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Detector) -> None:
-        self.table: pd.DataFrame = pl_module.fold_scores["test"].compute()
+        self.table = pl_module.fold_scores["test"].compute()
+        whole = {name: torch.cat([part[name] for part in self._parts]) for name in self._parts[0]}
+        rows = {int(clip): row for row, clip in reversed(list(enumerate(whole.pop("id"))))}  # the first of a repeat
+        order = [rows[clip] for clip in self.table["id"]]
+        self.embeddings = {name: value[order].to(torch.float16).numpy() for name, value in whole.items()}
 
 
 @cache

@@ -1,0 +1,36 @@
+"""Tables of scores, as scores.csv has them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+
+def table_of(category: str, score: list[float] | np.ndarray, subject: list[str] | None = None) -> pd.DataFrame:
+    """Clips of the given categories, each of a subject of its own if none are given; decided at 0.5."""
+    score = np.asarray(score, dtype=float)
+    return pd.DataFrame(
+        {
+            "file": [f"{k}.mp4" for k in range(len(score))],
+            "subject": subject or [f"id{k:05d}" for k in range(len(score))],
+            "category": list(category),
+            "method": ["real" if name == "A" else f"fake-{name}" for name in category],
+            "label": [int(name == "A") for name in category],
+            "score": score,
+            "video_score": np.nan,
+            "audio_score": np.nan,
+            "decision": (score >= 0.5).astype(int),
+        }
+    )
+
+
+def random_table(seed: int, subjects: int = 15, levels: int | None = None, shift: float = 1.0) -> pd.DataFrame:
+    """A clip of each category for every subject, whose clips have an offset in common; few levels make ties."""
+    rng = np.random.default_rng(seed)
+    offset = np.repeat(rng.normal(size=subjects), 4)
+    real = np.tile([1, 0, 0, 0], subjects)
+    score = norm.cdf(shift * (real - 0.5) + offset / 2 + rng.normal(size=4 * subjects))
+    if levels:
+        score = np.round(score * levels) / levels
+    return table_of("ABCD" * subjects, score, [f"id{k // 4:05d}" for k in range(4 * subjects)])

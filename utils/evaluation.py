@@ -1,0 +1,117 @@
+"""Every figure of scores that lie on disk: points, intervals, calibration, and why a figure is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from utils.bootstrap import bootstrap_intervals
+from utils.calibration import calibration
+from utils.metrics import REAL_AUDIO, REAL_VIDEO, evaluate, per_method
+from utils.paired import compare
+from utils.score_files import pool
+
+CLASSES = {"real": 1, "fake": 0}
+CLASS_FIGURES = ("f1", "recall", "precision")
+# figure of one head: (its score, what it looks at, categories that are real there)
+HEAD_FIGURES = {
+    "audio_auc": ("audio_score", "sound", REAL_AUDIO),
+    "video_auc": ("video_score", "picture", REAL_VIDEO),
+}
+
+
+def evaluate_folds(
+    folds: Mapping[str, pd.DataFrame], against: pd.DataFrame | None = None, resamples: int = 2000, seed: int = 42
+) -> dict[str, Any]:
+    """Evaluate the folds of one run, pooled and each.
+
+    Parameters
+    ----------
+    folds
+        What ``utils.score_files.load_scores`` returns for each fold, by its name.
+    against
+        Scores of another detector, row by row of the pooled clips (see ``utils.score_files.match``).
+    resamples, seed
+        Of all bootstraps; without resamples there are no intervals.
+
+    Returns
+    -------
+    dict
+        The content of evaluation.json: ``bootstrap`` (how it is done), ``pooled`` and each of ``folds`` (see
+        ``evaluate_table``; no folds if there is one only) and ``comparison`` (see ``utils.paired.compare``; or None).
+
+    Raises
+    ------
+    DataError
+        If two folds have the same clip.
+    """
+    pooled = pool(folds)
+    return {
+        "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
+        "pooled": evaluate_table(pooled, resamples, seed),
+        "folds": {name: evaluate_table(table, resamples, seed) for name, table in folds.items() if len(folds) > 1},
+        "comparison": None if against is None else compare(pooled, against, resamples, seed),
+    }
+
+
+def evaluate_table(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
+    """Evaluate the clips of one table.
+
+    Parameters
+    ----------
+    table
+        One row a clip, as ``utils.score_files.load_scores`` returns it.
+    resamples, seed
+        Of the bootstrap by subject.
+
+    Returns
+    -------
+    dict
+        What ``utils.metrics.evaluate`` returns, and ``subjects`` (how many), ``per_method``, ``calibration`` (see
+        ``utils.calibration``), ``bootstrap`` (see ``utils.bootstrap.bootstrap_intervals``) and ``why``: for each
+        figure that is None, why it is. So do the entries of ``per_category`` and ``per_method``.
+    """
+    figures = evaluate(table)
+    groups = {"per_category": figures.pop("per_category"), "per_method": per_method(table)}
+    for group in groups.values():
+        for entry in group.values():
+            entry["why"] = _why_no_group(entry)
+    return {
+        "n": figures.pop("n"),
+        "subjects": int(table["subject"].nunique()),
+        **figures,
+        **groups,
+        "calibration": calibration(table["label"].to_numpy(), table["score"].to_numpy()),
+        "bootstrap": bootstrap_intervals(table, resamples, seed),
+        "why": {name: _why_undefined(name, table) for name, value in figures.items() if value is None},
+    }
+
+
+def _why_no_group(entry: Mapping[str, Any]) -> str | None:
+    if not entry["n"]:
+        return "no clip"
+    return "no real clip" if "auc" in entry and entry["auc"] is None else None
+
+
+def _why_undefined(figure: str, table: pd.DataFrame) -> str:
+    """Why a figure of a table is None."""
+    if figure in HEAD_FIGURES:
+        return _why_no_head(figure, table)
+    absent = [name for name, value in CLASSES.items() if not (table["label"] == value).any()]
+    kind, _, name = figure.partition("_")
+    if kind in CLASS_FIGURES and name not in absent:
+        return f"no clip decided {name}"
+    return f"no {name if kind in CLASS_FIGURES else absent[0]} clip"
+
+
+def _why_no_head(figure: str, table: pd.DataFrame) -> str:
+    column, what, real_categories = HEAD_FIGURES[figure]
+    absent = table[column].isna()
+    if absent.all():
+        return f"no {what} score"
+    if absent.any():
+        return f"{what} scores in some files only"
+    has_real = table["category"].isin(real_categories).any()
+    return f"no clip with {'fake' if has_real else 'real'} {what}"

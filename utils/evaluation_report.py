@@ -1,0 +1,174 @@
+"""What evaluation.json says, as tables for a person: on the screen and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from dataset.files import markdown_table
+from utils.results import AUC_EXPLAINED, CATEGORIES, percent
+
+HEADINGS = {
+    "acc": "ACC",
+    "balanced_acc": "balanced ACC",
+    "auc": "AUC",
+    "auc_hard": "hard AUC",
+    "ap_real": "AP, real",
+    "ap_fake": "AP, fake",
+    "eer": "EER",
+    "f1_real": "F1, real",
+    "precision_real": "precision, real",
+    "recall_real": "recall, real",
+    "f1_fake": "F1, fake",
+    "precision_fake": "precision, fake",
+    "recall_fake": "recall, fake",
+    "audio_auc": "sound AUC",
+    "video_auc": "picture AUC",
+}
+CALIBRATION = {
+    "ece": "ECE, bins of equal width",
+    "ece_equal_mass": "ECE, bins of equal mass",
+    "brier": "Brier score",
+}
+INTERVAL = "95 %"
+NOTE = "note"
+
+
+class Section(NamedTuple):
+    """A table under a title: its cells row by row, headings first, and sentences that belong under it."""
+
+    title: str
+    grid: list[list[str]]
+    notes: list[str]
+
+
+def sections(result: Mapping[str, Any]) -> list[Section]:
+    """Turn what ``utils.evaluation.evaluate_folds`` returns into tables."""
+    pooled = result["pooled"]
+    parts = [_figures(pooled, result["bootstrap"])]
+    if result["folds"]:
+        parts.append(_folds(result["folds"]))
+    parts.append(_calibration(pooled["calibration"]))
+    by_category = {f"{name}  {CATEGORIES[name]}": entry for name, entry in pooled["per_category"].items()}
+    parts.append(_group("category", by_category, "AUC of a category: against the clips of A."))
+    by_method = {name or "(not given)": entry for name, entry in pooled["per_method"].items()}
+    if by_method:
+        parts.append(_group("method", by_method, "Fake clips; AUC of a method: against all real clips."))
+    if result["comparison"]:
+        parts += _comparison(result["comparison"])
+    return parts
+
+
+def as_markdown(title: str, parts: Sequence[Section]) -> str:
+    """Return the tables as a Markdown page."""
+    lines = [f"# {title}", ""]
+    for part in parts:
+        grid = [[cell.replace("|", "\\|") for cell in row] for row in part.grid]
+        lines += [f"## {part.title}", "", *markdown_table(grid), ""]
+        lines += [*(f"- {note}" for note in part.notes), *([""] if part.notes else [])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def as_tables(title: str, parts: Sequence[Section]) -> Group:
+    """Return the tables for the screen."""
+    shown: list[Any] = [Text(title, style="bold")]
+    for part in parts:
+        table = Table(box=box.SIMPLE_HEAD)
+        for k, heading in enumerate(part.grid[0]):
+            is_note = heading == NOTE
+            table.add_column(heading, justify="left" if k == 0 or is_note else "right", no_wrap=not is_note)
+        for row in part.grid[1:]:
+            table.add_row(*(Text(cell) for cell in row))
+        shown += [Text(), Text(part.title, style="bold"), table, *(Text(note) for note in part.notes)]
+    return Group(*shown)
+
+
+def _figures(figures: Mapping[str, Any], how: Mapping[str, Any]) -> Section:
+    bootstrap = figures["bootstrap"]
+    grid = [["figure", "%", INTERVAL, NOTE]]
+    for name, heading in HEADINGS.items():
+        interval = _range(bootstrap["intervals"].get(name))
+        grid.append([heading, percent(figures[name]), interval, figures["why"].get(name, "")])
+    notes = [f"1 = real, 0 = fake. {AUC_EXPLAINED}.", _bootstrap_note(bootstrap, how["resamples"], how["seed"])]
+    return Section(f"Clips: {figures['n']:,}, subjects: {figures['subjects']:,}", _used(grid), notes)
+
+
+def _bootstrap_note(bootstrap: Mapping[str, Any], resamples: int, seed: int) -> str:
+    if bootstrap["why"]:
+        return f"No intervals: {bootstrap['why']}."
+    left_out = bootstrap["left_out"]
+    without = f"; {left_out:,} of them had one class only and were left out" if left_out else ""
+    return f"95 % intervals: percentiles of {resamples:,} resamples of the subjects, seed {seed}{without}."
+
+
+def _folds(folds: Mapping[str, Mapping[str, Any]]) -> Section:
+    grid = [["fold", "n", "ACC", INTERVAL, "AUC", INTERVAL, "hard AUC", NOTE]]
+    for name, figures in folds.items():
+        cells = []
+        for figure in ("acc", "auc"):
+            cells += [percent(figures[figure]), _range(figures["bootstrap"]["intervals"][figure])]
+        note = figures["why"].get("auc") or figures["bootstrap"]["why"] or ""
+        grid.append([name, f"{figures['n']:,}", *cells, percent(figures["auc_hard"]), note])
+    return Section("Each fold, in percent", _used(grid), ["The other tables are of the pooled clips of all folds."])
+
+
+def _calibration(figures: Mapping[str, Any]) -> Section:
+    grid = [["figure", "from 0 to 1"], *([text, f"{figures[name]:.4f}"] for name, text in CALIBRATION.items())]
+    bins = len(figures["bins"])
+    return Section(
+        "Calibration", grid, [f"Of the score as the probability of real, {bins} bins; they are in the json."]
+    )
+
+
+def _group(name: str, entries: Mapping[str, Mapping[str, Any]], note: str) -> Section:
+    grid = [[name, "n", "ACC", "AUC", NOTE]]
+    for label, entry in entries.items():
+        cells = [f"{entry['n']:,}", percent(entry["acc"]), percent(entry.get("auc"))]
+        grid.append([label, *cells, entry["why"] or ""])
+    return Section(f"By {name}, in percent", _used(grid), [note])
+
+
+def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
+    """Two tables: both detectors' figures, and the tests of their difference."""
+    delong, mcnemar, bootstrap = (comparison[name] for name in ("delong", "mcnemar", "bootstrap"))
+    figures = [["figure", "here", "against", "difference"]]
+    for name, test in (("auc", delong), ("acc", mcnemar)):
+        values = (test[name], test[f"{name}_against"], test["difference"])
+        figures.append([HEADINGS[name], *map(percent, values)])
+    tests = [["test", INTERVAL, "std. error", "p", "other sign", NOTE]]
+    cells = [_range(delong["interval"]), percent(delong["standard_error"]), _p(delong["p"]), "", delong["why"] or ""]
+    tests.append(["AUC, DeLong", *cells])
+    for name in ("auc", "acc"):
+        cells = [_range(bootstrap[name]["interval"]), "", "", percent(bootstrap[name]["other_sign"])]
+        same = "no difference" if bootstrap[name]["interval"] and bootstrap[name]["other_sign"] is None else ""
+        tests.append([f"{HEADINGS[name]}, bootstrap", *cells, bootstrap["why"] or same])
+    tests.append(["ACC, McNemar", "", "", _p(mcnemar["p"]), "", ""])
+    notes = [
+        f"Right alone: {mcnemar['only_first_right']:,} clips here, {mcnemar['only_against_right']:,} against.",
+        "Two-sided p. DeLong's and McNemar's tests take clips as independent, the bootstrap takes subjects.",
+        "other sign: share of resamples whose difference has another sign than that of all clips, in percent.",
+    ]
+    if bootstrap["left_out"]:
+        notes.append(f"{bootstrap['left_out']:,} resamples had one class only and were left out.")
+    return [
+        Section(f"Against the other scores on the same {comparison['n']:,} clips, in percent", figures, []),
+        Section("Tests of the difference, in percent", _used(tests), notes),
+    ]
+
+
+def _range(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _used(grid: list[list[str]]) -> list[list[str]]:
+    """Leave out the notes if there are none."""
+    return grid if any(row[-1] for row in grid[1:]) else [row[:-1] for row in grid]

@@ -1,0 +1,147 @@
+"""Embeddings of the clips of a fold in the plane, as in the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from sklearn.manifold import TSNE
+
+from utils.figures.style import CATEGORY_LOOKS, caption, new_figure, save_figure, say
+from utils.results import CATEGORIES
+
+PANELS = {
+    "video_cross": "picture, cross-modality",
+    "audio_cross": "sound, cross-modality",
+    "video_within": "picture, within modality",
+    "audio_within": "sound, within modality",
+}
+FEWEST = 8  # clips
+FEW = 50  # clips below which groups in the plane may be chance
+PERPLEXITY = 30  # scikit-learn's own
+
+
+def embedding_figure(
+    embeddings: Mapping[str, np.ndarray], categories: np.ndarray, path: Path, title: str, seed: int = 42
+) -> None:
+    """Draw the embeddings by t-SNE (van der Maaten and Hinton, 2008), a panel each, as PNG and SVG.
+
+    Parameters
+    ----------
+    embeddings
+        Any of video_cross, audio_cross, video_within and audio_within, (N, D) each, of one trained detector.
+    categories
+        Category of each clip, A to D, (N,).
+    path
+        Where to write; the suffix is replaced by .png and .svg.
+    title
+        Title of the figure.
+    seed
+        Of t-SNE.
+
+    Raises
+    ------
+    ValueError
+        If there is no such embedding, its shape does not suit the categories, or there are fewer than 8 clips.
+    """
+    save_figure(draw_embedding(embeddings, categories, title, seed), path)
+
+
+def draw_embedding(embeddings: Mapping[str, np.ndarray], categories: np.ndarray, title: str, seed: int = 42) -> Figure:
+    """Draw what `embedding_figure` writes."""
+    categories = np.asarray(categories).astype(str)
+    names = _check(embeddings, categories)
+    figure = new_figure(1.4 + 2.8 * ((len(names) + 1) // 2), title)
+    panels, legend = _lay_out(figure, len(names))
+    for axes, name in zip(panels, names, strict=True):
+        _draw_panel(axes, np.asarray(embeddings[name], float), categories, seed)
+        axes.set_title(f"{name}: {PANELS[name]}", fontsize=9)
+    counts = {key: int((categories == key).sum()) for key in CATEGORIES}
+    legend.legend(handles=_handles(counts), loc="center", ncols=2, fontsize=8, frameon=False)
+    absent = [key for key, count in counts.items() if not count]
+    n = len(categories)
+    caption(
+        figure,
+        f"t-SNE, perplexity {perplexity(n):g}, n = {n} clips; the axes have no unit.",
+        "With so few clips, groups may be chance." if n < FEW else "",
+        f"No clip of {', '.join(absent)}." if absent else "",
+    )
+    return figure
+
+
+def project(embedding: np.ndarray, seed: int) -> np.ndarray:
+    """Lay embeddings (N, D) into the plane, (N, 2)."""
+    start = "pca" if embedding.shape[1] >= 2 else "random"
+    return TSNE(perplexity=perplexity(len(embedding)), init=start, random_state=seed).fit_transform(embedding)
+
+
+def perplexity(n: int) -> float:
+    """Choose how many neighbours of n clips count: at most a third, as t-SNE's authors advise three times as many."""
+    return min(PERPLEXITY, (n - 1) // 3)
+
+
+def _check(embeddings: Mapping[str, np.ndarray], categories: np.ndarray) -> list[str]:
+    """Return the names of the embeddings to draw."""
+    names = [name for name in PANELS if name in embeddings]
+    if not names:
+        raise ValueError(f"none of the embeddings {', '.join(PANELS)} is there: there is nothing to draw")
+    for name in names:
+        shape = np.shape(embeddings[name])
+        if len(shape) != 2 or shape[0] != len(categories):
+            raise ValueError(f"{name} has the shape {shape}, where {len(categories)} clips need ({len(categories)}, D)")
+    if len(categories) < FEWEST:
+        raise ValueError(f"{len(categories)} clips are too few for t-SNE, which needs {FEWEST}")
+    if unknown := sorted(set(categories) - CATEGORIES.keys()):
+        raise ValueError(f"category '{unknown[0]}' is unknown; use one of {', '.join(CATEGORIES)}")
+    return names
+
+
+def _lay_out(figure: Figure, count: int) -> tuple[list[Axes], Axes]:
+    """Return panels two to a row, one alone over the whole width, and a strip below for the legend."""
+    rows = (count + 1) // 2
+    grid = figure.add_gridspec(rows + 1, 2, height_ratios=[2.8] * rows + [0.4])
+    cells = [grid[0, :]] if count == 1 else [grid[k // 2, k % 2] for k in range(count)]
+    panels = [figure.add_subplot(cell) for cell in cells]
+    strip = figure.add_subplot(grid[rows, :])
+    strip.axis("off")
+    return panels, strip
+
+
+def _draw_panel(axes: Axes, embedding: np.ndarray, categories: np.ndarray, seed: int) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.set_xlabel("t-SNE 1", fontsize=8)
+    axes.set_ylabel("t-SNE 2", fontsize=8)
+    if not np.isfinite(embedding).all():
+        say(axes, "an embedding is not finite")
+        return
+    if np.ptp(embedding, axis=0).max() == 0:
+        say(axes, "all embeddings are the same")
+        return
+    plane = project(embedding, seed)
+    size = 40 if len(plane) < FEW else 14
+    for key, look in CATEGORY_LOOKS.items():
+        points = plane[categories == key]
+        axes.scatter(
+            *points.T, s=size, marker=look.marker, color=look.colour, edgecolor="black", linewidth=0.4, alpha=0.8
+        )
+    axes.margins(0.08)
+    axes.set_aspect("equal", adjustable="datalim")
+
+
+def _handles(counts: dict[str, int]) -> list[Line2D]:
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker=CATEGORY_LOOKS[key].marker,
+            color=CATEGORY_LOOKS[key].colour,
+            markeredgecolor="black",
+            label=f"{key}: {CATEGORIES[key]}, n = {count}",
+        )
+        for key, count in counts.items()
+    ]

@@ -1,0 +1,127 @@
+"""Losses and figures of the validation clips over the epochs of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from utils.figures.style import Look, caption, fold_looks, new_figure, save_figure, say, tidy
+from utils.figures.training_log import by_epoch
+
+# Panels with the names of their column; the first that was logged is drawn.
+PANELS = {
+    "Training loss": ("train_loss_epoch", "train_loss"),
+    "Validation loss": ("val_loss",),
+    "Validation ACC": ("val_acc",),
+    "Validation AUC of the scores": ("val_auc",),
+    "Validation hard AUC": ("val_auc_hard",),
+}
+
+
+def training_curves_figure(logs: Mapping[str, pd.DataFrame], chosen: Mapping[str, int], path: Path, title: str) -> None:
+    """Draw losses and validation figures over the epochs of each fold, the chosen epoch marked, as PNG and SVG.
+
+    Parameters
+    ----------
+    logs
+        Metrics of each fold, as `read_training_log` or a metrics.csv has them.
+    chosen
+        Epoch that was kept, from 0 as in the log; a fold without one gets no mark.
+    path
+        Where to write; the suffix is replaced by .png and .svg.
+    title
+        Title of the figure.
+
+    Raises
+    ------
+    ValueError
+        If no fold has logged any of what is drawn.
+    """
+    save_figure(draw_training_curves(logs, chosen, title), path)
+
+
+def draw_training_curves(logs: Mapping[str, pd.DataFrame], chosen: Mapping[str, int], title: str) -> Figure:
+    """Draw what `training_curves_figure` writes; epochs count from 1 there, as in the text log."""
+    epochs = {name: by_epoch(table) for name, table in logs.items()}
+    curves = {panel: _curves(epochs, columns) for panel, columns in PANELS.items()}
+    if not any(curves.values()):
+        raise ValueError("no fold has logged a loss or a figure of an epoch: there is no training curve to draw")
+    figure = new_figure(7.4, title)
+    panels = figure.subplots(3, 2, sharex=True).flat
+    longest = max(table.index.max() for table in epochs.values() if len(table)) + 1
+    panels[0].set_xlim(0.5, longest + 0.5 + 0.02 * longest)
+    looks = fold_looks(logs)
+    for axes, (panel, folds) in zip(panels, curves.items(), strict=False):
+        tidy(axes, panel, ylabel="Loss" if "loss" in panel else "Fraction")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel("Epoch", fontsize=9)
+        for name, curve in folds.items():
+            _draw_curve(axes, curve, looks[name], chosen.get(name))
+        if not folds:
+            say(axes, "not logged")
+            axes.set_yticks([])
+    _draw_legend(panels[-1], epochs, chosen, looks)
+    missing = [f"{panel[0].lower()}{panel[1:]} of {name}" for panel, name in _missing(curves, epochs)]
+    caption(
+        figure,
+        f"n = {len(logs)} fold{'s' * (len(logs) > 1)}.",
+        "Marks: the chosen epoch." if chosen else "The chosen epoch is not known.",
+        f"Not logged: {', '.join(missing)}." if missing else "",
+    )
+    return figure
+
+
+def _curves(epochs: dict[str, pd.DataFrame], columns: tuple[str, ...]) -> dict[str, pd.Series]:
+    """Take the first of some columns that each fold has logged; folds without any are left out."""
+    curves = {}
+    for name, table in epochs.items():
+        logged = [table[column].dropna() for column in columns if column in table and table[column].notna().any()]
+        if logged:
+            curves[name] = logged[0]
+    return curves
+
+
+def _missing(curves: dict[str, dict[str, pd.Series]], epochs: dict[str, pd.DataFrame]) -> list[tuple[str, str]]:
+    """List what single folds lack; a panel that is empty says so itself."""
+    return [(panel, name) for panel, folds in curves.items() for name in epochs if folds and name not in folds]
+
+
+def _draw_curve(axes: Axes, curve: pd.Series, look: Look, chosen: int | None) -> None:
+    point = look.marker if len(curve) == 1 else None  # a line of one point cannot be seen
+    axes.plot(
+        curve.index + 1, curve, color=look.colour, linestyle=look.dashes, linewidth=1.4, marker=point, markersize=4
+    )
+    if chosen in curve.index:
+        axes.plot(
+            chosen + 1, curve[chosen], look.marker, color=look.colour, markeredgecolor="black", markersize=6, zorder=3
+        )
+
+
+def _draw_legend(
+    axes: Axes, epochs: dict[str, pd.DataFrame], chosen: Mapping[str, int], looks: dict[str, Look]
+) -> None:
+    axes.axis("off")
+    handles = []
+    for name, table in epochs.items():
+        label = f"{name}: {len(table)} epoch{'s' * (len(table) != 1)}"
+        label += f", chosen {chosen[name] + 1}" if name in chosen else ""
+        look = looks[name]
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=look.colour,
+                linestyle=look.dashes,
+                marker=look.marker,
+                markeredgecolor="black",
+                label=label,
+            )
+        )
+    axes.legend(handles=handles, loc="center", fontsize=8, handlelength=5, frameon=False)

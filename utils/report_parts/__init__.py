@@ -1,0 +1,1 @@
+"""The parts of report.html, see utils.report."""
