@@ -90,7 +90,8 @@ class TrainOptions:
     log_steps
         Steps between two entries of the training log.
     resume
-        auto goes on from the last checkpoint of each fold, where there is one; a file goes on from that.
+        auto goes on from the last checkpoint of each fold, where there is one of the same configuration; files of
+        another one are moved aside. A file goes on from that.
     save_name
         Name of the run in the outputs; by default the model type.
     optimizer
