@@ -27,6 +27,8 @@ def main(args: Sequence[str] | None = None) -> int:
     start_logging()
     args = list(sys.argv[1:] if args is None else args)
     parser = Parser(prog="main.py", description="Tools around training and testing.")
+    if not args:
+        parser.error(f"a command is missing: {', '.join(COMMANDS)}")
     subcommands = parser.add_subcommands(dest="command")
     # Only the command that is asked for is imported: preparing a corpus needs little of what reproducing does.
     functions = {name: load(name) for name in COMMANDS if name in args[:1]} or {name: load(name) for name in COMMANDS}
