@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from dataset.check import BadClip
 from dataset.decoding import decode_clip, decoding_settings, source_sums
+from dataset.files import alone_in
 from dataset.media import MAX_FRAMES
 from dataset.metadata import DataError
 from dataset.parallel import in_threads
@@ -154,18 +154,10 @@ class ClipCache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Have the folder for oneself, without what a killed process may have left in it."""
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("waiting for another process that writes to %s", self.folder)
-            lock.acquire()
-        try:
+        with alone_in(self.folder, "waiting for another process that writes to %s"):
             for temporary in self.folder.glob(".shard-*.tmp"):
                 temporary.unlink()
             yield
-        finally:
-            lock.release()
 
     def _build_shard(self, part: tuple[int, list[str]], sources: Mapping[str, Path]) -> Built:
         number, files = part

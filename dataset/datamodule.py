@@ -144,7 +144,7 @@ class FakeAVCelebDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Make the folds if there are none; Lightning has one process do it before any other looks."""
-        clips = self._read_clips()
+        clips = self._read_clips() if self.clips is None else self.clips
         if not clips["split"].any():
             find_fold(self.train_fold, self.root, clips, self.seed, self.fold_dir)
 

@@ -1,21 +1,53 @@
-"""Writing files that are either whole or not there, and tables that are text and Markdown alike."""
+"""Files that are either whole or not there, a folder to oneself, and tables that are text and Markdown alike."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write, which in the end takes the place of `path`; after a failure it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: a failure leaves the earlier file as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
+
+
+@contextmanager
+def alone_in(folder: Path, waiting: str) -> Iterator[None]:
+    """Hold the folder's lock, which the system lets go of when the process ends, however it does.
+
+    If another process holds it, the log says `waiting` once, with the folder, and this one waits.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info(waiting, folder)
+        lock.acquire()
+    try:
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        lock.release()
 
 
 def markdown_table(grid: Sequence[Sequence[str]]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import lzma
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,17 @@ def released_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("released") / "MRDF_CE_train_2.ckpt"
     path.write_bytes(lzma.decompress((REFERENCE / "released_mrdf_ce.ckpt.xz").read_bytes()))
     return path
+
+
+@pytest.fixture
+def restore_logging() -> Iterator[None]:
+    """Handlers of the programs do not outlive a test."""
+    root = logging.getLogger()
+    before = root.handlers[:]
+    yield
+    for handler in set(root.handlers) - set(before):
+        handler.close()
+    root.handlers[:] = before
 
 
 def _copy(layout: str, folder: Path) -> Path:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -23,15 +22,7 @@ from utils.results import read_scores
 TINY = ("--batch_size", "4", "--num_train", "1", "--num_val", "1", "--folds", "1", "--learning_rate", "5e-4")
 
 
-@pytest.fixture(autouse=True)
-def restore_logging() -> Iterator[None]:
-    """Handlers of the programs do not outlive a test."""
-    root = logging.getLogger()
-    before = root.handlers[:]
-    yield
-    for handler in set(root.handlers) - set(before):
-        handler.close()
-    root.handlers[:] = before
+pytestmark = pytest.mark.usefixtures("restore_logging")
 
 
 def train(*arguments: object) -> int:

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from model import load_detector
-from tests.test_commands import TINY, epochs, restore_logging, test, train
+from tests.test_commands import TINY, epochs, test, train
 from utils.results import read_scores
 
-__all__ = ["restore_logging"]  # a fixture that acts by itself
+pytestmark = pytest.mark.usefixtures("restore_logging")
 
 
 @pytest.fixture

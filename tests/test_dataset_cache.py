@@ -261,7 +261,7 @@ def test_two_builds_at_once(clips: pd.DataFrame, cache: ClipCache, tmp_path: Pat
 def test_waiting_is_logged(clips: pd.DataFrame, cache: ClipCache, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     other = FileLock(cache.folder / ".lock")
-    acquire = cache_module.FileLock.acquire
+    acquire = FileLock.acquire
 
     def released_meanwhile(lock: FileLock, timeout: float | None = None) -> Any:
         if timeout is None:
@@ -270,7 +270,7 @@ def test_waiting_is_logged(clips: pd.DataFrame, cache: ClipCache, caplog: pytest
 
     with pytest.MonkeyPatch.context() as patch:
         acquire(other)
-        patch.setattr(cache_module.FileLock, "acquire", released_meanwhile)
+        patch.setattr(FileLock, "acquire", released_meanwhile)
         assert rebuild(cache, clips).kept == 12
     assert [message for message in caplog.messages if "waiting for another process" in message] == [
         f"waiting for another process that writes to {cache.folder}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,7 @@ from utils.reproduce import make_job, share_of
 from utils.results import read_folds
 from utils.saving import WholeCheckpoints
 
-
-@pytest.fixture(autouse=True)
-def restore_logging() -> Iterator[None]:
-    """Handlers of the programs do not outlive a test."""
-    root = logging.getLogger()
-    before = root.handlers[:]
-    yield
-    for handler in set(root.handlers) - set(before):
-        handler.close()
-    root.handlers[:] = before
+pytestmark = pytest.mark.usefixtures("restore_logging")
 
 
 def reproduce(*arguments: object) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import random
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,8 @@ from utils.cli import run
 from utils.fold_state import Fold, held
 from utils.options import TrainOptions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("restore_logging")]
 TINY = ("--batch_size", "4", "--num_train", "1", "--num_val", "1", "--max_frames", "2")
-
-
-@pytest.fixture(autouse=True)
-def restore_logging() -> Iterator[None]:
-    """Handlers of the programs do not outlive a test."""
-    root = logging.getLogger()
-    before = root.handlers[:]
-    yield
-    for handler in set(root.handlers) - set(before):
-        handler.close()
-    root.handlers[:] = before
 
 
 def test_two_at_once_share_the_folds(tmp_path: Path) -> None:

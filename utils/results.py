@@ -184,7 +184,7 @@ def summarise(results_dir: Path, published: bool = True) -> pd.DataFrame:
     results_dir = Path(results_dir)
     folds = read_run(results_dir)
     configs = {fold: metrics["config"] for fold, metrics in folds.items()}
-    corpus, model_type = _common(configs, "corpus"), _common(configs, "model_type")
+    corpus, model_type = common(configs, "corpus"), common(configs, "model_type")
 
     table = fold_figures(folds)
     per_fold = table.drop(columns=COUNTS)
@@ -229,7 +229,7 @@ def fold_table(metrics: dict[str, Any], title: str) -> Group:
     return Group(Text(title, style="bold"), whole, by_category, Text(notes))
 
 
-def _common(configs: dict[str, dict[str, Any]], name: str) -> Any:
+def common(configs: dict[str, dict[str, Any]], name: str) -> Any:
     """Return the value of a setting that all folds share, None if they differ."""
     values = [config.get(name) for config in configs.values()]
     return values[0] if all(value == values[0] for value in values) else None

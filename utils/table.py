@@ -23,6 +23,7 @@ from utils.results import (
     CATEGORIES,
     PUBLISHED,
     PUBLISHED_CORPUS,
+    common,
     fold_figures,
     fold_folders,
     percent,
@@ -109,14 +110,14 @@ def describe(folder: Path) -> Row:
     folds = read_run(folder)
     configs = {fold: metrics["config"] for fold, metrics in folds.items()}
     cells = fold_figures(folds)
-    figures: dict[str, Any] = {"run": folder.name, "model_type": _shared(configs, "model_type")}
+    figures: dict[str, Any] = {"run": folder.name, "model_type": common(configs, "model_type")}
     figures |= {"folds": len(folds), "clips": int(cells["n"].sum())}
     for name in [*FIGURES, *BY_CATEGORY]:
         values = cells[name] if name in cells else pd.Series([math.nan])
         # skipna=False: a mean over fewer folds than it says would mislead
         figures[f"{name}_mean"] = values.mean(skipna=False)
         figures[f"{name}_std"] = values.std(ddof=1, skipna=False)
-    is_published = _shared(configs, "corpus") == PUBLISHED_CORPUS
+    is_published = common(configs, "corpus") == PUBLISHED_CORPUS
     published = PUBLISHED.get(figures["model_type"], {}) if is_published else {}
     for name in COMPARED:
         figures[f"{name}_paper"] = published.get(name, math.nan)
@@ -125,11 +126,6 @@ def describe(folder: Path) -> Row:
     hours = [config.get("environment", {}).get("hours") for config in configs.values()]
     figures["hours"] = math.nan if None in hours else sum(hours)
     return Row(folder.name, figures, record, _oddities(folder.name, configs))
-
-
-def _shared(configs: dict[str, dict[str, Any]], name: str) -> Any:
-    values = [config.get(name) for config in configs.values()]
-    return values[0] if all(value == values[0] for value in values) else None
 
 
 def _record(configs: list[dict[str, Any]]) -> dict[str, list[str]]:

@@ -6,17 +6,14 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from dataset.cache import ClipCache
-from dataset.files import write_atomic
+from dataset.files import alone_in, write_atomic
 from dataset.identities import find_leak
 from dataset.metadata import DataError
 from dataset.miniature import MARKER
@@ -77,7 +74,7 @@ def prepare(
     root = corpus_folder(data_root, dataset)
     folder = _place(FOLDER, root, outputs)
     record = {"dataset": dataset, "csv": csv_digest(data_root, dataset), "strict_identities": strict_identities}
-    with _alone(folder):
+    with alone_in(folder, "another prepare is at work in %s: waiting for it"):
         _claim(folder, root, record | {"seed": seed})
         report = inspect_all(clips, folder, num_workers)
         # The folds that train.py would make: in the corpus, or in the outputs.
@@ -107,22 +104,6 @@ def _can_write(folder: Path) -> bool:
             return True
     except OSError:
         return False
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system lets go of when the process ends, however it does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("another prepare is at work in %s: waiting for it", folder)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _claim(folder: Path, root: Path, record: dict[str, Any]) -> None:

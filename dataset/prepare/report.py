@@ -12,15 +12,14 @@ import pandas as pd
 
 from dataset.check import stamp
 from dataset.files import write_atomic
-from dataset.inspection import inspect_clip
+from dataset.inspection import ClipFacts, inspect_clip
 from dataset.parallel import in_threads
+from dataset.prepare.record import CACHE, FOLDER
 from dataset.prepare.state import STATE_NAME, State
 
 log = logging.getLogger(__name__)
 
 MEDIA = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".wav"}
-MISSING = {"state": "missing", "reason": "no such file", "notes": ()}
-OURS = {"prepare", "cache"}  # folders in a data folder that prepare writes
 FROM_TABLE = ["line", "file", "subject", "category", "method", "race", "gender"]
 COLUMNS = [
     "line", "file", "state", "reason", "notes", "same_file_as", "subject", "category", "method", "race", "gender",
@@ -53,7 +52,7 @@ def inspect_all(clips: pd.DataFrame, folder: Path, workers: int | None = None) -
     state = State(folder / STATE_NAME)
     once = clips.drop_duplicates("path")
     stamps = dict(zip(once["file"], map(stamp, once["path"]), strict=True))
-    facts = {file: state.of(file, seen) if seen else MISSING for file, seen in stamps.items()}
+    facts = {file: state.of(file, seen) if seen else asdict(ClipFacts.missing()) for file, seen in stamps.items()}
     left = once[[facts[file] is None for file in once["file"]]]
     log.info("%d clips, of which %d are known from an earlier check", len(once), len(once) - len(left))
     if len(left):
@@ -87,7 +86,7 @@ def unnamed_files(root: Path, clips: pd.DataFrame) -> list[str]:
     found = []
     for folder, folders, files in os.walk(root):
         if Path(folder) == root:
-            folders[:] = [name for name in folders if name not in OURS]
+            folders[:] = [name for name in folders if name not in (FOLDER, CACHE)]
         folders.sort()
         paths = (os.path.join(folder, name) for name in sorted(files) if Path(name).suffix.lower() in MEDIA)
         found += [os.path.relpath(path, root) for path in paths if os.path.normpath(path) not in named]

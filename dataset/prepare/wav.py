@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import wave
 from pathlib import Path
 
 import pandas as pd
 
+from dataset.files import replacing
 from dataset.media import SAMPLE_RATE, Sound
 from dataset.parallel import in_threads
 
@@ -44,14 +44,8 @@ def write_wavs(clips: pd.DataFrame, folder: Path | None, workers: int | None = N
 
 def _write_wav(job: tuple[str, Path]) -> int:
     source, target = job
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with wave.open(str(temporary), "wb") as out:
-            out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
-            for samples in Sound(source):
-                out.writeframes(samples.astype("<i2").tobytes())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as temporary, wave.open(str(temporary), "wb") as out:
+        out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        for samples in Sound(source):
+            out.writeframes(samples.astype("<i2").tobytes())
     return 1
