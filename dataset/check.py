@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dataset.media import probe, read_audio, read_video
+from dataset.media import probe, read_audio, read_video, wav_beside
 from dataset.metadata import DataError
 from dataset.parallel import in_threads
 
@@ -23,7 +23,7 @@ class BadClip(NamedTuple):
 
 def stamp(path: str) -> Stamp | None:
     """Sizes and times of the files that a clip is read from, which change when they do; None if there is no clip."""
-    wav = os.path.splitext(path)[0] + ".wav"
+    wav = str(wav_beside(path))
     try:
         stats = [os.stat(file) for file in (path, wav) if file == path or os.path.isfile(file)]
     except OSError:

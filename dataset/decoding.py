@@ -15,7 +15,7 @@ import torch
 
 from dataset import features, media, timing
 from dataset.features import audio_features
-from dataset.media import probe, read_audio, read_video
+from dataset.media import probe, read_audio, read_video, wav_beside
 from dataset.metadata import DataError
 
 CHUNK = 1 << 20  # bytes that are digested at a time
@@ -45,7 +45,7 @@ def decode_clip(path: Path, max_frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 def source_sums(path: Path) -> tuple[str | None, str | None]:
     """Sha256 of an mp4 and of the wav beside it, which comes before its own sound; None where there is no such file."""
-    return _sha256(path), _sha256(path.with_suffix(".wav"))
+    return _sha256(path), _sha256(wav_beside(path))
 
 
 def decoding_settings() -> str:

@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from dataset.media import FRAME_RATE, MAX_FRAMES, SAMPLE_RATE, SIDE, Sound, check_complete, open_video, probe
+from dataset.media import (
+    FRAME_RATE,
+    MAX_FRAMES,
+    SAMPLE_RATE,
+    SIDE,
+    Sound,
+    check_complete,
+    open_video,
+    probe,
+    wav_beside,
+)
 from dataset.metadata import DataError
 from dataset.timing import FrameClock, read_timeline
 
@@ -101,7 +111,7 @@ def _refused(look: Callable[[Path, dict[str, Any]], None], path: Path, facts: di
     try:
         look(path, facts)
     except DataError as error:
-        return str(error).removeprefix(f"{path}: ").removeprefix(f"{path.with_suffix('.wav')}: ")
+        return str(error).removeprefix(f"{path}: ").removeprefix(f"{wav_beside(path)}: ")
     return ""
 
 

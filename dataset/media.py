@@ -146,6 +146,11 @@ def read_audio(path: str | Path, max_frames: int = MAX_FRAMES) -> np.ndarray:
     return np.concatenate(chunks)[:limit]
 
 
+def wav_beside(path: str | Path) -> Path:
+    """Where a clip's sound lies if it has a wav of its own, which then comes before the sound inside the clip."""
+    return Path(path).with_suffix(".wav")
+
+
 class Sound:
     """The sound of a clip as a stream of chunks, mono at 16 kHz, int16 (n,).
 
@@ -168,7 +173,7 @@ class Sound:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        wav = self.path.with_suffix(".wav")
+        wav = wav_beside(self.path)
         self.source = wav if wav.is_file() else self.path
         self.rate: int | None = None
         self.channels: int | None = None

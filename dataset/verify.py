@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataset.decoding import source_sums
+from dataset.media import wav_beside
 from dataset.metadata import DataError
 from dataset.shard import CachedClip, Entry, Index, is_intact, read_index
 
@@ -53,7 +54,7 @@ def verify(shard: Path, sources: Mapping[str, Path], settings: str, max_frames: 
     usable, faults = {}, []
     for entry in asked:
         path = sources[entry.file]
-        now = (index.footer, looks, _stamp(path), _stamp(path.with_suffix(".wav")))
+        now = (index.footer, looks, _stamp(path), _stamp(wav_beside(path)))
         fault = "" if seen.get(entry.file) == now else _why_unusable(shard, entry, path)
         if fault:
             faults.append(fault)

@@ -13,6 +13,7 @@ import pandas as pd
 from dataset.check import stamp
 from dataset.files import write_atomic
 from dataset.inspection import ClipFacts, inspect_clip
+from dataset.media import wav_beside
 from dataset.parallel import in_threads
 from dataset.prepare.record import CACHE, FOLDER
 from dataset.prepare.state import STATE_NAME, State
@@ -82,7 +83,7 @@ def _table(clips: pd.DataFrame, first_name: dict[str, str], facts: dict[str, dic
 def unnamed_files(root: Path, clips: pd.DataFrame) -> list[str]:
     """Media files in the data folder that no row names, relative to it; wav files beside clips are none."""
     named = {os.path.normpath(path) for path in clips["path"]}
-    named |= {os.path.splitext(path)[0] + ".wav" for path in named}
+    named |= {str(wav_beside(path)) for path in named}
     found = []
     for folder, folders, files in os.walk(root):
         if Path(folder) == root:

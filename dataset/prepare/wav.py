@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from dataset.files import replacing
-from dataset.media import SAMPLE_RATE, Sound
+from dataset.media import SAMPLE_RATE, Sound, wav_beside
 from dataset.parallel import in_threads
 
 
@@ -35,7 +35,7 @@ def write_wavs(clips: pd.DataFrame, folder: Path | None, workers: int | None = N
         If a file cannot be written.
     """
     targets = [
-        Path(path).with_suffix(".wav") if folder is None else (folder / file).with_suffix(".wav")
+        wav_beside(path if folder is None else folder / file)
         for file, path in zip(clips["file"], clips["path"], strict=True)
     ]
     left = [(path, target) for path, target in zip(clips["path"], targets, strict=True) if not target.is_file()]
