@@ -44,8 +44,9 @@ from utils.files import write_arrays
 from utils.fold_state import Fold, config_hash, goes_on, set_aside_others
 from utils.metrics import evaluate
 from utils.options import TrainOptions, plain
-from utils.results import fold_folders, fold_table, read_scores, summarise, write_fold
+from utils.results import fold_folders, fold_table, read_scores, write_fold
 from utils.saving import WholeCheckpoints, unfinished
+from utils.summary import summarise
 from utils.trainer import loading_processes, log_run, make_trainer, score_fold
 
 log = logging.getLogger("train")

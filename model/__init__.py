@@ -3,14 +3,17 @@
 from model.checkpoint import CheckpointError, detector_of, load_detector, read_checkpoint
 from model.detectors import MODELS
 from model.model import Detector, Outputs, Verdict
+from model.threshold import Threshold, threshold_of
 
 __all__ = [
     "MODELS",
     "CheckpointError",
     "Detector",
     "Outputs",
+    "Threshold",
     "Verdict",
     "detector_of",
     "load_detector",
     "read_checkpoint",
+    "threshold_of",
 ]

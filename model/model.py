@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from model.avhubert import AVHubertModel
 from model.padding import mean_over_time, used_mask
 from model.pretrained import encoder_config, encoder_options
+from model.threshold import validation_threshold
 from model.training import OPTIMIZERS, held_still, make_optimizer
 from utils.metrics import FoldScores, evaluate
 
@@ -120,6 +121,7 @@ class Detector(LightningModule):
         if compile_encoder:
             self.model.feature_extractor_video.resnet.trunk.compile()
         self.fold_scores = nn.ModuleDict({"val": FoldScores(), "test": FoldScores()})
+        self._threshold: dict[str, Any] | None = None  # of the last validation
 
     @abstractmethod
     def build_heads(self, dim: int) -> None:
@@ -215,8 +217,10 @@ class Detector(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Figures of the whole fold; `val_acc_auc` is the sum by which the release picks its epoch."""
-        metrics = evaluate(self.fold_scores["val"].compute())
+        table = self.fold_scores["val"].compute()
         self.fold_scores["val"].reset()
+        self._threshold = validation_threshold(table)
+        metrics = evaluate(table)
         figures = {name: metrics[name] for name in ("acc", "auc", "auc_hard") if metrics[name] is not None}
         figures["acc_auc"] = figures["acc"] + figures.get("auc_hard", 0.0)  # no AUC in a fold of one class
         self.log_dict({f"val_{name}": value for name, value in figures.items()}, prog_bar=True)
@@ -226,6 +230,7 @@ class Detector(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["model_type"] = type(self).__name__
+        checkpoint["threshold"] = self._threshold
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """As the hyperparameters say; a callback of `utils.callbacks` changes the rate."""

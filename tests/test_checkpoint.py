@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dataset import FakeAVCelebDataModule
-from model import MODELS, CheckpointError, Detector, load_detector
+from model import MODELS, CheckpointError, Detector, load_detector, read_checkpoint, threshold_of
 from tests.reference import recipe
 
 
@@ -62,6 +62,10 @@ def test_our_own_checkpoint_comes_back_with_its_type_and_layers(name: str, tmp_p
     assert len(loaded.model.encoder.layers) == 1
     for key, value in detector.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value), key
+
+
+def test_a_file_without_a_threshold_has_that_of_half(released_checkpoint: Path) -> None:
+    assert threshold_of(read_checkpoint(released_checkpoint)) == (0.5, "default", "", 0)
 
 
 def save(path: Path, detector: Detector, **more: object) -> Path:

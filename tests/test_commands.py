@@ -12,9 +12,9 @@ import torch
 
 import test as test_program
 import train as train_program
-from model import read_checkpoint
+from model import read_checkpoint, threshold_of
 from utils.cli import run
-from utils.metrics import evaluate
+from utils.metrics import equal_error_threshold, evaluate
 from utils.options import TestOptions, TrainOptions, plain
 from utils.results import read_scores
 
@@ -95,6 +95,23 @@ def test_the_best_checkpoint_is_that_of_the_best_epoch(trained: tuple[Path, Path
     selected = log.dropna(subset="val_acc_auc").set_index("epoch")["val_acc_auc"]
     assert read_checkpoint(outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt")["epoch"] == selected.idxmax()
     assert read_checkpoint(outputs / "ckpts/MRDF_CE/MRDF_CE_train_1-last.ckpt")["epoch"] == 2
+
+
+def test_a_checkpoint_holds_the_threshold_of_its_validation_clips(trained: tuple[Path, Path]) -> None:
+    _, outputs = trained
+    scores = read_scores(outputs / "results/MRDF_CE/train_1/scores.csv")  # under released they are the test clips
+    threshold = threshold_of(read_checkpoint(outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt"))
+    assert threshold.value == equal_error_threshold(scores["label"].to_numpy(), scores["score"].to_numpy())
+    assert (threshold.rule, threshold.clips) == ("eer", 4)
+    assert threshold.on == "the clips of the test fold, by which the epoch was picked too (train_1)"
+
+
+def test_scores_tell_race_and_gender_where_the_corpus_does(trained: tuple[Path, Path]) -> None:
+    data, outputs = trained
+    corpus = pd.read_csv(data / "meta_data.csv", dtype=str).set_index("source")
+    scores = read_scores(outputs / "results/MRDF_CE/train_1/scores.csv")
+    for name in ("race", "gender"):
+        assert set(scores[name]) == set(corpus.loc["id00076", name])
 
 
 def test_testing_a_checkpoint_gives_the_figures_of_its_training(trained: tuple[Path, Path], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sklearn import metrics as sklearn_metrics
 from torch import distributed, multiprocessing
 from torch.utils.data import DistributedSampler
 
-from utils.metrics import FoldScores, equal_error_rate, evaluate
+from utils.metrics import FoldScores, equal_error_rate, equal_error_threshold, evaluate
 
 NAMES = {
     "acc", "balanced_acc", "auc", "auc_hard", "ap_real", "ap_fake", "eer", "f1_real", "recall_real", "precision_real",
@@ -245,3 +245,32 @@ def test_fold_scores_of_two_processes_are_those_of_the_whole_fold(tmp_path: Path
     multiprocessing.spawn(score_share, args=(str(tmp_path),), nprocs=2)
     for rank in range(2):
         check_five_clips(pd.read_pickle(tmp_path / f"{rank}.pkl"))
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "expected"),
+    [
+        ([0.9, 0.8], [0.1, 0.4], 0.6),  # apart: the middle of the gap
+        ([0.9, 0.3], [0.1, 0.5], 0.4),  # one of two wrong on both sides
+        ([0.2, 0.3], [0.7, 0.9], 0.5),  # the wrong way round: both rates are 1
+        ([0.5, 0.5], [0.5, 0.5], 0.5),  # nothing to tell them apart
+    ],
+)
+def test_the_threshold_of_equal_errors(real: list[float], fake: list[float], expected: float) -> None:
+    label, score = np.array([1, 1, 0, 0]), np.array(real + fake)
+    assert equal_error_threshold(label, score) == pytest.approx(expected)
+
+
+def test_at_the_threshold_of_equal_errors_the_rates_are_those_of_the_eer() -> None:
+    rng = np.random.default_rng(5)
+    label = np.repeat([1, 0], [100, 300])
+    score = 1 / (1 + np.exp(-rng.normal(label, 1)))
+    decision = score >= equal_error_threshold(label, score)
+    missed, passed = (~decision[label == 1]).mean(), decision[label == 0].mean()
+    assert abs(missed - passed) < 0.01
+    assert (missed + passed) / 2 == pytest.approx(equal_error_rate(label, score), abs=0.01)
+
+
+def test_no_threshold_without_both_classes() -> None:
+    assert equal_error_threshold(np.ones(3), np.array([0.1, 0.2, 0.3])) is None
+    assert equal_error_threshold(np.array([0, 1]), np.array([0.1, np.nan])) is None

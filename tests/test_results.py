@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from utils.metrics import evaluate
-from utils.results import SCORE_COLUMNS, fold_table, percent, read_folds, read_scores, summarise, write_fold
+from utils.results import SCORE_COLUMNS, fold_table, percent, read_folds, read_scores, write_fold
+from utils.summary import summarise
 
 CONFIG = {"model_type": "MRDF_CE", "corpus": "FakeAVCeleb", "checkpoint": "a.ckpt", "data_root": "data/a", "seed": 42}
 

@@ -181,6 +181,21 @@ def equal_error_rate(label: np.ndarray, score: np.ndarray) -> float | None:
     return float(false_positive[before] + weight * (false_positive[after] - false_positive[before]))
 
 
+def equal_error_threshold(label: np.ndarray, score: np.ndarray) -> float | None:
+    """Return the score from which on clips are called real so that both error rates are as close as they get.
+
+    It lies in the middle between the two scores that it parts. None where there is one class only, or a score is not
+    finite.
+    """
+    if not _can_rank(label, score):
+        return None
+    false_positive, true_positive, thresholds = roc_curve(label, score, drop_intermediate=False)
+    at = int(np.argmin(np.abs(1 - true_positive - false_positive)[1:])) + 1  # the first threshold calls nothing real
+    below = thresholds[at + 1] if at + 1 < len(thresholds) else thresholds[at]
+    middle = (thresholds[at] + below) / 2
+    return float(middle if middle > below else thresholds[at])  # neighbours have nothing between them
+
+
 def _numbers(table: pd.DataFrame, column: str) -> np.ndarray:
     """Return a column as floats, NaN where a cell is empty."""
     return pd.to_numeric(table[column]).to_numpy(dtype=float)

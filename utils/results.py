@@ -1,4 +1,4 @@
-"""Results on disk: a folder a fold with its figures and scores, and a summary of the folds beside the paper."""
+"""Results on disk, a folder a fold with its figures and scores, and how figures are called and printed."""
 
 from __future__ import annotations
 
@@ -16,22 +16,19 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from dataset.files import markdown_table, write_atomic
+from dataset.files import write_atomic
 from utils.files import to_json
-from utils.metrics import evaluate
 
 log = logging.getLogger(__name__)
 
-SCORE_COLUMNS = ["file", "subject", "category", "method", "label", "score", "video_score", "audio_score", "decision"]
 TEXT_COLUMNS = ["file", "subject", "category", "method"]
 FLOAT_COLUMNS = ["score", "video_score", "audio_score"]
+SCORE_COLUMNS = [*TEXT_COLUMNS, "label", *FLOAT_COLUMNS, "decision"]
+GROUP_COLUMNS = ["race", "gender"]  # where the corpus gives them
 # What a result stands for: results of another checkpoint, data root or configuration are not written over.
 IDENTITY_PATHS = ("checkpoint", "data_root")
 IDENTITY = ("config_hash", "num_val", "max_frames", "seed")
-# What the folds of one run have in common.
-RUN_SETTINGS = ("model_type", "recipe", "corpus", "data_root", "seed")
 FOLDS = [f"train_{k}" for k in range(1, 6)]
-COUNTS = ["n", "n_A", "n_B", "n_C", "n_D"]
 
 # Mean of the five folds of FakeAVCeleb in the paper; its AUC is that of the hard decisions.
 PUBLISHED_CORPUS = "FakeAVCeleb"
@@ -64,7 +61,7 @@ def write_fold(folder: Path, table: pd.DataFrame, metrics: dict[str, Any], confi
     folder
         Folder of the fold, such as outputs/results/MRDF_CE/train_2; made if need be.
     table
-        One row a clip, with the columns ``SCORE_COLUMNS``.
+        One row a clip, with the columns ``SCORE_COLUMNS`` and, as far as known, ``GROUP_COLUMNS``.
     metrics
         What ``utils.metrics.evaluate`` returns.
     config
@@ -73,7 +70,8 @@ def write_fold(folder: Path, table: pd.DataFrame, metrics: dict[str, Any], confi
     """
     folder = Path(folder)
     # A float32 column would be shortened on writing; as float64, reading gives back the very same numbers.
-    scores = table[SCORE_COLUMNS].astype(dict.fromkeys(FLOAT_COLUMNS, float)).to_csv(index=False, lineterminator="\n")
+    columns = [*SCORE_COLUMNS, *(name for name in GROUP_COLUMNS if name in table)]
+    scores = table[columns].astype(dict.fromkeys(FLOAT_COLUMNS, float)).to_csv(index=False, lineterminator="\n")
     figures = to_json({**metrics, "config": config})
     _keep_other_results(folder, config)
     write_atomic(folder / "scores.csv", scores)
@@ -84,7 +82,7 @@ def read_scores(path: Path) -> pd.DataFrame:
     """Read a scores.csv, every score exactly as it was written."""
     # Python's float is exact; the parsers of pandas are not in every version.
     floats = dict.fromkeys(FLOAT_COLUMNS, lambda cell: float(cell or "nan"))
-    return pd.read_csv(path, converters=dict.fromkeys(TEXT_COLUMNS, str) | floats)
+    return pd.read_csv(path, converters=dict.fromkeys(TEXT_COLUMNS + GROUP_COLUMNS, str) | floats)
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -165,44 +163,6 @@ def read_folds(results_dir: Path) -> pd.DataFrame:
     return fold_figures(read_run(Path(results_dir)))
 
 
-def summarise(results_dir: Path, published: bool = True) -> pd.DataFrame:
-    """Summarise the folds of a run and write summary.json, summary.csv and summary.md beside them.
-
-    Parameters
-    ----------
-    results_dir
-        Folder of a run, such as outputs/results/MRDF_CE.
-    published
-        Whether to show the paper's numbers. They are shown for FakeAVCeleb only, whatever this says.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Fractions from 0 to 1. A row a fold, then "mean", "std" (of a sample; empty with one fold), "paper" where it
-        is shown, and "pooled_auc": the AUC of the scores of all test clips of the folds together.
-    """
-    results_dir = Path(results_dir)
-    folds = read_run(results_dir)
-    configs = {fold: metrics["config"] for fold, metrics in folds.items()}
-    corpus, model_type = common(configs, "corpus"), common(configs, "model_type")
-
-    table = fold_figures(folds)
-    per_fold = table.drop(columns=COUNTS)
-    # skipna=False: a mean over fewer folds than it says would mislead
-    table.loc["mean"] = per_fold.mean(skipna=False)
-    table.loc["std"] = per_fold.std(ddof=1, skipna=False)
-    if published and corpus == PUBLISHED_CORPUS:
-        table.loc["paper"] = pd.Series(PUBLISHED.get(model_type, {}), dtype=float)
-    clips = pd.concat([read_scores(results_dir / fold / "scores.csv") for fold in folds], ignore_index=True)
-    pooled = evaluate(clips)
-    table.loc["pooled_auc"] = pd.Series({"auc": pooled["auc"], "n": pooled["n"]}, dtype=float)
-
-    title = _title(model_type, corpus)
-    notes = _notes(table, configs)
-    _write_summary(results_dir, table, title, notes)
-    return table
-
-
 def percent(value: float | None) -> str:
     """Return a fraction as the paper prints it, in percent with two decimals; empty where there is none."""
     return "" if value is None or math.isnan(value) else f"{100 * value:.2f}"
@@ -233,67 +193,3 @@ def common(configs: dict[str, dict[str, Any]], name: str) -> Any:
     """Return the value of a setting that all folds share, None if they differ."""
     values = [config.get(name) for config in configs.values()]
     return values[0] if all(value == values[0] for value in values) else None
-
-
-def _title(model_type: str | None, corpus: str | None) -> str:
-    model = model_type or "Detector"
-    if corpus == "miniature":
-        return f"{model} on the synthetic miniature (not FakeAVCeleb: not comparable with published numbers)"
-    return f"{model} on {corpus}" if corpus else model
-
-
-def _notes(table: pd.DataFrame, configs: dict[str, dict[str, Any]]) -> list[str]:
-    """Sentences that belong under the table."""
-    pooled = table.loc["pooled_auc"]
-    notes = [
-        "Percent; mean ± standard deviation over the folds. 1 = real, 0 = fake.",
-        f"{AUC_EXPLAINED}.",
-        "pooled_auc, AUC of the scores over the pooled test clips of the folds: "
-        f"{percent(pooled['auc']) or 'not defined'} (n = {pooled['n']:.0f}).",
-    ]
-    if "paper" in table.index:
-        notes.append("paper: the published mean of the five folds; empty where no number is known.")
-    # A table of another corpus may have fewer folds.
-    is_table = any(config.get("dataset") == "csv" for config in configs.values())
-    missing = [fold for fold in FOLDS if fold not in configs and not is_table]
-    if missing:
-        notes.append(f"Folds without results: {', '.join(missing)}.")
-    differing = [name for name in RUN_SETTINGS if len({str(config.get(name)) for config in configs.values()}) > 1]
-    if differing:
-        notes.append(f"The folds are not of one run, their {', '.join(differing)} differ: the mean says little.")
-    return notes
-
-
-def _write_summary(results_dir: Path, table: pd.DataFrame, title: str, notes: list[str]) -> None:
-    """Write the three forms of one table: json and csv as fractions, md in percent."""
-    cells = table.astype(dict.fromkeys(COUNTS, "Int64"))
-    rows = cells.astype(object).where(cells.notna(), None).to_dict("index")
-    pooled = rows.pop("pooled_auc")
-    summary = {
-        "title": title,
-        "folds": {row: figures for row, figures in rows.items() if row not in ("mean", "std", "paper")},
-        "mean": rows["mean"],
-        "std": rows["std"],
-        "paper": rows.get("paper"),
-        "pooled_auc": pooled["auc"],
-        "pooled_n": pooled["n"],
-        "notes": notes,
-    }
-    write_atomic(results_dir / "summary.json", to_json(summary))
-    write_atomic(results_dir / "summary.csv", cells.to_csv(lineterminator="\n"))
-    lines = [f"# {title}", "", *_markdown_table(table), "", *(f"- {note}" for note in notes)]
-    write_atomic(results_dir / "summary.md", "\n".join(lines) + "\n")
-
-
-def _markdown_table(table: pd.DataFrame) -> list[str]:
-    """Return the lines of a Markdown table that also reads well as plain text."""
-    headings = {name: heading for name, heading in HEADINGS.items() if table[name].notna().any()}
-    headings |= {f"acc_{category}": f"ACC {category}" for category in CATEGORIES}
-    grid = [["fold", "n", *headings.values()]]
-    for fold, row in table.drop(index=["mean", "std", "pooled_auc"]).iterrows():
-        count = "" if math.isnan(row["n"]) else f"{row['n']:.0f}"
-        grid.append([str(fold), count, *(percent(row[name]) for name in headings)])
-    spread = {name: percent(table.at["std", name]) for name in headings}
-    means = [percent(table.at["mean", name]) + (f" ± {spread[name]}" if spread[name] else "") for name in headings]
-    grid.insert(len(grid) - ("paper" in table.index), ["mean", "", *means])
-    return markdown_table(grid)

@@ -22,6 +22,7 @@ from dataset import FakeAVCelebDataModule
 from model import Detector
 from model.norm_act import sync_batch_norm
 from utils.cli import log_to_file
+from utils.results import GROUP_COLUMNS
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class FoldTest(NamedTuple):
     Attributes
     ----------
     table
-        A row a clip: file, subject, category, method, label, score, video_score, audio_score, decision.
+        A row a clip: file, subject, category, method, label, score, video_score, audio_score, decision, race, gender.
     embeddings
         ``video_cross``, ``audio_cross``, ``video_within``, ``audio_within`` (N, D) float16, and ``category`` (N,).
     """
@@ -127,8 +128,8 @@ def score_fold(trainer: Trainer, detector: Detector, data: FakeAVCelebDataModule
     trainer.callbacks.append(collected)
     trainer.test(detector, datamodule=data, verbose=False)
     scores = collected.table
-    clips = data.test_dataset.clips.loc[scores["id"], ["file", "subject", "method"]].reset_index(drop=True)
-    table = pd.concat([clips, scores.drop(columns="id")], axis=1)
+    texts = data.test_dataset.clips[["file", "subject", "method", *GROUP_COLUMNS]]
+    table = pd.concat([texts.loc[scores["id"]].reset_index(drop=True), scores.drop(columns="id")], axis=1)
     return FoldTest(table, collected.embeddings | {"category": table["category"].to_numpy(str)})
 
 
