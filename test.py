@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 from rich.console import Console
 
@@ -37,6 +38,7 @@ def test(options: TestOptions) -> None:
         source.get(name, default) if getattr(options, name) is None else getattr(options, name)
         for source, name, default in ((trained, "seed", 42), (counted, "num_val", 100), (trained, "max_frames", 500))
     )
+    as_trained(options, trained)
     save_name = trained.get("save_name") or options.checkpoint.stem
     log_run(options.outputs / "log" / save_name / "test.log")
     data = FakeAVCelebDataModule(
@@ -55,7 +57,9 @@ def test(options: TestOptions) -> None:
         dataset=options.dataset,
     )
     data.setup("test")
-    trainer = make_trainer(options.gpus, options.precision, accelerator=options.accelerator)
+    trainer = make_trainer(
+        options.gpus, options.precision, accelerator=options.accelerator, deterministic=options.deterministic
+    )
     table, embeddings = score_fold(trainer, detector, data)
     metrics = evaluate(table)
     if not trainer.is_global_zero:
@@ -79,6 +83,22 @@ def test(options: TestOptions) -> None:
     write_fold(results, table, metrics, config)
     Console().print(fold_table(metrics, f"{options.checkpoint.name} on the test clips of {options.fold_name}"))
     log.info("results: %s", results)
+
+
+def as_trained(options: TestOptions, trained: dict[str, Any]) -> None:
+    """Fill in what is not asked for as it was in training, so that a fold's own figures come out."""
+    options.batch_size = options.batch_size or trained.get("batch_size", 64)
+    options.precision = options.precision or trained.get("precision", "16")
+    if options.deterministic is None:
+        options.deterministic = trained.get("deterministic", False)
+    before = trained.get("batch_size", options.batch_size)
+    if options.batch_size != before and trained.get("padding") == "cut":
+        log.warning(
+            "--batch_size %d: training had %d. Batches are cut to their shortest clip (--padding cut), so scores and "
+            "figures need not be those of training",
+            options.batch_size,
+            before,
+        )
 
 
 if __name__ == "__main__":

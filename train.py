@@ -17,7 +17,6 @@ import yaml
 from filelock import FileLock
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
@@ -47,7 +46,7 @@ from utils.options import TrainOptions, plain
 from utils.results import fold_folders, fold_table, read_scores, write_fold
 from utils.saving import WholeCheckpoints, unfinished
 from utils.summary import summarise
-from utils.trainer import loading_processes, log_run, make_trainer, score_fold
+from utils.trainer import loading_processes, log_run, make_loggers, make_trainer, score_fold
 
 log = logging.getLogger("train")
 
@@ -183,8 +182,6 @@ def checkpoints(options: TrainOptions, fold: str) -> tuple[ModelCheckpoint, Mode
 
 def fold_trainer(options: TrainOptions, fold: str, config: dict, last_callbacks: Sequence[Callback]) -> Trainer:
     """The trainer of a fold, with the schedule of the recipe and both stopping rules of the release."""
-    tensorboard = TensorBoardLogger(options.outputs / "log" / options.save_name, name=fold)
-    csv = CSVLogger(tensorboard.save_dir, name=fold, version=tensorboard.version)
     callbacks = [
         PlateauSchedule() if options.schedule == "plateau" else WarmupCosine(options.warmup),
         StopOnBadLoss(),
@@ -198,8 +195,9 @@ def fold_trainer(options: TrainOptions, fold: str, config: dict, last_callbacks:
         options.gpus,
         options.precision,
         [*callbacks, *last_callbacks],
-        [tensorboard, csv],
+        make_loggers(options.logger, options.outputs / "log" / options.save_name, fold),
         accelerator=options.accelerator,
+        deterministic=options.deterministic,
         plugins=[WholeCheckpoints()],
         max_epochs=options.max_epochs,
         min_epochs=options.min_epochs,

@@ -74,6 +74,23 @@ class Trunk(nn.Module):
         return x.mean(dim=(2, 3))  # of (N, 512, H / 8, W / 8)
 
 
+class FramePool(nn.MaxPool3d):
+    """Max pooling of each frame, 3×3 by steps of 2, that can be trained under `torch.use_deterministic_algorithms`.
+
+    The gradient of PyTorch's own adds up in no fixed order on a GPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) → (N, C, T, H / 2, W / 2), both rounded up."""
+        if not (torch.are_deterministic_algorithms_enabled() and has_graph(x)):
+            return super().forward(x)
+        x = F.pad(x, (1, 1, 1, 1), value=-torch.inf)
+        for dim in (-1, -2):
+            left, middle, right = x.unfold(dim, 3, 2).unbind(-1)
+            x = torch.maximum(torch.maximum(left, middle), right)
+        return x
+
+
 class ImageEncoder(nn.Module):
     """Front end and trunk, called `resnet` in AV-HuBERT's state dict.
 
@@ -96,7 +113,7 @@ class ImageEncoder(nn.Module):
             nn.Conv3d(in_channels, 64, (5, 7, 7), stride=(1, 2, 2), padding=(2, 3, 3), bias=False),
             nn.BatchNorm3d(64),
             nn.PReLU(64),
-            nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
+            FramePool((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
         ).requires_grad_(train_frontend)
         self.trunk = Trunk(checkpoint_activations).to(memory_format=torch.channels_last)
 

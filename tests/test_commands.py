@@ -117,7 +117,7 @@ def test_scores_tell_race_and_gender_where_the_corpus_does(trained: tuple[Path, 
 def test_testing_a_checkpoint_gives_the_figures_of_its_training(trained: tuple[Path, Path], tmp_path: Path) -> None:
     data, outputs = trained
     checkpoint = outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt"
-    assert test("--data_root", data, "--checkpoint", checkpoint, "--batch_size", 4, "--outputs", tmp_path) == 0
+    assert test("--data_root", data, "--checkpoint", checkpoint, "--outputs", tmp_path) == 0
     for name in ("metrics.json", "scores.csv"):
         ours, theirs = (folder / "results/MRDF_CE/train_1" / name for folder in (tmp_path, outputs))
         if name == "scores.csv":
@@ -126,6 +126,31 @@ def test_testing_a_checkpoint_gives_the_figures_of_its_training(trained: tuple[P
             ours, theirs = json.loads(ours.read_text()), json.loads(theirs.read_text())
             ours.pop("config"), theirs.pop("config")
             assert ours == theirs
+
+
+def test_another_batch_size_is_warned_of_where_it_matters(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data, outputs = trained
+    checkpoint = outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt"
+    assert test("--data_root", data, "--checkpoint", checkpoint, "--batch_size", 1, "--outputs", tmp_path) == 0
+    assert "--batch_size 1: training had 4. Batches are cut to their shortest clip" in capsys.readouterr().err
+    config = json.loads((tmp_path / "results/MRDF_CE/train_1/metrics.json").read_text())["config"]
+    assert (config["batch_size"], config["precision"], config["deterministic"]) == (1, "16", False)
+
+
+def test_the_same_command_gives_the_same_scores(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """On a CPU, with and without --deterministic, and with other loggers."""
+    data, outputs = trained
+    same = ("--outputs", tmp_path, "--deterministic", "--logger", "none")
+    assert train("--data_root", data, *TINY, *epochs(3), *same) == 0
+    scores = "results/MRDF_CE/train_1/scores.csv"
+    assert (tmp_path / scores).read_bytes() == (outputs / scores).read_bytes()
+    weights, expected = (
+        read_checkpoint(folder / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt")["state_dict"] for folder in (tmp_path, outputs)
+    )
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+    assert {path.name for path in (tmp_path / "log/MRDF_CE").iterdir()} == {"train.log"}
 
 
 def test_a_resumed_run_ends_with_the_numbers_of_an_uninterrupted_one(

@@ -27,7 +27,7 @@ CLEAN = ("--recipe", "clean", "--encoder_layers", 1, "--num_train", 2, "--accumu
 
 
 def test_clean_recipe(data: Path, tmp_path: Path) -> None:
-    """What is recorded, and that a score does not depend on the batch size of the test."""
+    """What is recorded, and that neither scores nor figures depend on the batch size of the test."""
     assert train("--data_root", data, "--outputs", tmp_path, *TINY, *CLEAN, *epochs(2)) == 0
     metrics = json.loads((tmp_path / "results/MRDF_CE/train_1/metrics.json").read_text())
     expected = {"recipe": "clean", "encoder_layers": 1, "padding": "mask", "validation": "subjects", "selection": "auc"}
@@ -40,6 +40,8 @@ def test_clean_recipe(data: Path, tmp_path: Path) -> None:
         arguments = ("--data_root", data, "--checkpoint", checkpoint, "--outputs", outputs, "--batch_size", size)
         assert test(*arguments) == 0
         scores.append(read_scores(outputs / "results/MRDF_CE/train_1/scores.csv")["score"])
+        again = json.loads((outputs / "results/MRDF_CE/train_1/metrics.json").read_text())
+        assert again | {"config": None} == metrics | {"config": None}
     assert (scores[0] - scores[1]).abs().max() < 1e-5
     log = pd.read_csv(tmp_path / "log/MRDF_CE/train_1/version_0/metrics.csv")
     assert log["lr"].dropna().is_monotonic_decreasing

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from main import main
 from model import MODELS
 from utils.cli import run
 from utils.options import TestOptions, TrainOptions
 from utils.recipes import RECIPES
-from utils.trainer import make_trainer
+from utils.trainer import make_loggers, make_trainer
 
 
 def test_flags_of_the_release_parse() -> None:
@@ -115,3 +116,29 @@ def test_a_gpu_is_used_in_mixed_precision_where_there_is_one(monkeypatch: pytest
     make_trainer(2, "16")
     assert (seen["accelerator"], seen["devices"], seen["precision"]) == ("gpu", 2, "16-mixed")
     assert seen["strategy"].startswith("ddp")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("tensorboard", [TensorBoardLogger, CSVLogger]), ("csv", [CSVLogger]), ("none", [])],
+)
+def test_loggers(kind: str, expected: list[type], tmp_path: Path) -> None:
+    loggers = make_loggers(kind, tmp_path, "train_2")
+    assert [type(logger) for logger in loggers] == expected
+    assert {str(logger.log_dir) for logger in loggers} <= {str(tmp_path / "train_2/version_0")}
+
+
+def test_wandb_groups_the_folds_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+    monkeypatch.setattr("utils.trainer.WandbLogger", lambda name, **options: seen.update(options, name=name))
+    assert len(make_loggers("wandb", tmp_path / "MRDF_CE", "train_2")) == 2
+    assert (seen["name"], seen["group"]) == ("MRDF_CE train_2", "MRDF_CE")
+
+
+def test_wandb_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **options: object) -> None:
+        raise ModuleNotFoundError("wandb")
+
+    monkeypatch.setattr("utils.trainer.WandbLogger", missing)
+    with pytest.raises(ValueError, match="--logger wandb: the package wandb is not installed; pip install wandb"):
+        make_loggers("wandb", tmp_path, "train_2")

@@ -22,6 +22,7 @@ from utils.recipes import CORPORA, RECIPES
 
 ModelType = Literal["AVDF", "AVDF_Ensemble", "AVDF_Multilabel", "AVDF_Multiclass", "MRDF_Margin", "MRDF_CE"]
 Dataset = Literal["fakeavceleb", "csv"]
+Logger = Literal["tensorboard", "csv", "wandb", "none"]
 Accelerator = Literal["auto", "cpu"]
 Precision = Literal["16", "16-mixed", "bf16-mixed", "32", "32-true"]
 Folds = restricted_string_type("Folds", r"^[1-5](,[1-5])*$", docstring="fold numbers from 1 to 5, such as 2 or 1,3")
@@ -126,6 +127,11 @@ class TrainOptions:
         Go on without clips that are missing or do not decode, instead of stopping before training.
     compile
         Compile the image trunk with torch.compile: slower to start, faster steps.
+    deterministic
+        Use only algorithms that give the same bits each time: slower on a GPU. On a CPU that is so anyway.
+    logger
+        Where curves go: tensorboard, csv, wandb (if that package is installed) or none. All but none write the csv
+        file, from which the report draws its curves.
     """
 
     dataset: Dataset = "fakeavceleb"
@@ -173,6 +179,8 @@ class TrainOptions:
     seed: NonNegativeInt = 42
     skip_bad: bool = False
     compile: bool = False
+    deterministic: bool = False
+    logger: Logger = "tensorboard"
 
     def __post_init__(self) -> None:
         _unrestrict(self)
@@ -206,7 +214,8 @@ class TestOptions:
     train_fold
         Fold file; everyone that it does not list is tested.
     batch_size
-        Clips in a batch. Under recipe released a clip's score depends on the others, as a batch is cut to its shortest.
+        Clips in a batch; by default as in training, otherwise 64. Under recipe released a clip's score depends on the
+        others, as a batch is cut to its shortest.
     num_workers
         Processes that load clips; by default none on a CPU, up to 8 beside a GPU.
     gpus
@@ -214,7 +223,7 @@ class TestOptions:
     accelerator
         auto: GPUs, or one process on the CPU; cpu: as many processes on the CPU as gpus says.
     precision
-        16 and bf16-mixed are mixed precision. Without a GPU 16 becomes 32.
+        16 and bf16-mixed are mixed precision; by default as in training, otherwise 16. Without a GPU 16 becomes 32.
     max_frames
         Frames of a clip at most, from its start; by default as in training.
     cache_dir
@@ -227,6 +236,8 @@ class TestOptions:
         Folder for results.
     skip_bad
         Go on without clips that are missing or do not decode.
+    deterministic
+        Use only algorithms that give the same bits each time; by default as in training.
     """
 
     __test__ = False  # not a test, whatever pytest thinks of its name
@@ -236,17 +247,18 @@ class TestOptions:
     model_type: ModelType | None = None
     dataset: Dataset = "fakeavceleb"
     train_fold: str = "train_1.txt"
-    batch_size: PositiveInt = 64
+    batch_size: PositiveInt | None = None
     num_workers: NonNegativeInt | None = None
     gpus: PositiveInt = 1
     accelerator: Accelerator = "auto"
-    precision: Precision = "16"
+    precision: Precision | None = None
     max_frames: PositiveInt | None = None
     cache_dir: Path | None = None
     num_val: PositiveInt | None = None
     seed: NonNegativeInt | None = None
     outputs: Path = Path("outputs")
     skip_bad: bool = False
+    deterministic: bool | None = None
 
     def __post_init__(self) -> None:
         _unrestrict(self)

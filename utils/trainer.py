@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
@@ -84,6 +84,35 @@ def make_trainer(
         num_sanity_val_steps=0,
         **more,
     )
+
+
+def make_loggers(kind: str, folder: Path, fold: str) -> list[Logger]:
+    """Where the curves of a fold go, by `--logger`; every kind but none has the csv file too.
+
+    Parameters
+    ----------
+    kind
+        "tensorboard", "csv", "wandb" or "none".
+    folder
+        Folder of the run's logs; its name is the group in Weights & Biases.
+    fold
+        Name of the fold.
+
+    Raises
+    ------
+    ValueError
+        If wandb is asked for and not installed.
+    """
+    if kind == "none":
+        return []
+    # Both kinds of file lie beside each other, in a folder a start: version_0, version_1 …
+    csv = CSVLogger(folder, name=fold, version=TensorBoardLogger(folder, name=fold).version)
+    if kind == "wandb":
+        try:
+            return [WandbLogger(f"{folder.name} {fold}", save_dir=csv.log_dir, group=folder.name, project="mrdf"), csv]
+        except ModuleNotFoundError as error:
+            raise ValueError("--logger wandb: the package wandb is not installed; pip install wandb") from error
+    return [TensorBoardLogger(folder, name=fold, version=csv.version), csv] if kind == "tensorboard" else [csv]
 
 
 def log_run(path: Path) -> None:
