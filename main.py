@@ -34,10 +34,13 @@ def main(args: Sequence[str] | None = None) -> int:
     functions = {name: load(name) for name in COMMANDS if name in args[:1]} or {name: load(name) for name in COMMANDS}
     for name, function in functions.items():
         command = Parser(description=first_line(function))
+        command.add_configuration()
         command.add_options(function)
         subcommands.add_subcommand(name, command, help=command.description)
     values = parser.parse_args(args)
-    return guard(lambda: functions[values.command](**values[values.command].as_dict()), "main.py")
+    options = values[values.command].as_dict()
+    options.pop("config")
+    return guard(lambda: functions[values.command](**options), "main.py")
 
 
 def load(command: str) -> Callable[..., object]:

@@ -66,6 +66,17 @@ def test_the_command_asks_for_the_configuration_that_is_looked_for(tmp_path: Pat
     assert (seen[0].resume, seen[0].outputs) == ("auto", tmp_path)
 
 
+def test_the_configuration_repeats_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch(monkeypatch, lambda fold: "0")
+    flags = ("--models", "AVDF,MRDF_CE", "--folds", "2", "--learning_rate", "2e-3", "--train_frontend")
+    assert reproduce("--data_root", CORPUS, "--outputs", tmp_path, *flags) == 0
+    assert set(started(tmp_path).values()) == {1}
+    assert reproduce("--config", tmp_path / "results/reproduce.yaml") == 0
+    assert started(tmp_path) == {"AVDF train_2": 1, "MRDF_CE train_2": 1}  # all of it was done already
+    assert reproduce("--config", tmp_path / "results/reproduce.yaml", "--learning_rate", "1e-3") == 0
+    assert set(started(tmp_path).values()) == {2}
+
+
 def test_files_of_another_configuration_are_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fold = Fold(tmp_path, "AVDF", "train_1")
     fold.best.parent.mkdir(parents=True)

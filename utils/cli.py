@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 class Parser(ArgumentParser):
     """An argument parser that takes a bare `--flag` for true and says what is wrong in one line."""
 
+    def add_configuration(self) -> None:
+        """Add `--config`, a file that stands for the flags in it."""
+        self.add_argument("--config", action=ActionConfigFile, help="YAML file with options; flags override it.")
+
     def add_options(self, source: Callable) -> None:
         """Add the fields of a dataclass, or the parameters of a function, as options.
 
@@ -68,7 +72,7 @@ def run(options_class: type, main: Callable[[Any], None], program: str, args: Se
     """
     start_logging()
     parser = Parser(prog=program, description=first_line(options_class))
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with options; flags after it override it.")
+    parser.add_configuration()
     parser.add_options(options_class)
     values = parser.parse_args(args).as_dict()
     values.pop("config")

@@ -12,10 +12,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+import yaml
+
+from dataset.files import write_atomic
 from dataset.table import fold_numbers, read_corpus
 from utils.fold_state import Fold, config_hash, figures_of, held, holder_of
 from utils.options import Folds, ModelType, TrainOptions, plain
 from utils.overview import Overview, State, Status
+from utils.report import report
 from utils.results import fold_folders
 from utils.table import table
 
@@ -42,7 +46,7 @@ def reproduce(
     shard: str | None = None,
     **options: Any,
 ) -> None:
-    """Train and test every detector on every fold, as far as that is not done yet, and write the table of them all.
+    """Train and test every detector on every fold, as far as that is not done yet; write the table and the report.
 
     It can be stopped at any moment and started again, and several can work on the same outputs at the same time.
 
@@ -66,14 +70,22 @@ def reproduce(
     """
     given = TrainOptions(model_type="AVDF", folds=folds, save_name=None, resume="auto", **options)
     jobs = share_of(make_jobs(models, given, options), shard)
+    write_configuration(models, given)
     earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         statuses = {job.fold: Status(job.config["config_hash"], given.max_epochs) for job in jobs}
         with Overview(statuses) as overview:
             run_all(jobs, overview)
-        report(jobs, overview, given.outputs)
+        finish(jobs, overview, given)
     finally:
         signal.signal(signal.SIGTERM, earlier)
+
+
+def write_configuration(models: str, given: TrainOptions) -> None:
+    """Write what was asked for as results/reproduce.yaml, which `--config` takes back."""
+    config = {name: value for name, value in plain(given).items() if name not in ("model_type", "save_name", "resume")}
+    path = given.outputs / "results" / "reproduce.yaml"
+    write_atomic(path, yaml.safe_dump({"models": models} | config, sort_keys=False))
 
 
 def make_jobs(models: str, given: TrainOptions, options: dict[str, Any]) -> list[Job]:
@@ -215,18 +227,20 @@ def _ending(code: int) -> str:
     return f"exit code {code}" if code else "train.py left no results of this configuration"
 
 
-def report(jobs: list[Job], overview: Overview, outputs: Path) -> None:
-    """Write the table of the detectors that have results, and say where everything lies and what failed.
+def finish(jobs: list[Job], overview: Overview, given: TrainOptions) -> None:
+    """Write the table and the report of the detectors that have results; say where all lies, and what failed.
 
     Raises
     ------
     SystemExit
         With code 1, if a fold failed.
     """
+    outputs = given.outputs
     runs = dict.fromkeys(job.fold.run for job in jobs)
-    there = [run for run in runs if fold_folders(outputs / "results" / run)]
+    there = ",".join(run for run in runs if fold_folders(outputs / "results" / run))
     if there:
-        table(outputs / "results", ",".join(there))
+        report(outputs / "results", there, given.data_root)
+        table(outputs / "results", there)
     log.info("results: %s, checkpoints: %s, logs: %s", *(outputs / name for name in ("results", "ckpts", "log")))
     if failed := overview.failed():
         log.error("%d of %d folds failed:\n%s", len(failed), len(jobs), "\n".join(failed))
