@@ -72,7 +72,7 @@ def test_ids_and_contents(written: Path) -> None:
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(set(ids)) == len(ids)
     links = [link["href"] for link in page.all("a")]
-    assert len(links) == 2 + 1 + 5
+    assert len(links) == 2 + 1 + 6
     assert {link.removeprefix("#") for link in links} <= set(ids)
     assert {section["aria-labelledby"] for section in page.all("section")} <= set(ids)
     assert [section["id"] for section in page.all("section")] == [link.removeprefix("#") for link in links]
@@ -108,6 +108,12 @@ def test_figures_have_captions_with_n(written: Path) -> None:
         assert re.search(rf"{start}[^(]*\(n = 84 clips of 2 folds\)", said), start
     assert re.search(r"Training: [^(]*\(n = 1 folds?\)", said)
     assert re.search(r"Not drawn: Embeddings: \S*MRDF_CE has no train_\*/embeddings.npz", said)
+
+
+def test_figures_lie_beside_the_results_too(written: Path) -> None:
+    folder = next(written.parent.glob("*/figures"))
+    for name in ("roc", "det", "precision_recall", "confusion", "scores", "reliability"):
+        assert {(folder / f"{name}{suffix}").is_file() for suffix in (".png", ".svg")} == {True}, name
 
 
 def test_clips_that_cannot_be_read_are_said(written: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import train as train_program
+from main import main
 from model import read_checkpoint
 from tests.reproduce_tools import CORPUS, spawn, start, started
 from utils.cli import run
@@ -127,6 +128,39 @@ def test_killed_runs_end_with_the_numbers_of_an_undisturbed_one(
     assert not Fold(tmp_path / "outputs", "AVDF", "train_1").progress.exists()
     names = {path.name for path in (tmp_path / "outputs/ckpts/AVDF").iterdir()}
     assert names == {"AVDF_train_1.ckpt", "AVDF_train_1-last.ckpt"}
+
+
+def test_killed_ten_times_the_table_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
+    """On the miniature, two detectors and two folds, killed anywhere from the start of Python to the table."""
+    assert main(["synthesize", "--out", str(tmp_path / "mini"), "--subjects", "10", "--seconds", "0.8"]) == 0
+    flags = ("--data_root", tmp_path / "mini", "--models", "AVDF,MRDF_CE", "--folds", "1,2", "--batch_size", 4)
+    flags += ("--max_frames", "4", *epochs(2))
+    for name in ("undisturbed", "killed"):
+        (tmp_path / name).mkdir()
+    begin = time.monotonic()
+    assert spawn(tmp_path / "undisturbed", [MAIN], flags).wait(600) == 0
+    seconds = time.monotonic() - begin
+    draw = random.Random(3)
+    killed = 0
+    while killed < 10:
+        process = spawn(tmp_path / "killed", [MAIN], flags)
+        time.sleep(seconds * draw.uniform(0.02, 0.45))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+        else:  # done already: a fold less, and on
+            assert process.returncode == 0
+            shutil.rmtree(tmp_path / "killed/outputs/results/MRDF_CE")
+    assert spawn(tmp_path / "killed", [MAIN], flags).wait(600) == 0
+    expected, found = (tmp_path / name / "outputs/results" for name in ("undisturbed", "killed"))
+    for scores in ("AVDF/train_1", "AVDF/train_2", "MRDF_CE/train_1", "MRDF_CE/train_2"):
+        assert (found / scores / "scores.csv").read_bytes() == (expected / scores / "scores.csv").read_bytes()
+    tables = [pd.read_csv(folder / "table.csv") for folder in (expected, found)]
+    figures = [name for name in tables[0] if name.endswith(("_mean", "_std"))]
+    assert len(figures) > 6
+    pd.testing.assert_frame_equal(tables[0][figures], tables[1][figures])
+    assert (found / "report.html").is_file()
 
 
 def train(*arguments: object) -> int:

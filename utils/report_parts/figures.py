@@ -1,9 +1,8 @@
-"""The figures of a run, embedded: whichever of PNG and SVG is smaller."""
+"""The figures of a run: PNG and SVG in its folder, and whichever is smaller embedded."""
 
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from utils.figures.style import DPI
 from utils.report_parts.markup import Html, bullets, counted, element, join, paragraph, picture, readable
 from utils.report_parts.runs import Run
 
+FOLDER = "figures"
 SHOWN_DPI = 110
 DRAWER = "utils.figures.run"  # whose log says what is not drawn
 # Name of a figure: what it is called, what it shows, and what n counts.
@@ -45,7 +45,7 @@ class _Reasons(logging.Handler):
 
 
 def figures(run: Run, log_dir: Path | None) -> Html:
-    """Draw what a run has data for; a line says why the others are not there.
+    """Draw what a run has data for, into figures/ of its folder; a line says why the others are not there.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ def figures(run: Run, log_dir: Path | None) -> Html:
     log_dir
         Folder of its logs, such as outputs/log/MRDF_CE; None leaves out the training curves.
     """
-    with tempfile.TemporaryDirectory() as folder, _reasons() as reasons:
-        paths = all_figures(run.folder, log_dir, Path(folder), readable(run.name))
-        drawn = [_figure(run, path, log_dir) for path in paths if path.suffix == ".png"]
-        there = {_kind(path.stem) for path in paths}
+    with _reasons() as reasons:
+        paths = all_figures(run.folder, log_dir, run.folder / FOLDER, readable(run.name))
+    drawn = [_figure(run, path, log_dir) for path in paths if path.suffix == ".png"]
+    there = {_kind(path.stem) for path in paths}
     absent = [f"{CAPTIONS[name][0]}: {reasons.found.get(name, 'no data')}." for name in CAPTIONS if name not in there]
     # An embedding is of one fold, so others may be there.
     absent += [f"{name}: {why}." for name, why in reasons.found.items() if name not in CAPTIONS]
