@@ -46,7 +46,7 @@ from utils.options import TrainOptions, plain
 from utils.results import fold_folders, fold_table, read_scores, write_fold
 from utils.saving import WholeCheckpoints, unfinished
 from utils.summary import summarise
-from utils.trainer import loading_processes, log_run, make_loggers, make_trainer, score_fold
+from utils.trainer import close_loggers, loading_processes, log_run, make_loggers, make_trainer, score_fold
 
 log = logging.getLogger("train")
 
@@ -119,6 +119,7 @@ def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str
     clips = len(data.train_dataset), len(data.test_dataset)
     log.info("%s: training %s on %d clips, testing on %d", fold, options.model_type, *clips)
     trainer.fit(detector, data, ckpt_path=resume_from(options, fold, config["config_hash"]), weights_only=True)
+    close_loggers(trainer)
 
     path = Path(best.best_model_path)
     table, embeddings = score_fold(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from model import MODELS
 from utils.cli import run
 from utils.options import TestOptions, TrainOptions
 from utils.recipes import RECIPES
-from utils.trainer import make_loggers, make_trainer
+from utils.trainer import close_loggers, make_loggers, make_trainer
 
 
 def test_flags_of_the_release_parse() -> None:
@@ -142,3 +143,14 @@ def test_wandb_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("utils.trainer.WandbLogger", missing)
     with pytest.raises(ValueError, match="--logger wandb: the package wandb is not installed; pip install wandb"):
         make_loggers("wandb", tmp_path, "train_2")
+
+
+def test_wandb_starts_a_run_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+
+    class Wandb:
+        experiment = SimpleNamespace(finish=lambda: ended.append(True))
+
+    monkeypatch.setattr("utils.trainer.WandbLogger", Wandb)
+    close_loggers(SimpleNamespace(loggers=[Wandb(), object()]))
+    assert ended == [True]

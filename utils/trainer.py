@@ -115,6 +115,13 @@ def make_loggers(kind: str, folder: Path, fold: str) -> list[Logger]:
     return [TensorBoardLogger(folder, name=fold, version=csv.version), csv] if kind == "tensorboard" else [csv]
 
 
+def close_loggers(trainer: Trainer) -> None:
+    """End what a fold logs to, as wandb would add the next fold to the same run."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
+
+
 def log_run(path: Path) -> None:
     """Write the log of a run to a file as well; of several processes the first alone logs.
 
