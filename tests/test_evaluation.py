@@ -180,6 +180,24 @@ def test_a_table_has_all_figures_of_metrics_json() -> None:
     assert figures["why"] == {"audio_auc": "no sound score", "video_auc": "no picture score"}
 
 
+def test_categories_and_methods_have_intervals_in_detail() -> None:
+    table = random_table(6, 40)
+    figures, plain = evaluate_table(table, 200, seed=3, detailed=True), evaluate_table(table, 200, seed=3)
+    for name in ("per_category", "per_method"):
+        for label, entry in figures[name].items():
+            intervals = entry.pop("intervals")
+            assert entry == plain[name][label]
+            for figure in ("acc", "auc"):
+                low, high = intervals[figure] or (None, None)
+                assert low is None if entry.get(figure) is None else low < entry[figure] < high
+    assert figures.pop("per_group") == {}
+    assert figures == plain
+    real_and_b = bootstrap_intervals(table[table["category"].isin(["A", "B"])], 200, seed=3)["intervals"]["auc"]
+    again = evaluate_table(table, 200, seed=3, detailed=True)
+    assert again["per_category"]["B"]["intervals"]["auc"] == pytest.approx(real_and_b, rel=1e-12)
+    assert again["per_method"]["fake-B"]["intervals"] == again["per_category"]["B"]["intervals"]
+
+
 @pytest.mark.parametrize(("category", "absent", "present"), [("BCD", "real", "fake"), ("AAA", "fake", "real")])
 def test_why_a_figure_is_not_there(category: str, absent: str, present: str) -> None:
     scores = {"audio_score": 0.5, "video_score": [0.5, np.nan, 0.5]}
@@ -202,6 +220,6 @@ def test_folds_are_pooled_and_each() -> None:
     result = evaluate_folds({"train_1": first, "train_2": second}, resamples=30, seed=1)
     assert result["folds"] == {"train_1": evaluate_table(first, 30, 1), "train_2": evaluate_table(second, 30, 1)}
     both = pd.concat([first, second], ignore_index=True)
-    assert result["pooled"] == evaluate_table(both, 30, 1)
+    assert result["pooled"] == evaluate_table(both, 30, 1, detailed=True)
     assert result["comparison"] is None
     assert evaluate_folds({"train_1": first}, resamples=0)["folds"] == {}

@@ -9,6 +9,7 @@ import pandas as pd
 
 from utils.bootstrap import bootstrap_intervals
 from utils.calibration import calibration
+from utils.groups import group_intervals, per_group
 from utils.metrics import REAL_AUDIO, REAL_VIDEO, evaluate, per_method
 from utils.paired import compare
 from utils.score_files import pool
@@ -39,8 +40,9 @@ def evaluate_folds(
     Returns
     -------
     dict
-        The content of evaluation.json: ``bootstrap`` (how it is done), ``pooled`` and each of ``folds`` (see
-        ``evaluate_table``; no folds if there is one only) and ``comparison`` (see ``utils.paired.compare``; or None).
+        The content of evaluation.json: ``bootstrap`` (how it is done), ``pooled`` (see ``evaluate_table``, in
+        detail), each of ``folds`` (see there; no folds if there is one only) and ``comparison`` (see
+        ``utils.paired.compare``; or None).
 
     Raises
     ------
@@ -50,13 +52,13 @@ def evaluate_folds(
     pooled = pool(folds)
     return {
         "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
-        "pooled": evaluate_table(pooled, resamples, seed),
+        "pooled": evaluate_table(pooled, resamples, seed, detailed=True),
         "folds": {name: evaluate_table(table, resamples, seed) for name, table in folds.items() if len(folds) > 1},
         "comparison": None if against is None else compare(pooled, against, resamples, seed),
     }
 
 
-def evaluate_table(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
+def evaluate_table(table: pd.DataFrame, resamples: int, seed: int, detailed: bool = False) -> dict[str, Any]:
     """Evaluate the clips of one table.
 
     Parameters
@@ -65,19 +67,25 @@ def evaluate_table(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, 
         One row a clip, as ``utils.score_files.load_scores`` returns it.
     resamples, seed
         Of the bootstrap by subject.
+    detailed
+        Resample for parts of the table too, which takes several times as long.
 
     Returns
     -------
     dict
         What ``utils.metrics.evaluate`` returns, and ``subjects`` (how many), ``per_method``, ``calibration`` (see
         ``utils.calibration``), ``bootstrap`` (see ``utils.bootstrap.bootstrap_intervals``) and ``why``: for each
-        figure that is None, why it is. So do the entries of ``per_category`` and ``per_method``.
+        figure that is None, why it is. So do the entries of ``per_category`` and ``per_method``; in detail these have
+        ``intervals`` of acc and auc, and there is ``per_group`` (see ``utils.groups.per_group``).
     """
     figures = evaluate(table)
-    groups = {"per_category": figures.pop("per_category"), "per_method": per_method(table)}
+    groups: dict[str, Any] = {"per_category": figures.pop("per_category"), "per_method": per_method(table)}
     for group in groups.values():
         for entry in group.values():
             entry["why"] = _why_no_group(entry)
+    if detailed:
+        _add_intervals(groups, table, resamples, seed)
+        groups["per_group"] = per_group(table, resamples, seed)
     return {
         "n": figures.pop("n"),
         "subjects": int(table["subject"].nunique()),
@@ -87,6 +95,16 @@ def evaluate_table(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, 
         "bootstrap": bootstrap_intervals(table, resamples, seed),
         "why": {name: _why_undefined(name, table) for name, value in figures.items() if value is None},
     }
+
+
+def _add_intervals(groups: Mapping[str, Any], table: pd.DataFrame, resamples: int, seed: int) -> None:
+    """Give each category and method the intervals of its accuracy and of its AUC among the real clips."""
+    real = table["label"] == 1
+    chosen = [(groups["per_category"][name], table["category"] == name) for name in groups["per_category"]]
+    chosen += [(entry, ~real & (table["method"] == name)) for name, entry in groups["per_method"].items()]
+    for entry, rows in chosen:
+        among_real = group_intervals(table[rows | real], resamples, seed)["auc"] if "auc" in entry else None
+        entry["intervals"] = {"acc": group_intervals(table[rows], resamples, seed)["acc"], "auc": among_real}
 
 
 def _why_no_group(entry: Mapping[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from utils.report_parts.figures import figures
 from utils.report_parts.hardest import hardest_clips
 from utils.report_parts.markup import bullets, join, paragraph
 from utils.report_parts.page import Part, page
+from utils.report_parts.people import people
 from utils.report_parts.runs import Run, find_runs
 from utils.report_parts.tables import categories, detectors, folds, methods
 
@@ -95,6 +96,7 @@ def _run(number: int, run: Run, logs: Path, corpus: Corpus) -> Part:
     below = [
         Part(f"{key}-folds", "Folds", folds(run)),
         Part(f"{key}-categories", "Categories and methods", join([categories(run), methods(run)])),
+        Part(f"{key}-people", "Race and gender", people(run)),
         Part(f"{key}-figures", "Figures", figures(run, log_dir if log_dir.is_dir() else None)),
         Part(f"{key}-clips", "Hardest clips", hardest_clips(run, corpus)),
         Part(f"{key}-configuration", "Configuration", configuration(run)),

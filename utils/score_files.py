@@ -13,6 +13,7 @@ from dataset.metadata import DataError, read_csv
 
 REQUIRED = ("file", "subject", "category", "method", "label", "score", "decision")
 HEADS = ("video_score", "audio_score")  # empty, or not there at all, where the detector has no such head
+GROUPS = ("race", "gender")  # empty, or not there at all, where the corpus does not say
 CATEGORIES = ("A", "B", "C", "D")
 SAME_CLIP = ("subject", "category", "label")  # what two detectors' rows of one clip must agree in
 LISTED = 5  # names in a message at most
@@ -24,13 +25,14 @@ def load_scores(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path
-        The file. ``video_score`` and ``audio_score`` may be absent or empty as a whole.
+        The file. ``video_score`` and ``audio_score`` may be absent or empty as a whole, ``race`` and ``gender`` in any
+        row.
 
     Returns
     -------
     pandas.DataFrame
-        One row a clip, indexed by the line of the file, with the columns ``REQUIRED`` and ``HEADS``: label and
-        decision as int (1 = real), scores as float, NaN where the detector has no such head.
+        One row a clip, indexed by the line of the file, with the columns ``REQUIRED``, ``HEADS`` and ``GROUPS``:
+        label and decision as int (1 = real), scores as float, NaN where the detector has no such head.
 
     Raises
     ------
@@ -47,7 +49,8 @@ def load_scores(path: str | Path) -> pd.DataFrame:
     missing = [name for name in REQUIRED if name not in table]
     if missing:
         raise DataError(f"{path}: column {', '.join(missing)} is missing")
-    table = table.assign(**{name: "" for name in HEADS if name not in table})[[*REQUIRED, *HEADS]]
+    optional = (*HEADS, *GROUPS)
+    table = table.assign(**{name: "" for name in optional if name not in table})[[*REQUIRED, *optional]]
     _check_text(table, path)
     for name in ("label", "decision"):
         table[name] = _numbers(table[name], path, binary=True).astype(int)

@@ -38,6 +38,8 @@ class Run:
         What scores.csv holds, of each fold where it can be read.
     problems
         What is missing or cannot be read, and why.
+    resamples, seed
+        Of the intervals.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Run:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     scores: dict[str, pd.DataFrame] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    resamples: int = RESAMPLES
+    seed: int = SEED
 
     @property
     def configs(self) -> dict[str, dict[str, Any]]:
@@ -59,8 +63,8 @@ class Run:
 
     @cached_property
     def pooled(self) -> dict[str, Any] | None:
-        """Figures of all test clips together, see `utils.evaluation.evaluate_table`; None without scores."""
-        return evaluate_table(self.clips, RESAMPLES, SEED) if len(self.clips) else None
+        """Figures of all test clips together, in detail (`utils.evaluation.evaluate_table`); None without scores."""
+        return evaluate_table(self.clips, self.resamples, self.seed, detailed=True) if len(self.clips) else None
 
     @cached_property
     def n_clips(self) -> int:
