@@ -18,6 +18,9 @@ COMMANDS = {
     "table": "utils.table.table",
     "evaluate": "utils.evaluate_command.evaluate_scores",
     "report": "utils.report.report",
+    "predict": "utils.predict.command.predict",
+    "audit": "utils.audit.command.audit",
+    "card": "utils.card.card",
     "synthesize": "dataset.miniature.synthesize",
 }
 
