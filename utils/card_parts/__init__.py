@@ -1,0 +1,1 @@
+"""What a model card says, see utils.card."""
