@@ -15,10 +15,9 @@ import torch
 
 from dataset import features, media, timing
 from dataset.features import audio_features
+from dataset.files import file_digest
 from dataset.media import probe, read_audio, read_video, wav_beside
 from dataset.metadata import DataError
-
-CHUNK = 1 << 20  # bytes that are digested at a time
 
 
 def decode_clip(path: Path, max_frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,14 +56,10 @@ def decoding_settings() -> str:
 
 
 def _sha256(path: Path) -> str | None:
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
+        return file_digest(path)
     except OSError:
         return None
-    return digest.hexdigest()
 
 
 def _constants(module: ModuleType) -> dict[str, float | str]:

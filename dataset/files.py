@@ -1,7 +1,8 @@
-"""Files that are either whole or not there, a folder to oneself, and tables that are text and Markdown alike."""
+"""Files that are whole or not there, their digests, a folder to oneself, tables that are text and Markdown alike."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -48,6 +49,21 @@ def alone_in(folder: Path, waiting: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def markdown_table(grid: Sequence[Sequence[str]]) -> list[str]:

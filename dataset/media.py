@@ -262,14 +262,14 @@ def _pictures(capture: cv2.VideoCapture, clock: FrameClock, max_frames: int) -> 
             frames[known:tick] = frames[known - 1]
         if tick >= max_frames:
             return frames
-        _draw(capture.retrieve()[1], frames[tick])
+        draw_picture(capture.retrieve()[1], frames[tick])
         known = tick + 1
     if clock.end > known:
         frames[known : clock.end] = frames[known - 1]
     return frames[: clock.end]
 
 
-def _draw(frame: np.ndarray, picture: np.ndarray) -> None:
+def draw_picture(frame: np.ndarray, picture: np.ndarray) -> None:
     """Scale the central square of a BGR frame (H, W, 3) to an RGB picture (112, 112, 3)."""
     height, width = frame.shape[:2]
     side = min(height, width)

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dataset.files import write_atomic
+from dataset.files import file_digest, write_atomic
 from dataset.prepare.record import csv_digest
 from model import read_checkpoint
 from utils.options import TestOptions, TrainOptions
@@ -123,11 +123,7 @@ def _data_digest(root: str, dataset: str) -> str:
 
 @lru_cache
 def _file_digest(path: Path, _changed: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_digest(path)
 
 
 def recorded_hash(config: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 
 from dataset.cache import ClipCache
 from dataset.check import ClipChecker
+from dataset.files import file_digest
 from dataset.metadata import CSV_NAME, DataError, Layout
 from dataset.prepare.state import STATE_NAME, State
 from dataset.table import table_path
@@ -82,7 +82,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 def csv_digest(root: Path, dataset: str) -> str:
     """SHA-256 of the corpus' csv, by which a folder is known to belong to it."""
     path = table_path(root) if dataset == "csv" else Path(root) / CSV_NAME
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_digest(path)
 
 
 def find_cache(root: Path, cache_dir: Path | None, outputs: Path) -> ClipCache | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dataset.inspection import SILENCE
-from dataset.media import SIDE, _draw, check_complete, open_video, read_audio, read_video
+from dataset.media import SIDE, check_complete, draw_picture, open_video, read_audio, read_video
 from dataset.timing import FrameClock
 
 
@@ -114,7 +114,7 @@ def scaled(frames: Iterable[np.ndarray]) -> np.ndarray:
     pictures = []
     for frame in frames:
         pictures.append(np.empty((SIDE, SIDE, 3), np.uint8))
-        _draw(frame, pictures[-1])
+        draw_picture(frame, pictures[-1])
     return np.stack(pictures)
 
 

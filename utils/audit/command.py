@@ -11,13 +11,14 @@ import pandas as pd
 from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
+from dataset.files import file_digest
 from model import detector_of, read_checkpoint
 from utils.audit.changes import CHANGES, Change
 from utils.audit.effects import find_effects
 from utils.audit.facts import read_facts
 from utils.audit.figure import audit_figure
 from utils.audit.report import write_audit
-from utils.audit.scores import file_digest, score_changes
+from utils.audit.scores import score_changes
 from utils.audit.sentences import sentences
 from utils.audit.shortcuts import find_shortcuts
 from utils.options import Dataset, ModelType

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dataset.decoding import decoding_settings
-from dataset.files import write_atomic
+from dataset.files import file_digest, write_atomic
 from dataset.media import MAX_FRAMES, wav_beside
 from dataset.metadata import DataError
 from dataset.parallel import in_threads
@@ -110,21 +110,6 @@ def score_changes(
             tables[change] = pd.concat([clips[list(TEXTS)], clips["m_label"].rename("label"), scores], axis=1)
             write_atomic(csv_path(folder, change), _as_csv(tables[change], keys[change]))
     return _long_table(tables)
-
-
-def file_digest(path: str | Path) -> str:
-    """Sha256 of a file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def csv_path(folder: Path, change: Change) -> Path:

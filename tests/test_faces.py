@@ -1,0 +1,270 @@
+"""Clips of all kinds to windows: what is found, followed and cut, and why a clip cannot be scored."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from dataset import ClipDataset, read_metadata
+from dataset.faces import ClipFault, FaceDetector, Survey, Window, make_detector, survey, windows
+from dataset.faces.crop import DOWN, SCALE
+from dataset.features import audio_features
+from dataset.media import read_audio, read_video
+from dataset.transforms import centre_crop
+from tests.face_clips import Place, film, moving, portrait, scene, speech
+from tests.media_files import remux
+
+
+@pytest.fixture(scope="module")
+def detector() -> FaceDetector:
+    return make_detector()
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds at 30 a second with stereo sound, in which a face walks across the picture."""
+    pictures = scene(moving(60, *WALK))
+    return film(tmp_path_factory.mktemp("faces") / "walk.mp4", pictures, sound=speech(2))
+
+
+WALK = (20, 10, 200), (400, 100, 200)  # from where to where
+
+
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_crops_are_what_the_data_set_makes_of_them(original_root: Path, detector: FaceDetector, every: int) -> None:
+    dataset = ClipDataset(read_metadata(original_root)[::every], train=False)
+    for item, path in zip((dataset[index] for index in range(len(dataset))), dataset.clips["path"], strict=True):
+        found = survey(path, detector)
+        assert (found.is_crop, found.people, found.notes, found.face) == (True, 1, (), None)
+        (window,) = windows(path, found, 500, 250)
+        assert window.start == 0
+        assert torch.equal(window.video, item["video"])
+        assert torch.equal(window.audio, item["audio"])
+        assert (window.video.dtype, window.audio.dtype) == (item["video"].dtype, item["audio"].dtype)
+        assert found.frames == len(window.audio) == len(window.levels) == round(25 * found.seconds)
+
+
+KINDS = [  # container, codec, side, frames a second, sound codec and its rate
+    ("a.avi", "mpeg4", 512, 25, "mp3", 44_100),
+    ("a.mp4", "libx264", 100, 30, "aac", 48_000),
+    ("a.mkv", "libx264", 224, 24, "pcm_s16le", 16_000),
+    ("a.webm", "libvpx", 360, 50, "libopus", 48_000),
+    ("a.mov", "mpeg4", 224, 25, "aac", 22_050),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "side", "fps", "audio_codec", "rate"), KINDS)
+def test_crops_of_any_size_and_codec(
+    tmp_path: Path, detector: FaceDetector, name: str, codec: str, side: int, fps: int, audio_codec: str, rate: int
+) -> None:
+    pictures = (cv2.resize(picture, (side, side)) for picture in portrait())
+    clip = film(tmp_path / name, pictures, fps=fps, codec=codec, sound=speech(1, rate), audio_codec=audio_codec)
+    found = survey(clip, detector)
+    assert found.is_crop
+    (window,) = windows(clip, found, 500, 250)
+    expected = torch.from_numpy(read_video(clip)).permute(3, 0, 1, 2)
+    assert torch.equal(window.video, centre_crop(expected))
+    assert torch.equal(window.audio, audio_features(read_audio(clip), len(window.audio)))
+
+
+def squares(places: list[list[Place]], size: tuple[int, int], fps: int, box: tuple[float, float, float]) -> np.ndarray:
+    """What should be seen at 25 a second of a face whose box is `box` (x, y, longer side) of its portrait's side."""
+    shown = []
+    pictures = list(scene(places, size))
+    for tick in range(len(places) * 25 // fps):
+        index = max(i for i in range(len(places)) if int(i / fps * 25 + 0.5) <= tick)
+        x, y, side = places[index][0]
+        square = SCALE * box[2] * side
+        left, top = x + box[0] * side - square / 2, y + box[1] * side - DOWN * square
+        matrix = np.float32([[square / 112, 0, left], [0, square / 112, top]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        shown.append(cv2.warpAffine(pictures[index], matrix, (112, 112), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+    return np.array(shown)[:, 6:106, 6:106]
+
+
+def displacement(video: torch.Tensor, expected: np.ndarray) -> np.ndarray:
+    """How far pictures (3, T, 100, 100) are from those expected (T, 100, 100, 3), in pixels (T, 2); their likeness."""
+    results = []
+    for got, want in zip(video.permute(1, 2, 3, 0).numpy(), expected, strict=True):
+        scores = cv2.matchTemplate(got, np.ascontiguousarray(want[10:-10, 10:-10]), cv2.TM_CCOEFF_NORMED)
+        y, x = np.unravel_index(scores.argmax(), scores.shape)
+        results.append((x - 10, y - 10, scores.max()))
+    return np.array(results)
+
+
+def alike(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Correlation of two videos."""
+    return float(np.corrcoef(first.flatten(), second.flatten())[0, 1])
+
+
+def test_face_is_followed_across_the_picture(walk: Path, detector: FaceDetector) -> None:
+    found = survey(walk, detector)
+    assert (found.is_crop, found.people, found.frames, found.seconds, found.notes) == (False, 1, 50, 2.0, ())
+    (window,) = windows(walk, found, 500, 250)
+    assert window.video.shape == (3, 50, 100, 100)
+    error = displacement(window.video, squares(moving(60, *WALK), (640, 360), 30, (0.5, 0.52, 0.65)))
+    assert np.abs(error[:, :2]).max() <= 2  # of 100 pixels, while it moves by 190 a second and the head sways
+    assert np.abs(np.diff(error[:, :2], axis=0)).max() <= 1  # and it does not shake
+    assert error[:, 2].min() > 0.9
+
+
+def test_sound_of_a_clip_at_30_frames_a_second(walk: Path, detector: FaceDetector) -> None:
+    (window,) = windows(walk, survey(walk, detector), 500, 250)
+    assert torch.equal(window.audio, audio_features(read_audio(walk), 50))
+    assert window.levels.dtype == torch.float32
+    on = np.arange(50) % 5 < 2  # switched at every 2.5 frames
+    assert_allclose(window.levels[on], 8000 / 32_768, rtol=0.1)
+    assert window.levels[4::5].max() < 0.02
+
+
+def test_the_same_face_in_any_container(walk: Path, detector: FaceDetector, tmp_path: Path) -> None:
+    here = tmp_path / walk.name
+    here.write_bytes(walk.read_bytes())
+    (expected,) = windows(walk, survey(walk, detector), 500, 250)
+    for name in ("a.mkv", "a.ts"):
+        clip = remux(here, name)
+        found = survey(clip, detector)
+        (window,) = windows(clip, found, 500, 250)
+        assert abs(found.frames - 50) <= 1
+        common = min(found.frames, 50) - 1
+        assert alike(window.video[:, :common], expected.video[:, :common]) > 0.99
+
+
+def test_vertical_picture_and_one_that_lies_on_its_side(tmp_path: Path, detector: FaceDetector) -> None:
+    places = moving(25, (60, 200, 200), (100, 300, 200))
+    upright = film(tmp_path / "a.mp4", scene(places, (360, 640)), fps=25, sound=speech(1))
+    lying = (np.rot90(picture, -1).copy() for picture in scene(places, (360, 640)))
+    turned = film(tmp_path / "b.mp4", lying, fps=25, sound=speech(1), rotation=90)
+    capture = cv2.VideoCapture(str(turned))
+    assert capture.read()[1].shape == (640, 360, 3)
+    (first,), (second,) = (windows(clip, survey(clip, detector), 500, 250) for clip in (upright, turned))
+    assert alike(first.video, second.video) > 0.97
+
+
+def test_the_most_visible_of_two_faces_is_used(tmp_path: Path, detector: FaceDetector) -> None:
+    places = [[(40, 60, 220), (430, 80, 130)]] * 25
+    clip = film(tmp_path / "a.mp4", scene(places), fps=25, sound=speech(1))
+    found = survey(clip, detector)
+    assert (found.people, found.notes) == (2, ("2 faces: the most visible one is used",))
+    x, y, _ = found.face.at(10)
+    assert (x, y) == pytest.approx((40 + 110, 60 + 0.52 * 220), abs=8)
+
+
+def test_face_that_leaves(tmp_path: Path, detector: FaceDetector) -> None:
+    places = [[(200, 60, 200)]] * 60 + [[None]] * 60
+    clip = film(tmp_path / "a.mp4", scene(places), fps=25, sound=speech(4.8))
+    found = survey(clip, detector)
+    assert found.notes == ("no face for 2.4 s",)
+    shown = [window.start for window in windows(clip, found, 25, 25)]
+    assert shown == [0.0, 1.0]  # at 2.0 it is there for 0.4 s only
+    assert [window.start for window in windows(clip, found, 500, 250)] == [0.0]  # half of it
+    with pytest.raises(ClipFault, match=r"a face is seen for 2\.4 of 5\.2 s") as caught:
+        list(windows(clip, found._replace(frames=130, seconds=5.2), 500, 250))
+    assert caught.value.reason == "no face"
+
+
+def test_square_frames_with_a_small_face_are_no_crop(tmp_path: Path, detector: FaceDetector) -> None:
+    clip = film(tmp_path / "a.mp4", scene([[(300, 200, 200)]] * 12, (640, 640)), fps=25, sound=speech(0.48))
+    found = survey(clip, detector)
+    assert not found.is_crop
+    taken = survey(clip, None, framing="crop")
+    assert (taken.is_crop, taken.people, taken.face) == (True, 0, None)
+    (window,) = windows(clip, taken, 500, 250)
+    assert_array_equal(window.video, centre_crop(torch.from_numpy(read_video(clip)).permute(3, 0, 1, 2)))
+
+
+def test_crop_in_which_the_face_is_to_be_found_all_the_same(original_root: Path, detector: FaceDetector) -> None:
+    clip = film(original_root / "a.mp4", portrait(), fps=25, sound=speech(1))
+    found = survey(clip, detector, framing="find")
+    assert not found.is_crop
+    assert found.face.at(5)[2] / 224 == pytest.approx(0.65, abs=0.05)
+
+
+def test_small_face_is_noted(tmp_path: Path, detector: FaceDetector) -> None:
+    clip = film(tmp_path / "a.mp4", scene([[(300, 100, 90)]] * 12), fps=25, sound=speech(0.48))
+    (note,) = survey(clip, detector).notes
+    assert note.startswith("the face is small: its square of ")
+
+
+def test_unknown_framing_and_no_detector(walk: Path) -> None:
+    with pytest.raises(ValueError, match="framing wide: must be one of auto, crop, find"):
+        survey(walk, None, framing="wide")
+    with pytest.raises(ValueError, match="needs a face detector"):
+        survey(walk, None)
+
+
+def reason(path: Path, detector: FaceDetector) -> tuple[str, str]:
+    with pytest.raises(ClipFault) as caught:
+        survey(path, detector)
+    fault = pickle.loads(pickle.dumps(caught.value))  # as worker processes send it
+    assert str(fault) == str(caught.value)
+    assert str(path) in str(fault)
+    return fault.reason, str(fault).removeprefix(f"{path}: ")
+
+
+def test_clips_without_sound_or_face_or_length(walk: Path, tmp_path: Path, detector: FaceDetector) -> None:
+    here = tmp_path / walk.name
+    here.write_bytes(walk.read_bytes())
+    why, message = reason(remux(here, "silent.mp4", kinds=("video",)), detector)
+    assert (why, message) == ("no sound", "has no sound. Give a clip with sound, or a wav beside it")
+    why, message = reason(film(tmp_path / "a.mp4", scene([[None]] * 12), fps=25, sound=speech(1)), detector)
+    assert (why, message.split(". ")[0]) == ("no face", "no face is found in it")
+    square = film(tmp_path / "b.mp4", scene([[None]] * 12, (224, 224)), fps=25, sound=speech(1))
+    assert reason(square, detector)[1].endswith('choose the framing "crop"')
+    assert survey(square, None, framing="crop").frames == 12
+    for count in (1, 9):
+        short = film(tmp_path / "c.mp4", scene([[(100, 50, 200)]] * count), fps=25, sound=speech(1))
+        assert reason(short, detector) == ("too short", f"lasts {count / 25:.2f} s, give at least 0.4 s")
+
+
+def test_unreadable_files(walk: Path, tmp_path: Path, detector: FaceDetector) -> None:
+    for name, data in (("a.mp4", b"no clip at all" * 99), ("b.mp4", b""), ("c.mkv", b"\x1a\x45\xdf\xa3" * 99)):
+        (tmp_path / name).write_bytes(data)
+        assert reason(tmp_path / name, detector)[0] == "unreadable"
+    assert reason(tmp_path / "none.mp4", detector) == ("unreadable", "no such file")
+    here = tmp_path / walk.name
+    here.write_bytes(walk.read_bytes())
+    assert reason(remux(here, "sound.mp4", kinds=("audio",)), detector)[0] == "unreadable"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.avi"])
+def test_clip_that_breaks_off(walk: Path, tmp_path: Path, detector: FaceDetector, name: str) -> None:
+    here = tmp_path / walk.name
+    here.write_bytes(walk.read_bytes())
+    if name == "a.avi":
+        clip = film(here.with_name(name), scene(moving(60, *WALK)), codec="mpeg4", sound=speech(2), audio_codec="mp3")
+    else:
+        clip = remux(here, name, **({"movflags": "faststart"} if name == "a.mp4" else {}))
+    assert survey(clip, None, framing="crop").frames >= 49
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    why, message = reason(clip, detector)
+    assert why == "unreadable"
+    assert "truncated" in message
+
+
+def test_picture_on_a_song_is_no_video(tmp_path: Path, detector: FaceDetector) -> None:
+    with av.open(str(tmp_path / "a.mp3"), "w") as container:
+        sound = container.add_stream("mp3", rate=44_100, layout="stereo")
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame(64, 64, "yuvj420p")))
+        container.mux(cover.encode())
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 88_200), np.int16), format="s16", layout="stereo")
+        frame.sample_rate = 44_100
+        cut = av.AudioResampler(sound.codec_context.format.name, "stereo", 44_100, frame_size=1152)
+        for part in (*cut.resample(frame), *cut.resample(None), None):
+            container.mux(sound.encode(part))
+    assert reason(tmp_path / "a.mp3", detector)[0] == "unreadable"
+
+
+def test_what_comes_out_is_as_promised() -> None:
+    assert Survey._fields[:5] == ("seconds", "frames", "is_crop", "people", "notes")
+    assert Window._fields == ("start", "video", "audio", "levels")
