@@ -230,5 +230,10 @@ def test_where_pictures_go(tmp_path: Path) -> None:
     assert PredictOptions(plot=Path("p.png")).pictures(one) == [Path("p.png")]
     with pytest.raises(ValueError, match="is one file, but there are 2 clips"):
         PredictOptions(plot=Path("p.png")).pictures(both)
+    (tmp_path / "a.json").mkdir()
     with pytest.raises(ValueError, match="is a folder"):
-        PredictOptions(json=tmp_path)
+        PredictOptions(json=str(tmp_path / "a.json"))
+    with pytest.raises(ValueError, match=r"--csv a.json: must be a file that ends in .csv"):
+        PredictOptions(csv="a.json")
+    with pytest.raises(ValueError, match="one of them can go to the standard output"):
+        PredictOptions(csv="-", json="-")

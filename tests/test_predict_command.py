@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -168,3 +169,25 @@ def test_results_are_given_in_the_order_of_the_clips() -> None:
         assert result is results[index]
         seen.append(index)
     assert seen == list(range(5))
+
+
+@pytest.mark.parametrize("flag", ["--json", "--csv"])
+def test_the_machine_gets_the_standard_output_and_people_the_other(
+    flag: str, folder: Path, released_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert predict(folder / "0.mp4", "--checkpoint", released_checkpoint, "--outputs", tmp_path, flag) == 0
+    printed = capsys.readouterr()
+    if flag == "--json":
+        assert [clip["status"] for clip in json.loads(printed.out)["clips"]] == ["scored"]
+    else:
+        assert pd.read_csv(io.StringIO(printed.out))["status"].tolist() == ["scored"]
+    assert "1 scored: " in printed.err
+
+
+def test_a_clip_is_not_taken_for_the_file_to_write(
+    folder: Path, released_checkpoint: Path, capsys: pytest.CaptureFixture
+) -> None:
+    before = (folder / "1.mp4").read_bytes()
+    assert predict(folder / "0.mp4", "--checkpoint", released_checkpoint, "--json", folder / "1.mp4") == 2
+    assert "--json" in capsys.readouterr().err
+    assert (folder / "1.mp4").read_bytes() == before

@@ -15,15 +15,16 @@ import pytest
 from model.threshold import Threshold
 from utils.predict.journal import Journal, journal_path
 from utils.predict.output import (
+    as_csv,
+    as_json,
     clip_line,
     described,
     head_lines,
     name_width,
     numbers,
     printable,
+    put,
     summary_line,
-    write_csv,
-    write_json,
 )
 from utils.predict.plot import draw_clip, write_plot
 from utils.predict.results import ClipResult, WindowScore
@@ -79,7 +80,7 @@ def test_where_the_threshold_comes_from() -> None:
 
 
 def test_json_holds_everything(tmp_path: Path) -> None:
-    write_json(tmp_path / "new" / "out.json", Path("a.ckpt"), Threshold(0.5, "given"), {"window": 20.0}, CLIPS)
+    put(as_json(Path("a.ckpt"), Threshold(0.5, "given"), {"window": 20.0}, CLIPS), str(tmp_path / "new" / "out.json"))
     content = json.loads((tmp_path / "new" / "out.json").read_text())
     assert content["score"] == "probability of real: 1 = real, 0 = fake"
     assert content["threshold"]["value"] == 0.5
@@ -97,7 +98,7 @@ def test_json_holds_everything(tmp_path: Path) -> None:
 
 
 def test_csv_has_a_row_a_clip(tmp_path: Path) -> None:
-    write_csv(tmp_path / "out.csv", Path("a.ckpt"), Threshold(0.5, "given"), CLIPS)
+    put(as_csv(Path("a.ckpt"), Threshold(0.5, "given"), CLIPS), str(tmp_path / "out.csv"))
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert [row["file"] for row in rows] == list(CLIPS)
     assert [row["verdict"] for row in rows] == ["real", "fake", ""]
@@ -107,7 +108,7 @@ def test_csv_has_a_row_a_clip(tmp_path: Path) -> None:
     assert (rows[1]["lowest_p_real"], rows[1]["lowest_start"], rows[1]["windows"]) == ("0.01", "5.0", "2")
     assert [row["faces"] for row in rows] == ["1", "2", ""]
     assert rows[2]["p_real"] == ""
-    write_csv(tmp_path / "none.csv", Path("a.ckpt"), Threshold(), {"c.mp4": FAULT})
+    put(as_csv(Path("a.ckpt"), Threshold(), {"c.mp4": FAULT}), str(tmp_path / "none.csv"))
     assert "not scored,no sound" in (tmp_path / "none.csv").read_text()
 
 
@@ -116,8 +117,8 @@ def test_names_that_are_not_unicode(tmp_path: Path) -> None:
     assert printable(clip_line(name, PLAIN, 0.5, 0)).startswith(
         "caf\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}."
     )
-    write_json(tmp_path / "a.json", Path("a.ckpt"), Threshold(), {}, {name: PLAIN})
-    write_csv(tmp_path / "a.csv", Path("a.ckpt"), Threshold(), {name: PLAIN})
+    put(as_json(Path("a.ckpt"), Threshold(), {}, {name: PLAIN}), str(tmp_path / "a.json"))
+    put(as_csv(Path("a.ckpt"), Threshold(), {name: PLAIN}), str(tmp_path / "a.csv"))
     assert json.loads((tmp_path / "a.json").read_text())["clips"][0]["file"] == "caf?\n.mp4"
 
 

