@@ -7,9 +7,12 @@ import wave
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+import cv2
 import numpy as np
+import pytest
 
 BASE = Fraction(1, 90_000)  # seconds a time stamp
 
@@ -140,3 +143,24 @@ def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
     with wave.open(str(path), "wb") as sound:
         sound.setparams((1 if samples.ndim == 1 else samples.shape[1], 2, rate, 0, "NONE", ""))
         sound.writeframes(samples.astype("<i2").tobytes())
+
+
+def count_grabs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let OpenCV tell of each frame that it decodes from now on: the list grows by one."""
+    capture_class, grabs = cv2.VideoCapture, []
+
+    class Counting:
+        """Not a subclass: those of OpenCV's classes crash the interpreter when they are collected."""
+
+        def __init__(self, *arguments: Any) -> None:
+            self.capture = capture_class(*arguments)
+
+        def grab(self) -> bool:
+            grabs.append(1)
+            return self.capture.grab()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.capture, name)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Counting)
+    return grabs

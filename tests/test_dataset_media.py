@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -15,7 +14,7 @@ from python_speech_features import logfbank
 from dataset import DataError
 from dataset.features import audio_features, fit_length, log_filterbank, stack_frames
 from dataset.media import Sound, probe, read_audio, read_video
-from tests.media_files import copy_clip, even_times, remux, tone, write_clip, write_wav
+from tests.media_files import copy_clip, count_grabs, even_times, remux, tone, write_clip, write_wav
 
 FRAMES = 39
 
@@ -36,23 +35,7 @@ def test_frames_are_those_of_a_plain_loop(clip: Path) -> None:
 
 def test_decoding_stops_at_max_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = read_video(clip)
-    capture_class = cv2.VideoCapture
-    grabs = []
-
-    class Counting:
-        """Not a subclass: those of OpenCV's classes crash the interpreter when they are collected."""
-
-        def __init__(self, *arguments: Any) -> None:
-            self.capture = capture_class(*arguments)
-
-        def grab(self) -> bool:
-            grabs.append(1)
-            return self.capture.grab()
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.capture, name)
-
-    monkeypatch.setattr(cv2, "VideoCapture", Counting)
+    grabs = count_grabs(monkeypatch)
     assert_array_equal(read_video(clip, max_frames=7), everything[:7])
     assert len(grabs) == 8  # whether another belongs to the seventh picture is known when it has come
 

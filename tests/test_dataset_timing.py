@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
-import cv2
 import numpy as np
 import pytest
 
 from dataset.media import read_video
 from dataset.timing import read_timeline
-from tests.media_files import even_times, frame_numbers, remux, write_clip
+from tests.media_files import count_grabs, even_times, frame_numbers, remux, write_clip
 
 NTSC = Fraction(30_000, 1001)
 
@@ -101,22 +99,7 @@ def test_limit_counts_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
     clip = write_clip(tmp_path / "a.mp4", even_times(60, 50), last=Fraction(1, 50))
     everything = frame_numbers(read_video(clip))
     assert everything[:4] == [0, 2, 4, 6]
-    capture_class, grabs = cv2.VideoCapture, []
-
-    class Counting:
-        """Not a subclass: those of OpenCV's classes crash the interpreter when they are collected."""
-
-        def __init__(self, *arguments: Any) -> None:
-            self.capture = capture_class(*arguments)
-
-        def grab(self) -> bool:
-            grabs.append(1)
-            return self.capture.grab()
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.capture, name)
-
-    monkeypatch.setattr(cv2, "VideoCapture", Counting)
+    grabs = count_grabs(monkeypatch)
     for limit in (1, 2, 7, 29):
         grabs.clear()
         assert frame_numbers(read_video(clip, limit)) == everything[:limit]
