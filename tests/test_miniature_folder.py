@@ -8,6 +8,7 @@ import cv2
 import pandas as pd
 import pytest
 
+from dataset.inspection import inspect_clip
 from dataset.miniature import synthesize
 
 
@@ -71,3 +72,20 @@ def test_preview_shows_the_categories_side_by_side(tmp_path: Path) -> None:
     picture = cv2.imread(str(tmp_path / "preview.jpg"))
     assert picture.shape == (2 * 224, 4 * 224, 3)
     assert picture.std() > 20
+
+
+def test_silence_is_planted_before_the_sound_of_fakes_alone(tmp_path: Path) -> None:
+    options = {"subjects": 2, "seconds": 0.8, "seed": 5}
+    for name, silence in (("clean", 0.0), ("planted", 0.2)):
+        synthesize(tmp_path / name, silent_fakes=silence, **options)
+    for clip in sorted((tmp_path / "clean").rglob("*.mp4")):
+        planted = tmp_path / "planted" / clip.relative_to(tmp_path / "clean")
+        if "RealVideo-RealAudio" in str(clip):
+            assert planted.read_bytes() == clip.read_bytes()
+            continue
+        before, after = inspect_clip(clip), inspect_clip(planted)
+        assert after.leading_silence == pytest.approx(before.leading_silence + 0.2, abs=0.05)
+        assert after.frames == before.frames
+        assert after.audio_seconds == before.audio_seconds
+    with pytest.raises(ValueError, match="silent_fakes must be between 0 and half the length of a clip, not 1"):
+        synthesize(tmp_path / "none", silent_fakes=1.0)

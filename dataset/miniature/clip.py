@@ -11,7 +11,7 @@ from dataset.miniature.fakes import rerender_lower_face
 from dataset.miniature.motion import draw_motion
 from dataset.miniature.subjects import Subject
 from dataset.miniature.vocoder import revoice
-from dataset.miniature.voice import FRAME_RATE, Utterance, speak
+from dataset.miniature.voice import FRAME_RATE, SAMPLE_RATE, Utterance, speak
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,12 @@ def make_sound(subject: Subject, category: Category, seconds: float, seed: np.ra
     loudness = 10 ** (rng.uniform(-26, -20) / 20)
     samples = recorded * loudness / np.sqrt(np.mean(recorded**2))
     return Sound(samples, utterance, other if category.fake_video else utterance)
+
+
+def delayed(sound: np.ndarray, seconds: float) -> np.ndarray:
+    """Put silence before a sound (N,), whose end is cut by as much."""
+    silence = round(seconds * SAMPLE_RATE)
+    return np.concatenate([np.zeros(silence), sound])[: len(sound)]
 
 
 def _record(rng: np.random.Generator, speech: np.ndarray) -> np.ndarray:

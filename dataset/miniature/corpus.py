@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from dataset.miniature.clip import CATEGORIES, Category, make_clip
+from dataset.miniature.clip import CATEGORIES, Category, delayed, make_clip
 from dataset.miniature.mp4 import write_clip
 from dataset.miniature.subjects import Subject, make_cast
 
@@ -44,6 +44,7 @@ def synthesize(
     seconds: float = 1.2,
     clips: int = 1,
     seed: int = 42,
+    silent_fakes: float = 0.0,
     num_workers: int = 2,
     overwrite: bool = False,
 ) -> pd.DataFrame:
@@ -64,6 +65,9 @@ def synthesize(
         Clips of each subject in each of the four categories.
     seed
         The same seed and options give the same bytes.
+    silent_fakes
+        Seconds of silence before the sound of every fake: plants the known flaw of FakeAVCeleb (arXiv 2412.00175), by
+        which a detector may learn nothing else. `main.py audit` finds it.
     num_workers
         Clips made at the same time.
     overwrite
@@ -79,8 +83,9 @@ def synthesize(
     ValueError
         If an option is out of range, or `out` holds something else.
     """
-    _check_options(subjects, seconds, clips, num_workers)
+    _check_options(subjects, seconds, clips, silent_fakes, num_workers)
     options = {"format": FORMAT, "subjects": subjects, "seconds": seconds, "clips": clips, "seed": seed}
+    options |= {"silent_fakes": silent_fakes} if silent_fakes else {}
     out = Path(out)
     _claim(out, options, overwrite)
     plan = plan_corpus(subjects, clips, seed)
@@ -89,7 +94,8 @@ def synthesize(
 
     def make(entry: Entry) -> None:
         clip = make_clip(entry.subject, entry.category, seconds, entry.seed)
-        write_clip(out / entry.folder / entry.name, clip.frames, clip.sound)
+        silence = 0.0 if entry.category.letter == "A" else silent_fakes
+        write_clip(out / entry.folder / entry.name, clip.frames, delayed(clip.sound, silence))
 
     with ThreadPoolExecutor(num_workers) as pool:
         for _ in track(pool.map(make, missing), "Synthesizing clips", total=len(missing), disable=not missing):
@@ -153,13 +159,15 @@ def _middle_frame(path: Path) -> np.ndarray:
     return capture.read()[1]
 
 
-def _check_options(subjects: int, seconds: float, clips: int, num_workers: int) -> None:
+def _check_options(subjects: int, seconds: float, clips: int, silent_fakes: float, num_workers: int) -> None:
     if not 1 <= subjects <= 10_000:
         raise ValueError(f"subjects must be between 1 and 10000, not {subjects}")
     if not 0.8 <= seconds <= 60:
         raise ValueError(f"seconds must be between 0.8 and 60, not {seconds}")
     if not 1 <= clips <= 100:
         raise ValueError(f"clips must be between 1 and 100, not {clips}")
+    if not 0 <= silent_fakes <= seconds / 2:
+        raise ValueError(f"silent_fakes must be between 0 and half the length of a clip, not {silent_fakes}")
     if num_workers < 1:
         raise ValueError(f"num_workers must be at least 1, not {num_workers}")
 
