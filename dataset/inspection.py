@@ -128,7 +128,7 @@ def _see(path: Path, facts: dict[str, Any]) -> None:
             if clock.count == 1:
                 facts["height"], facts["width"] = capture.retrieve()[1].shape[:2]
         facts["frames"] = clock.count
-        check_complete(path, capture, clock.count)
+        check_complete(path, capture, clock)
     finally:
         capture.release()
     timeline = read_timeline(path)

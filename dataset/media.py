@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from dataset.metadata import DataError
-from dataset.timing import FRAME_RATE, FrameClock, codec_name
+from dataset.timing import FRAME_RATE, FrameClock, codec_name, read_timeline
 
 SAMPLE_RATE = 16_000
 MAX_FRAMES = 500
@@ -21,6 +21,7 @@ HALVED = 224  # side of FakeAVCeleb's own frames
 # The last of 500 frames needs four filterbank windows, whose ends reach 240 samples past the frame's own.
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
 WINDOW_OVERHANG = 240
+MISSING = 0.5  # seconds at the end of a clip from which on it counts as cut short
 CHUNK = 1 << 14  # samples of a sound that are read or resampled at once
 # Files open twice as fast if no picture is decoded for it; FFmpeg learns nothing from it that is needed here.
 NO_PICTURE = {"skip_frame": "all"}
@@ -89,7 +90,7 @@ def read_video(path: str | Path, max_frames: int = MAX_FRAMES) -> np.ndarray:
         clock = FrameClock(path)
         frames = _pictures(capture, clock, max_frames)
         if len(frames) < max_frames:
-            check_complete(path, capture, clock.count)
+            check_complete(path, capture, clock)
     finally:
         capture.release()
     return frames
@@ -100,21 +101,25 @@ def open_video(path: str | Path) -> cv2.VideoCapture:
     return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
 
-def check_complete(path: str | Path, capture: cv2.VideoCapture, decoded: int) -> None:
-    """Refuse a clip of which fewer frames decoded than it promises.
+def check_complete(path: str | Path, capture: cv2.VideoCapture, clock: FrameClock) -> None:
+    """Refuse a clip of which less decoded than it promises, once `clock` has gone through all of it.
 
     Raises
     ------
     DataError
         With the reason.
     """
-    if 0 < decoded >= int(capture.get(cv2.CAP_PROP_FRAME_COUNT)):
+    if 0 < clock.count >= int(capture.get(cv2.CAP_PROP_FRAME_COUNT)):
         return
     promised = probe(path)  # which knows better, and may find the reason
-    if decoded == 0:
+    if clock.count == 0:
         raise DataError(f"{path}: has no frame that decodes")
-    if decoded < promised:
-        raise DataError(f"{path}: only {decoded} of its {promised} frames decode")
+    if clock.count < promised:
+        raise DataError(f"{path}: only {clock.count} of its {promised} frames decode")
+    if clock.count > promised and clock.seconds < (there := read_timeline(path).last) - MISSING:
+        raise DataError(  # of a container that has no index of all its frames
+            f"{path}: only {clock.seconds:.1f} of its {there:.1f} s decode. Where it plays to its end, save it as mp4"
+        )
 
 
 def read_audio(path: str | Path, max_frames: int = MAX_FRAMES) -> np.ndarray:

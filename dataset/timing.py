@@ -53,6 +53,11 @@ class Timeline(NamedTuple):
         """From the start of the first frame to the end of the last."""
         return float(self.end * self.base)
 
+    @property
+    def last(self) -> float:
+        """Seconds from the first frame to the last one; 0 if they have no time stamps."""
+        return float(self.stamps[-1] * self.base) if self.stamped else 0.0
+
     def is_constant(self, rate: float) -> bool:
         """Whether all frames lie less than half a frame from an even grid of that rate."""
         return len(self.stamps) < 2 or bool(np.ptp(self._offsets(rate)) < 1)
@@ -90,11 +95,14 @@ class FrameClock:
     ----------
     count
         How many frames have been decoded.
+    seconds
+        When the last of them is shown, from the first one on.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = path
         self.count = 0
+        self.seconds = 0.0
         self._start = 0.0
         self._is_odd = False
         self._timeline: Timeline | None = None  # of a clip that is not at 25 frames a second
@@ -114,7 +122,8 @@ class FrameClock:
             seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             if self.count == 0:
                 self._start = seconds
-            off_grid = (seconds - self._start) * FRAME_RATE - self.count
+            self.seconds = seconds - self._start
+            off_grid = self.seconds * FRAME_RATE - self.count
             if abs(off_grid) >= ROUNDING / 2 and not self._is_odd:
                 self._look_up()
             self.count += 1

@@ -6,6 +6,7 @@ import shutil
 import wave
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +106,37 @@ def tone(seconds: float, rate: int, channels: int = 1, level: int = 8000) -> np.
     return np.stack([wave_form] * channels, axis=1)
 
 
-def remux(source: Path, name: str, kinds: tuple[str, ...] = ("video", "audio"), **options: str) -> Path:
-    """Copy some streams of an mp4 into another file beside it, without decoding."""
+def remux(
+    source: Path,
+    name: str,
+    kinds: tuple[str, ...] = ("video", "audio"),
+    instead: dict[int, bytes] | None = None,
+    **options: str,
+) -> Path:
+    """Copy some streams of a clip into another file beside it, without decoding.
+
+    `instead` has other data for some packets of the picture, by their numbers.
+    """
     target = source.with_name(name)
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
         streams = {s.index: new.add_stream_from_template(s) for s in old.streams if s.type in kinds}
+        pictures = count()
         for packet in old.demux(*(old.streams[index] for index in streams)):
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
-                new.mux(packet)
+            if packet.dts is None:
+                continue
+            kind, stream = packet.stream.type, streams[packet.stream.index]
+            if kind == "video" and (data := (instead or {}).get(next(pictures))) is not None:
+                packet = _with_data(packet, data)
+            packet.stream = stream
+            new.mux(packet)
     return target
+
+
+def _with_data(packet: av.Packet, data: bytes) -> av.Packet:
+    other = av.Packet(data)
+    for name in ("pts", "dts", "time_base", "duration"):
+        setattr(other, name, getattr(packet, name))
+    return other
 
 
 def repeat(source: Path, name: str, times: int) -> Path:

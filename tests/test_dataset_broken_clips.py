@@ -11,7 +11,7 @@ import pytest
 from dataset import DataError
 from dataset.inspection import inspect_clip
 from dataset.media import probe, read_audio, read_video
-from tests.media_files import copy_clip, remux, write_wav
+from tests.media_files import copy_clip, remux, write_clip, write_wav
 
 
 @pytest.fixture
@@ -100,6 +100,14 @@ def test_broken(clip: Path, damage: Callable[[Path], None], reason: str) -> None
     assert facts.reason == refusal(clip)
     assert facts.bytes == clip.stat().st_size
     assert facts.notes == ()
+
+
+def test_clip_whose_container_has_no_index_and_which_stops_decoding(tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / "a.flv", [index / 25 for index in range(50)])
+    broken = remux(whole, "b.flv", instead=dict.fromkeys(range(10, 50), b"\xff" * 50))
+    assert len(read_video(whole)) == 50
+    for of_it in (refusal(broken), inspect_clip(broken).reason):
+        assert of_it == "only 0.3 of its 2.0 s decode. Where it plays to its end, save it as mp4"
 
 
 def test_what_is_known_of_a_broken_clip(clip: Path) -> None:

@@ -44,6 +44,8 @@ class Survey(NamedTuple):
         Samples at 16 kHz of silence to put before the sound, or, if negative, of sound to leave out.
     face
         Where the face is; None if `is_crop`.
+    has_repeats
+        Some packets are empty and show the frame before again, which OpenCV does not understand.
     """
 
     seconds: float
@@ -53,6 +55,7 @@ class Survey(NamedTuple):
     notes: tuple[str, ...] = ()
     sound_shift: int = 0
     face: FacePath | None = None
+    has_repeats: bool = False
 
 
 class _Picture(NamedTuple):
@@ -66,6 +69,7 @@ class _Picture(NamedTuple):
     start: float  # seconds on the container's clock
     end: float
     sound_end: float
+    has_repeats: bool
 
 
 def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto") -> Survey:
@@ -106,7 +110,8 @@ def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto
     face = None if is_crop else follow(faces)
     people = count_people(faces, picture.ticks) if faces else int(framing != "crop")
     notes = (*_face_notes(picture, faces, face, people), *sound_notes)
-    return Survey(picture.frames / FRAME_RATE, picture.frames, is_crop, people, notes, shift, face)
+    frames = picture.frames
+    return Survey(frames / FRAME_RATE, frames, is_crop, people, notes, shift, face, picture.has_repeats)
 
 
 def _look(path: str | Path, detector: FaceDetector | None) -> _Picture:
@@ -124,7 +129,8 @@ def _look(path: str | Path, detector: FaceDetector | None) -> _Picture:
             if reader.ticks > samples[-1][0]:
                 samples.append((reader.ticks, detector(frame)))
     ticks = [tick for tick, _ in samples]
-    return _Picture(clock.end, *shape, ticks, link(samples), reader.start, reader.picture_end, reader.sound_end)
+    times = reader.start, reader.picture_end, reader.sound_end
+    return _Picture(clock.end, *shape, ticks, link(samples), *times, reader.has_repeats)
 
 
 def _listen(path: str | Path, picture: _Picture) -> tuple[int, list[str]]:

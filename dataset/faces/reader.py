@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 
 from dataset.faces.fault import unreadable
-from dataset.media import probe
+from dataset.media import MISSING, probe
 from dataset.metadata import DataError
 from dataset.timing import FRAME_RATE
 
 # Containers whose header says how long the clip is meant to be, whatever is there of it.
 HONEST = ("matroska", "avi", "flv", "asf")
-MISSING = 0.5  # seconds at the end of a clip from which on it counts as cut short
 
 
 class Reader:
@@ -39,6 +38,8 @@ class Reader:
         Frames decoded so far.
     picture_end, sound_end
         Where the packets read so far end on that clock, in seconds.
+    has_repeats
+        Some packets were empty: the frame before is shown again, as Theora in Ogg stores what does not change.
 
     Raises
     ------
@@ -65,6 +66,7 @@ class Reader:
         self.start: float | None = None
         self.count = 0
         self.picture_end = self.sound_end = 0.0
+        self.has_repeats = False
         self._time = 0.0
         self._end = 0.0
         self._frame: av.VideoFrame | None = None
@@ -144,6 +146,9 @@ class Reader:
             raise unreadable(self.path, f"its picture does not decode ({error.strerror})") from error
 
     def _frames_of(self, packet: av.Packet) -> list[av.VideoFrame]:
+        if not packet.size and packet.dts is not None:  # the end of the stream has no time
+            self.has_repeats = True
+            return []
         try:
             return packet.decode()
         except av.FFmpegError:
@@ -153,7 +158,7 @@ class Reader:
 
     def _note_end(self, packet: av.Packet) -> None:
         stamp = packet.dts if packet.pts is None else packet.pts
-        if stamp is None or not packet.size:
+        if stamp is None:
             return
         end = float((stamp + (packet.duration or 0)) * packet.time_base)
         self._end = max(self._end, end)

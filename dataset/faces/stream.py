@@ -150,8 +150,8 @@ class _Samples:
 
 
 def _open(path: str | Path, survey: Survey) -> cv2.VideoCapture | Reader:
-    """Open a clip whose frames are taken as they are just as the data set does, if OpenCV knows its codec."""
-    if survey.is_crop:
+    """Open a clip whose frames are taken as they are just as the data set does, if OpenCV can read it."""
+    if survey.is_crop and not survey.has_repeats:
         capture = open_video(path)
         knows = capture.grab()
         capture.release()

@@ -104,7 +104,7 @@ class Clip(NamedTuple):
                 frame = capture.retrieve()[1]
             yield from repeat(frame, min(clock.end, self.max_frames) - shown)
             if clock.end < self.max_frames:
-                check_complete(self.path, capture, clock.count)
+                check_complete(self.path, capture, clock)
         finally:
             capture.release()
 
