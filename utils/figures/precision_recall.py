@@ -51,9 +51,8 @@ def draw_precision_recall(folds: dict[str, pd.DataFrame], title: str) -> Figure:
         figures |= rankable_folds({"pooled": pooled}, "precision-recall curve")[0]
 
     figure = new_figure(5.2, title)
-    figure.get_layout_engine().set(
-        wspace=0.05
-    )  # the last tick label of one panel is not read with the next one's first
+    # Apart, so that the last tick label of one panel is not read with the next one's first.
+    figure.get_layout_engine().set(wspace=0.05)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, positive in zip(panels, ("real", "fake"), strict=True):
         values = {name: figures[name][f"ap_{positive}"] for name in drawn}
