@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from dataset import features, media, timing
+from dataset import features, media, resample, timing
 from dataset.features import audio_features
 from dataset.files import file_digest
 from dataset.media import probe, read_audio, read_video, wav_beside
@@ -49,7 +49,7 @@ def source_sums(path: Path) -> tuple[str | None, str | None]:
 
 def decoding_settings() -> str:
     """Digest of everything but the clips themselves that decoded frames and features depend on."""
-    constants = [_constants(module) for module in (media, timing, features)]
+    constants = [_constants(module) for module in (media, resample, timing, features)]
     # The suffix of a version (+cpu, +cu130) names a build for other devices; this is all done on the CPU.
     versions = [module.__version__.partition("+")[0] for module in (cv2, av, np, torch)]
     return hashlib.sha256(json.dumps([constants, versions], sort_keys=True).encode()).hexdigest()

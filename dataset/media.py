@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from pathlib import Path
 
 import av
@@ -12,9 +11,9 @@ import cv2
 import numpy as np
 
 from dataset.metadata import DataError
+from dataset.resample import CHUNK, SAMPLE_RATE, to_mono
 from dataset.timing import FRAME_RATE, FrameClock, codec_name, read_timeline
 
-SAMPLE_RATE = 16_000
 MAX_FRAMES = 500
 SIDE = 112  # of a picture as it is read
 HALVED = 224  # side of FakeAVCeleb's own frames
@@ -22,7 +21,6 @@ HALVED = 224  # side of FakeAVCeleb's own frames
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
 WINDOW_OVERHANG = 240
 MISSING = 0.5  # seconds at the end of a clip from which on it counts as cut short
-CHUNK = 1 << 14  # samples of a sound that are read or resampled at once
 # Files open twice as fast if no picture is decoded for it; FFmpeg learns nothing from it that is needed here.
 NO_PICTURE = {"skip_frame": "all"}
 
@@ -97,7 +95,15 @@ def read_video(path: str | Path, max_frames: int = MAX_FRAMES) -> np.ndarray:
 
 
 def open_video(path: str | Path) -> cv2.VideoCapture:
-    """Open a clip for decoding on one thread; nothing decodes if it is broken, see :func:`check_complete`."""
+    """Open a clip for decoding on one thread; nothing decodes if it is broken, see :func:`check_complete`.
+
+    Raises
+    ------
+    DataError
+        If its name is not Unicode, which would end the process in OpenCV.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise DataError(f"{path}: its name is not UTF-8, rename it")
     return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
 
@@ -159,7 +165,8 @@ def wav_beside(path: str | Path) -> Path:
 class Sound:
     """The sound of a clip as a stream of chunks, mono at 16 kHz, int16 (n,).
 
-    Any sound track that FFmpeg knows is averaged to mono and resampled.
+    Any sound track that FFmpeg knows is averaged to mono and resampled; where its time stamps leave a gap, there is
+    silence.
 
     Parameters
     ----------
@@ -229,23 +236,12 @@ class Sound:
         if stream.codec_context is None:
             raise DataError(f"{self.source}: its sound does not decode (FFmpeg does not know its codec)")
         self.rate, self.channels, self.codec = stream.rate, stream.channels, codec_name(stream)
-        for part in self._resample(container.decode(stream)):
-            yield part.to_ndarray()[0]
+        yield from to_mono(self._counted(container.decode(stream)))
 
-    def _resample(self, frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
-        """Average to mono at 16 kHz, many frames at a time, which gives the same samples sooner."""
-        # Some tracks change their rate or channels on the way, which needs another filter.
-        for _, alike in groupby(frames, lambda frame: (frame.format.name, frame.layout.name, frame.sample_rate)):
-            resampler, waiting = av.AudioResampler("s16", "mono", SAMPLE_RATE), av.AudioFifo()
-            for frame in alike:
-                self.samples += frame.samples
-                frame.pts = None  # the queue would refuse gaps, which are closed here
-                waiting.write(frame)
-                if waiting.samples >= CHUNK:
-                    yield from resampler.resample(waiting.read())
-            if waiting.samples:
-                yield from resampler.resample(waiting.read())
-            yield from resampler.resample(None)  # what it holds back
+    def _counted(self, frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+        for frame in frames:
+            self.samples += frame.samples
+            yield frame
 
 
 def _is_plain_wav(path: Path) -> bool:

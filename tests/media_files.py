@@ -111,18 +111,22 @@ def remux(
     name: str,
     kinds: tuple[str, ...] = ("video", "audio"),
     instead: dict[int, bytes] | None = None,
+    gap: tuple[float, float] = (0, 0),
     **options: str,
 ) -> Path:
     """Copy some streams of a clip into another file beside it, without decoding.
 
-    `instead` has other data for some packets of the picture, by their numbers.
+    `instead` has other data for some packets of the picture, by their numbers; packets of the sound that begin within
+    `gap`, in seconds, are left out.
     """
     target = source.with_name(name)
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
         streams = {s.index: new.add_stream_from_template(s) for s in old.streams if s.type in kinds}
         pictures = count()
         for packet in old.demux(*(old.streams[index] for index in streams)):
-            if packet.dts is None:
+            if packet.dts is None or (
+                packet.stream.type == "audio" and gap[0] <= packet.pts * packet.time_base < gap[1]
+            ):
                 continue
             kind, stream = packet.stream.type, streams[packet.stream.index]
             if kind == "video" and (data := (instead or {}).get(next(pictures))) is not None:

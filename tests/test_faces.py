@@ -137,17 +137,6 @@ def test_the_same_face_in_any_container(walk: Path, detector: FaceDetector, tmp_
         assert alike(window.video[:, :common], expected.video[:, :common]) > 0.99
 
 
-def test_empty_packets_show_the_frame_before_again(tmp_path: Path) -> None:
-    still = [portrait()[max(index - 2, 0)] for index in range(25)]
-    clip = film(tmp_path / "a.nut", still, fps=25, codec="ffvhuff", sound=speech(1), audio_codec="mp3")
-    sparse = remux(clip, "b.nut", instead={1: b"", 2: b""})  # as Theora stores a frame that does not change
-    parts = [next(windows(path, survey(path, None, framing="crop"), 500, 250)) for path in (clip, sparse)]
-    assert parts[1].video.shape == (3, 25, 100, 100)
-    assert torch.equal(parts[1].video[:, 1], parts[1].video[:, 0])
-    assert not torch.equal(parts[1].video[:, 20], parts[1].video[:, 0])
-    assert torch.equal(parts[0].video, parts[1].video)
-
-
 def test_vertical_picture_and_one_that_lies_on_its_side(tmp_path: Path, detector: FaceDetector) -> None:
     places = moving(25, (60, 200, 200), (100, 300, 200))
     upright = film(tmp_path / "a.mp4", scene(places, (360, 640)), fps=25, sound=speech(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from dataset.faces import ClipFault, Survey, Window
 from model import Verdict
 from utils.predict.clips import find_clips
 from utils.predict.options import PredictOptions
-from utils.predict.reading import Reader, read_ahead
+from utils.predict.reading import End, Reader, read_ahead
 from utils.predict.results import ClipResult
 from utils.predict.scoring import THUMBNAILS, Film, Scorer, padded, score_clips
 
@@ -219,6 +220,28 @@ def test_windows_are_as_long_as_in_training() -> None:
     assert PredictOptions().frames(1) == (1, 1)
     with pytest.raises(ValueError, match=r"--hop 5: longer than a window of 4 s"):
         PredictOptions(window=4, hop=5).frames(500)
+
+
+@pytest.mark.parametrize("flag", ["window", "hop"])
+def test_windows_of_no_length(flag: str) -> None:
+    with pytest.raises(ValueError, match=f"--{flag} inf: give a number of seconds"):
+        PredictOptions(**{flag: math.inf}).frames(500)
+
+
+def test_a_clip_is_no_list(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"\0\0\0 ftypisom")
+    with pytest.raises(DataError, match=r"clip\.mp4: is no list.*name a clip without @"):
+        find_clips([Path(f"@{path}")])
+
+
+@pytest.mark.parametrize(("level", "note"), [(0.0, ["the sound is silent"]), (0.01, [])])
+def test_silent_sound_is_noted(level: float, note: list[str]) -> None:
+    found = Survey(0.4, 10, True, 1, ())
+    window = Window(0, torch.zeros(3, 10, 100, 100, dtype=torch.uint8), torch.zeros(10, 104), torch.full((10,), level))
+    steps = [(0, found), (0, window), (0, End())]
+    ((_, result, _),) = score_clips(steps, Scorer(Toy(), torch.device("cpu"), "32"), 1)
+    assert result.notes == note
 
 
 def test_where_pictures_go(tmp_path: Path) -> None:

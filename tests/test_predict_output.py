@@ -119,7 +119,7 @@ def test_names_that_are_not_unicode(tmp_path: Path) -> None:
     )
     put(as_json(Path("a.ckpt"), Threshold(), {}, {name: PLAIN}), str(tmp_path / "a.json"))
     put(as_csv(Path("a.ckpt"), Threshold(), {name: PLAIN}), str(tmp_path / "a.csv"))
-    assert json.loads((tmp_path / "a.json").read_text())["clips"][0]["file"] == "caf?\n.mp4"
+    assert json.loads((tmp_path / "a.json").read_text())["clips"][0]["file"] == name
 
 
 @pytest.fixture

@@ -70,6 +70,8 @@ class _Picture(NamedTuple):
     end: float
     sound_end: float
     has_repeats: bool
+    damaged: int  # frames
+    sound_tracks: int
 
 
 def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto") -> Survey:
@@ -109,28 +111,27 @@ def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto
         raise ClipFault(NO_FACE, _no_face(path, picture))
     face = None if is_crop else follow(faces)
     people = count_people(faces, picture.ticks) if faces else int(framing != "crop")
-    notes = (*_face_notes(picture, faces, face, people), *sound_notes)
+    notes = (*_picture_notes(picture, faces, face, people), *sound_notes)
     frames = picture.frames
     return Survey(frames / FRAME_RATE, frames, is_crop, people, notes, shift, face, picture.has_repeats)
 
 
 def _look(path: str | Path, detector: FaceDetector | None) -> _Picture:
     """Decode the whole picture, and look for faces five times a second and at its end if there is a detector."""
-    clock, samples, due, shape = FrameClock(path), [], 0, (0, 0)
+    clock, samples, due = FrameClock(path), [], 0
     with Reader(path) as reader:
         for tick in clock.decode(reader):
             if detector is not None and tick >= due:
                 samples.append((reader.ticks, detector(reader.retrieve()[1])))
                 due = tick + STEP
         reader.check_complete()
-        if detector is not None:
-            frame = reader.retrieve()[1]
-            shape = frame.shape[:2]
-            if reader.ticks > samples[-1][0]:
-                samples.append((reader.ticks, detector(frame)))
+        frame = reader.retrieve()[1]
+        if detector is not None and reader.ticks > samples[-1][0]:
+            samples.append((reader.ticks, detector(frame)))
     ticks = [tick for tick, _ in samples]
     times = reader.start, reader.picture_end, reader.sound_end
-    return _Picture(clock.end, *shape, ticks, link(samples), *times, reader.has_repeats)
+    odd = reader.has_repeats, reader.damaged, reader.sound_tracks
+    return _Picture(clock.end, *frame.shape[:2], ticks, link(samples), *times, *odd)
 
 
 def _listen(path: str | Path, picture: _Picture) -> tuple[int, list[str]]:
@@ -145,7 +146,7 @@ def _listen(path: str | Path, picture: _Picture) -> tuple[int, list[str]]:
         raise unreadable(path, message) from error
     if start is None:
         return 0, []
-    notes = []
+    notes = [f"{picture.sound_tracks} sound tracks: the first one is used"] * (picture.sound_tracks > 1)
     apart, missing = start - picture.start, picture.end - picture.sound_end
     if abs(apart) >= WORTH_A_NOTE:
         notes.append(f"sound begins {abs(apart):.1f} s {'after' if apart > 0 else 'before'} the picture")
@@ -169,10 +170,15 @@ def _no_face(path: str | Path, picture: _Picture) -> str:
     return f"{path}: no face is found in it. {advice}"
 
 
-def _face_notes(picture: _Picture, faces: list[Track], face: FacePath | None, people: int) -> Iterator[str]:
+def _picture_notes(picture: _Picture, faces: list[Track], face: FacePath | None, people: int) -> Iterator[str]:
+    if picture.damaged:
+        yield f"damaged in {picture.damaged} frame{'s' * (picture.damaged > 1)} or more"
     if people > 1:
         yield f"{people} faces: the most visible one is used"
     if face is None:
+        side = min(picture.height, picture.width)
+        if side < SIDE:
+            yield f"the picture is small: its square of {side} pixels is enlarged to {SIDE}"
         return
     absent = (picture.frames - face.seen(0, picture.frames)) / FRAME_RATE
     if absent >= WORTH_A_NOTE:

@@ -38,6 +38,10 @@ class Reader:
         Frames decoded so far.
     picture_end, sound_end
         Where the packets read so far end on that clock, in seconds.
+    sound_tracks
+        How many there are.
+    damaged
+        Frames of those decoded so far that FFmpeg calls corrupt.
     has_repeats
         Some packets were empty: the frame before is shown again, as Theora in Ogg stores what does not change.
 
@@ -67,6 +71,8 @@ class Reader:
         self.count = 0
         self.picture_end = self.sound_end = 0.0
         self.has_repeats = False
+        self.damaged = 0
+        self.sound_tracks = len(self._container.streams.audio)
         self._time = 0.0
         self._end = 0.0
         self._frame: av.VideoFrame | None = None
@@ -84,6 +90,7 @@ class Reader:
         if frame is None:
             return False
         self._frame = frame  # the last one stays for whoever needs it
+        self.damaged += frame.is_corrupt
         usual = 1 / float(self._video.average_rate or FRAME_RATE)
         stamp = self._frame.time
         self._time = stamp if stamp is not None else self._time + usual * (self.count > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,9 @@ from dataset.faces.fault import NO_FACE, ClipFault, unreadable
 from dataset.faces.look import Survey
 from dataset.faces.reader import Reader
 from dataset.features import FEATURES, audio_features
-from dataset.media import CHUNK, SAMPLES_PER_FRAME, SIDE, WINDOW_OVERHANG, Sound, draw_picture, open_video
+from dataset.media import SAMPLES_PER_FRAME, SIDE, WINDOW_OVERHANG, Sound, draw_picture, open_video
 from dataset.metadata import DataError
+from dataset.resample import zeros
 from dataset.timing import FRAME_RATE, FrameClock
 from dataset.transforms import centre_crop
 
@@ -152,11 +154,12 @@ class _Samples:
 def _open(path: str | Path, survey: Survey) -> cv2.VideoCapture | Reader:
     """Open a clip whose frames are taken as they are just as the data set does, if OpenCV can read it."""
     if survey.is_crop and not survey.has_repeats:
-        capture = open_video(path)
-        knows = capture.grab()
-        capture.release()
-        if knows:
-            return open_video(path)
+        with suppress(DataError):  # of a name that is not Unicode
+            capture = open_video(path)
+            knows = capture.grab()
+            capture.release()
+            if knows:
+                return open_video(path)
     return Reader(path)
 
 
@@ -182,8 +185,7 @@ def _shown(capture: cv2.VideoCapture | Reader, path: str | Path, survey: Survey)
 
 def _shifted(sound: Sound, shift: int) -> Iterator[np.ndarray]:
     """Put silence before the sound, or leave out its first samples."""
-    for start in range(0, shift, CHUNK):
-        yield np.zeros(min(CHUNK, shift - start), np.int16)
+    yield from zeros(shift)
     surplus = max(0, -shift)
     for chunk in sound:
         yield chunk[surplus:]

@@ -33,8 +33,8 @@ def find_clips(arguments: Iterable[Path]) -> list[Clip]:
     ----------
     arguments
         A file; a folder, in which all files with an extension of `MEDIA` are taken however deep they lie; or
-        ``@list.txt``, a text file with such a path on each line, as they would be given here. In a list, empty lines
-        and lines that begin with # count for nothing.
+        ``@list.txt``, a text file with a file or folder on each line. In a list, empty lines and lines that begin
+        with # count for nothing.
 
     Raises
     ------
@@ -65,10 +65,13 @@ def _unfold(arguments: Iterable[Path]) -> Iterator[Path]:
             continue
         path = Path(str(argument)[1:])
         try:
-            lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+            content = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path}: the list cannot be read ({error.strerror})") from error
-        yield from (Path(line.strip()) for line in lines if line.strip() and not line.startswith("#"))
+        if b"\0" in content:
+            raise DataError(f"{path}: is no list, which is a text with a path on each line; name a clip without @")
+        lines = map(str.strip, content.decode("utf-8-sig", errors="surrogateescape").splitlines())
+        yield from (Path(line) for line in lines if line and not line.startswith("#"))
 
 
 def _look(path: Path) -> Iterator[Clip]:

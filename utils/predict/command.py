@@ -20,7 +20,17 @@ from utils.cli import SCREEN
 from utils.predict.clips import find_clips
 from utils.predict.journal import Journal, journal_path
 from utils.predict.options import PredictOptions
-from utils.predict.output import as_csv, as_json, clip_line, head_lines, name_width, printable, put, summary_line
+from utils.predict.output import (
+    as_csv,
+    as_json,
+    clip_line,
+    head_lines,
+    make_room,
+    name_width,
+    printable,
+    put,
+    summary_line,
+)
 from utils.predict.reading import Reader
 from utils.predict.results import ClipResult
 from utils.predict.run import Run, Wanted
@@ -58,6 +68,8 @@ def predict(clips: list[Path], *, checkpoint: Path | None = None, **options: Any
     given = PredictOptions(**options)
     if checkpoint is None:
         raise ValueError("--checkpoint is missing; train.py leaves some in outputs/ckpts")
+    make_room("json", given.json)
+    make_room("csv", given.csv)
     found = find_clips(clips)
     wanted = [Wanted(clip.path, picture) for clip, picture in zip(found, given.pictures(found), strict=True)]
     content = read_checkpoint(checkpoint)

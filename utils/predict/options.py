@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,8 +97,11 @@ class PredictOptions:
         Raises
         ------
         ValueError
-            If a part of a clip would be in no window.
+            If a number is none, or a part of a clip would be in no window.
         """
+        for flag, seconds in (("window", self.window), ("hop", self.hop)):
+            if seconds is not None and not math.isfinite(seconds):
+                raise ValueError(f"--{flag} {seconds:g}: give a number of seconds")
         length = max_frames if self.window is None else max(1, round(self.window * FRAME_RATE))
         hop = max(1, length // 2) if self.hop is None else max(1, round(self.hop * FRAME_RATE))
         if hop > length:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -142,9 +143,28 @@ def as_csv(checkpoint: Path, threshold: Threshold, clips: Mapping[str, ClipResul
     return content.getvalue()
 
 
+def make_room(flag: str, target: str | None) -> None:
+    """Make the folder of a file that will be written, before hours are spent on what it is to hold.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be made or written to.
+    """
+    if target is None or target == SCREEN:
+        return
+    folder = Path(target).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--{flag} {target}: its folder cannot be made ({error.strerror})") from error
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"--{flag} {target}: its folder cannot be written to")
+
+
 def put(text: str, target: str) -> None:
     """Write a text to a file, or to the standard output if the target is "-"."""
-    whole = text.encode(errors="replace").decode()  # names of files need not be Unicode
+    whole = text.encode(errors="backslashreplace").decode()  # names of files need not be Unicode
     if target == SCREEN:
         sys.stdout.write(whole)
     else:

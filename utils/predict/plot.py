@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,9 @@ def write_plot(path: Path, file: str, result: ClipResult, film: Film, threshold:
     figure = draw_clip(file, result, film, threshold, checkpoint)
     FigureCanvasAgg(figure)
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names in scripts that the font lacks show boxes
+        figure.savefig(content, format="png", dpi=DPI)
     write_atomic(path, content.getvalue())
 
 

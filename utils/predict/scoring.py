@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dataset.faces import Survey, Window
+from dataset.inspection import SILENCE
 from dataset.timing import FRAME_RATE
 from dataset.transforms import normalise
 from model import Detector
@@ -18,6 +19,8 @@ from utils.predict.reading import End, Step
 from utils.predict.results import ClipResult, WindowScore
 
 THUMBNAILS = 8
+SILENT = "the sound is silent"
+QUIETEST = SILENCE / 32_768  # of full scale
 
 
 class Scorer:
@@ -121,6 +124,7 @@ class _Draft:
     film: Film | None = None
     scores: list[WindowScore] = field(default_factory=list)
     waiting: int = 0  # windows read, but not scored yet
+    loudest: float = 0.0  # sample of all windows
     end: End | None = None
 
     def result(self) -> ClipResult:
@@ -130,7 +134,8 @@ class _Draft:
         known = {}
         if self.survey is not None:
             seconds, people, is_crop = float(self.survey.seconds), int(self.survey.people), bool(self.survey.is_crop)
-            known = {"seconds": seconds, "faces": people, "crop": is_crop, "notes": list(self.survey.notes)}
+            notes = [*self.survey.notes, *[SILENT] * (bool(self.scores) and self.loudest <= QUIETEST)]
+            known = {"seconds": seconds, "faces": people, "crop": is_crop, "notes": notes}
         return ClipResult(*end, **known, windows=[] if end.reason else self.scores)
 
 
@@ -162,6 +167,7 @@ def score_clips(
             draft.survey, draft.film = step, Film(float(step.seconds)) if films else None
         elif isinstance(step, Window):
             draft.waiting += 1
+            draft.loudest = max(draft.loudest, float(step.levels.max()))
             batch.append((index, step))
             if draft.film:
                 draft.film.see(step)
