@@ -211,6 +211,11 @@ def test_files_that_hold_no_scores(
     assert error.count("\n") == 1
 
 
+def test_a_folder_is_no_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(tmp_path) == 2
+    assert capsys.readouterr().err == f"main.py: error: {tmp_path}: is a folder; name the scores.csv in it\n"
+
+
 def test_folds_that_share_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [write(tmp_path / f"{k}.csv", random_table(k)) for k in (1, 2)]
     assert command(*paths) == 2

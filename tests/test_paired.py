@@ -109,6 +109,6 @@ def test_paired_bootstrap_sees_both_through_the_same_resamples() -> None:
         whole = evaluate(table)[name] - evaluate(other)[name]
         assert result[test]["difference"] == pytest.approx(whole, abs=1e-12)
         assert result["bootstrap"][name]["interval"] == np.percentile(values, [2.5, 97.5]).tolist()
-        assert result["bootstrap"][name]["other_sign"] == np.mean(np.sign(values) == -np.sign(whole))
+        assert result["bootstrap"][name]["other_sign"] == np.mean(np.sign(values) != np.sign(whole))
     same = paired_bootstrap(table, table, 100, seed=5)
     assert same["auc"] == same["acc"] == {"interval": [0.0, 0.0], "other_sign": None}

@@ -202,6 +202,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pyt
         (["--results", str(tmp_path / "nowhere")], "no such folder"),
         (["--results", str(tmp_path / "log")], "has no run with a tested fold"),
         (["--out", str(tmp_path)], "must be a file"),
+        (["--data_root", str(tmp_path / "nowhere")], "nowhere: no such folder"),
     ):
         assert main.main(["report", "--results", str(results), *arguments]) == 2
         assert words in capsys.readouterr().err

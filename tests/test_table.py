@@ -78,6 +78,20 @@ def test_markdown(results: Path, capsys: pytest.CaptureFixture) -> None:
     assert "different configurations" not in text
 
 
+def test_what_is_odd_is_said_under_the_table(results: Path) -> None:
+    write(results, "mine", 1, 0.9, model_type="MRDF_CE", recipe="clean", checkpoint="ckpts/mine/mine_train_1.ckpt")
+    write(results, "mine", 2, 0.9, model_type="MRDF_CE", recipe="clean", checkpoint="ckpts/mine/mine_train_1.ckpt")
+    assert table(results) == 0
+    notes = {line.removeprefix("- ") for line in (results / "table.md").read_text().splitlines()}
+    assert {
+        "mine: MRDF_CE, recipe clean.",
+        "mine: train_2 was tested with mine_train_1.ckpt, which may have been trained on its subjects.",
+        "mine: AUC D is empty, as it is in train_1, train_2.",
+        "MRDF_CE: 2 of 5 folds, so that Δ says little.",
+    } <= notes
+    assert not {note for note in notes if note.startswith(("AVDF: 1", "mine: train_1", "a_run & more: MRDF_CE"))}
+
+
 def test_csv_and_json_hold_fractions(results: Path) -> None:
     assert table(results) == 0
     csv = pd.read_csv(results / "table.csv").set_index("run")

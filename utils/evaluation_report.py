@@ -184,7 +184,7 @@ def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
     for name, test in (("auc", delong), ("acc", mcnemar)):
         values = (test[name], test[f"{name}_against"], test["difference"])
         figures.append([HEADINGS[name], *map(percent, values)])
-    tests = [["test", INTERVAL, "std. error", "p", "other sign", NOTE]]
+    tests = [["test", INTERVAL, "std. error", "p", "0 or other sign", NOTE]]
     cells = [_range(delong["interval"]), percent(delong["standard_error"]), _p(delong["p"]), "", delong["why"] or ""]
     tests.append(["AUC, DeLong", *cells])
     for name in ("auc", "acc"):
@@ -195,7 +195,7 @@ def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
     notes = [
         f"Right alone: {mcnemar['only_first_right']:,} clips here, {mcnemar['only_against_right']:,} against.",
         "Two-sided p. DeLong's and McNemar's tests take clips as independent, the bootstrap takes subjects.",
-        "other sign: share of resamples whose difference has another sign than that of all clips, in percent.",
+        "0 or other sign: percent of the resamples whose difference is 0 or has another sign than that of all clips.",
     ]
     if bootstrap["left_out"]:
         notes.append(f"{bootstrap['left_out']:,} resamples had one class only and were left out.")

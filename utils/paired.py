@@ -159,7 +159,7 @@ def paired_bootstrap(table: pd.DataFrame, other: pd.DataFrame, resamples: int, s
     -------
     dict
         For ``auc`` and ``acc``: the 95 % ``interval`` of the difference, and ``other_sign``, the share of resamples in
-        which it has another sign than on all clips (None where it is 0 there); ``left_out``, resamples with one
+        which it is 0 or has another sign than on all clips (None where it is 0 there); ``left_out``, resamples with one
         class only; ``why`` there is nothing, or None.
     """
     why = no_intervals(table, resamples)
@@ -173,7 +173,7 @@ def paired_bootstrap(table: pd.DataFrame, other: pd.DataFrame, resamples: int, s
     for name in COMPARED:
         whole = (whole_first[name] - whole_second[name]).item()
         values = first[name] - second[name]
-        other_sign = float(np.mean(values * whole < 0)) if values.size and whole else None
+        other_sign = float(np.mean(values * whole <= 0)) if values.size and whole else None
         result[name] = {"interval": interval(values), "other_sign": other_sign}
     used = len(first["acc"])
     return result | {"left_out": resamples - used, "why": None if used else "no resample has both classes"}

@@ -51,6 +51,8 @@ def report(
     out = out or results / FILE
     if out.is_dir():
         raise IsADirectoryError(f"--out {out}: is a folder, but must be a file, such as {out / FILE}")
+    if data_root is not None and not data_root.exists():
+        raise FileNotFoundError(f"--data_root {data_root}: no such folder; without it the report shows no clips")
     text = build(find_runs(results, runs), results.parent / "log", Corpus(data_root))
     write_atomic(out, text)
     size = out.stat().st_size

@@ -41,6 +41,8 @@ def load_scores(path: str | Path) -> pd.DataFrame:
         decision that is neither 0 nor 1, an unknown category, or one that contradicts the label.
     """
     path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name the scores.csv in it")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.stat().st_size == 0:

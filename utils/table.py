@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 FIGURES = {"acc": "ACC", "auc_hard": "hard AUC", "auc": "score AUC"}
 BY_CATEGORY = {f"acc_{name}": f"ACC {name}" for name in CATEGORIES} | {f"auc_{name}": f"AUC {name}" for name in "BCD"}
 COMPARED = ("acc", "auc_hard")
+PUBLISHED_FOLDS = 5
 UNKNOWN = "unknown"
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -125,7 +126,8 @@ def describe(folder: Path) -> Row:
     record = _record(list(configs.values()))
     hours = [config.get("environment", {}).get("hours") for config in configs.values()]
     figures["hours"] = math.nan if None in hours else sum(hours)
-    return Row(folder.name, figures, record, _oddities(folder.name, configs))
+    notes = [*_what_it_is(folder.name, configs), *_oddities(folder.name, configs), *_gaps(figures, cells)]
+    return Row(folder.name, figures, record, notes)
 
 
 def _record(configs: list[dict[str, Any]]) -> dict[str, list[str]]:
@@ -144,17 +146,44 @@ def _record(configs: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def _oddities(run: str, configs: dict[str, dict[str, Any]]) -> list[str]:
-    """Say whether the folds of a run are of different configurations."""
+    """Say whether the folds of a run are of different configurations, or one was tested with another's checkpoint."""
+    notes = []
+    for fold, config in configs.items():
+        checkpoint = Path(config.get("checkpoint") or "")
+        if not checkpoint.stem.endswith(fold) and re.search(r"train_\d$", checkpoint.stem):
+            notes.append(f"{run}: {fold} was tested with {checkpoint.name}, which may have been trained on its subjects.")
     same_hash = len({config.get("config_hash") for config in configs.values()}) == 1
     differing = [
         name
         for name in [*DECIDING, "corpus"]
         if not (same_hash and name in FILES) and len({str(config.get(name)) for config in configs.values()}) > 1
     ]
-    if same_hash and not differing:
+    if not same_hash or differing:
+        which = ", ".join(differing) or "data or weights"
+        notes.append(f"{run}: its folds are of different configurations ({which}): the mean says little.")
+    return notes
+
+
+def _what_it_is(run: str, configs: dict[str, dict[str, Any]]) -> list[str]:
+    """Say what the name of a run does not: its detector and its recipe."""
+    model_type, recipe = common(configs, "model_type"), common(configs, "recipe")
+    if recipe is None or (model_type in (None, run) and recipe == "released"):
         return []
-    which = ", ".join(differing) or "data or weights"
-    return [f"{run}: its folds are of different configurations ({which}): the mean says little."]
+    return [f"{run}: {model_type or 'several detectors'}, recipe {recipe}."]
+
+
+def _gaps(figures: dict[str, Any], cells: pd.DataFrame) -> list[str]:
+    """Say why a cell is empty, and where a difference to the paper is that of fewer folds."""
+    run = figures["run"]
+    notes = []
+    for name, heading in (FIGURES | BY_CATEGORY).items():
+        without = cells.index[cells[name].isna()] if name in cells else []
+        if len(without):
+            notes.append(f"{run}: {heading} is empty, as it is in {', '.join(map(str, without))}.")
+    compared = any(not math.isnan(figures[f"{name}_difference"]) for name in COMPARED)
+    if compared and figures["folds"] != PUBLISHED_FOLDS:
+        notes.append(f"{run}: {figures['folds']} of {PUBLISHED_FOLDS} folds, so that Δ says little.")
+    return notes
 
 
 def _notes(rows: list[Row]) -> list[str]:
