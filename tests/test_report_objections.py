@@ -93,6 +93,15 @@ def test_folds_of_different_configurations(tmp_path: Path) -> None:
     assert "The folds differ in batch_size, config_hash." in Page(configuration(read_run(folder))).said()
 
 
+def test_fold_tested_with_the_checkpoint_of_another(tmp_path: Path) -> None:
+    folder = five_folds(tmp_path / "results" / "MRDF_CE")
+    title = "A fold was tested with another fold's checkpoint"
+    assert title not in objections(folder)
+    scores = easy_fold(4)
+    write_fold(folder / "train_4", scores, evaluate(scores), config("train_4", checkpoint="ckpts/MRDF_CE_train_1.ckpt"))
+    assert objections(folder)[title] == {"MRDF_CE": "train_4: MRDF_CE_train_1.ckpt"}
+
+
 def test_unrecorded_training(tmp_path: Path) -> None:
     folder = five_folds(tmp_path / "run")
     metrics = folder / "train_1" / "metrics.json"

@@ -147,21 +147,34 @@ def _record(configs: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 def _oddities(run: str, configs: dict[str, dict[str, Any]]) -> list[str]:
     """Say whether the folds of a run are of different configurations, or one was tested with another's checkpoint."""
-    notes = []
-    for fold, config in configs.items():
-        checkpoint = Path(config.get("checkpoint") or "")
-        if not checkpoint.stem.endswith(fold) and re.search(r"train_\d$", checkpoint.stem):
-            notes.append(f"{run}: {fold} was tested with {checkpoint.name}, which may have been trained on its subjects.")
+    notes = [
+        f"{run}: {fold} was tested with {name}, which may have been trained on its subjects."
+        for fold, name in of_other_folds(configs).items()
+    ]
+    if which := differing(configs):
+        notes.append(f"{run}: its folds are of different configurations ({which}): the mean says little.")
+    return notes
+
+
+def of_other_folds(configs: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Names of the checkpoints that are those of another fold than was tested with them, by the fold."""
+    names = {fold: Path(str(config.get("checkpoint") or "")) for fold, config in configs.items()}
+    return {
+        fold: name.name
+        for fold, name in names.items()
+        if re.search(r"train_\d$", name.stem) and not name.stem.endswith(fold)
+    }
+
+
+def differing(configs: dict[str, dict[str, Any]]) -> str:
+    """Name what differs between folds that should be of one configuration; "" if they are."""
     same_hash = len({config.get("config_hash") for config in configs.values()}) == 1
-    differing = [
+    names = [
         name
         for name in [*DECIDING, "corpus"]
         if not (same_hash and name in FILES) and len({str(config.get(name)) for config in configs.values()}) > 1
     ]
-    if not same_hash or differing:
-        which = ", ".join(differing) or "data or weights"
-        notes.append(f"{run}: its folds are of different configurations ({which}): the mean says little.")
-    return notes
+    return ", ".join(names) or ("" if same_hash else "data or weights")
 
 
 def _what_it_is(run: str, configs: dict[str, dict[str, Any]]) -> list[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from utils.fold_state import DECIDING
-from utils.report_parts.configuration import differences, flat, skipped
+from utils.report_parts.configuration import skipped
 from utils.report_parts.markup import Html, bullets, code, counted, element, join, paragraph
 from utils.report_parts.runs import Run
-from utils.report_parts.tables import row_of
 from utils.results import CATEGORIES, FOLDS, PUBLISHED_CORPUS, percent
+from utils.table import differing, of_other_folds
 
 # A test fold of the paper: 100 subjects with a clip of each category.
 FEW_SUBJECTS, FEW_CLIPS = 100, 400
@@ -118,11 +117,11 @@ def _missing(run: Run) -> str | None:
 
 
 def _mixed(run: Run) -> str | None:
-    row = row_of(run)
-    if isinstance(row, str) or not row.notes:
-        return None
-    names = differences({fold: flat(config) for fold, config in run.configs.items()})
-    return ", ".join(name for name in names if name in (*DECIDING, "corpus")) or "data or weights"
+    return differing(run.configs) or None
+
+
+def _foreign(run: Run) -> str | None:
+    return ", ".join(f"{fold}: {name}" for fold, name in of_other_folds(run.configs).items()) or None
 
 
 def _below_chance(run: Run) -> str | None:
@@ -213,6 +212,12 @@ CAUTIONS = (
         "They are not of one experiment.",
         "train all folds with the same flags, for instance with `main.py reproduce`",
         _mixed,
+    ),
+    Caution(
+        "A fold was tested with another fold's checkpoint",
+        "That may have been trained on the subjects that it was tested on.",
+        "test each fold with its own, for instance with `main.py reproduce`",
+        _foreign,
     ),
     Caution(
         "An AUC of the scores is below 50",
