@@ -11,6 +11,9 @@ from scipy.special import expit
 from utils.audit.changes import CHANGES, ORIGINAL, Change
 from utils.audit.shortcuts import SHORTCUTS
 
+PROBES = tuple(change for change in CHANGES if change.kind == "probe")
+FEW = tuple(change for change in CHANGES if change.family in ("leading silence", "missing", "shift", "H.264", "MP3"))
+
 Effect = Callable[[Change, pd.DataFrame, np.random.Generator], np.ndarray]
 
 
@@ -66,3 +69,23 @@ def planted(silence: float = 1.0, sound: float = 1.0, picture: float = 1.0, nois
         return cues.to_numpy(float) + 2.0 + fixed + noise * rng.normal(size=len(clips))
 
     return logits
+
+
+def shortcut_table(**aucs: float) -> pd.DataFrame:
+    """Shortcuts as `find_shortcuts` gives them, by the AUC of all fakes; those of 0.7 and more are named."""
+    rows = []
+    for name, auc in aucs.items():
+        for category in ("all", "B", "C", "D"):
+            facts = {"auc": auc, "low": auc - 0.05, "high": auc + 0.05, "bound": auc - 0.1, "n": 160}
+            note = {"named": auc >= 0.7, "note": ""}
+            rows.append({"shortcut": name.replace("_", " "), "category": category, **facts, **note})
+    return pd.DataFrame(rows)
+
+
+def row(effects: pd.DataFrame, change: str, category: str = "all") -> pd.Series:
+    return effects[(effects["change"] == change) & (effects["category"] == category)].iloc[0]
+
+
+def one(said: list[str], part: str) -> str:
+    (found,) = [sentence for sentence in said if part in sentence]
+    return found

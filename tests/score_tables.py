@@ -34,3 +34,14 @@ def random_table(seed: int, subjects: int = 15, levels: int | None = None, shift
     if levels:
         score = np.round(score * levels) / levels
     return table_of("ABCD" * subjects, score, [f"id{k // 4:05d}" for k in range(4 * subjects)])
+
+
+def with_heads(table: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
+    """The table with scores of the sound and of the picture alone, which tell something of each."""
+    rng = np.random.default_rng(seed)
+    real = {"audio_score": [*"AC"], "video_score": [*"AB"]}
+    scores = {
+        name: 0.3 * table["category"].isin(categories) + 0.6 * rng.random(len(table))
+        for name, categories in real.items()
+    }
+    return table.assign(**scores)

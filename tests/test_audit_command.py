@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dataset import DataError
 from tests.audit_tables import scores_of
 from tests.media_files import even_times, tone, write_clip
 from utils.audit import command
@@ -108,6 +110,8 @@ def test_a_planted_shortcut_that_the_detector_uses(
     assert (found["n"], found["subjects"], found["n_shortcuts"], found["fold"]) == (28, 7, 56, "train_1")
     assert found["notes"] == ["loudness: 1 of 28 clips: all of its sound is silent"]
     assert len(found["digest"]) == 64
+    # Silence takes few bits, so that the bit rate of the sound may give it away too.
+    assert [row["category"] in ("all", "B", "C", "D") for row in found["together"]] == [True] * len(found["together"])
     # The detector is scored on the test clips alone; swapped streams come from the same subjects.
     assert len(asked["clips"]) == 28
     assert set(asked["partners"]["subject"]) == set(asked["clips"]["subject"])
@@ -135,7 +139,11 @@ def test_a_planted_shortcut_that_the_detector_ignores(
     found, _ = run(monkeypatch, planted, tmp_path / "out", by_picture_and_sound, changes="leading silence,missing")
     assert "leading silence" in found["named"]
     verdict = next(said for said in found["sentences"] if said.startswith("SHORTCUT: leading silence"))
-    assert "The detector does not depend on it" in verdict
+    assert "No dependence of the detector could be shown" in verdict
+    assert verdict.endswith("; 7 subjects are too few to exclude one.")
+    assert found["sentences"][-1] == (
+        "Not measured: of the probes start cut, shift, swap, loudness and length; all everyday damage."
+    )
     assert any(said.startswith("It uses the sound") for said in found["sentences"])
     assert any(said.startswith("It uses the picture") for said in found["sentences"])
 
@@ -148,6 +156,20 @@ def test_a_corpus_without_shortcut_is_cleared(clean: Path, tmp_path: Path, monke
     cleared = next(said for said in found["sentences"] if said.startswith("No shortcut was found, in 56 clips, in "))
     assert "leading silence" in cleared
     assert "length difference" in cleared
+
+
+@pytest.mark.usefixtures("restore_logging")
+@pytest.mark.parametrize(("kept", "counts"), [("A", "7 real and 0 fake"), ("BCD", "0 real and 21 fake")])
+def test_test_clips_of_one_kind_are_refused_before_anything_is_looked_at(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str, counts: str
+) -> None:
+    table, root = pd.read_csv(clean / "clips.csv"), clean / f"{kept}.csv"
+    table[(table["split"] == "train") | table["category"].isin([*kept])].to_csv(root, index=False)
+    message = f"{root}, fold train_1: has {counts} test clips, but an audit needs both, to see whether they are told"
+    with pytest.raises(DataError, match=re.escape(message)):
+        run(monkeypatch, root, tmp_path / "out", by_silence)
+    assert not (tmp_path / "out" / "audit").exists()
+    assert not (tmp_path / "out" / "results").exists()
 
 
 @pytest.mark.usefixtures("restore_logging")

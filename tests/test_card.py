@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import main
-from dataset import DataError
 from tests.card_files import AVDF, CKPT, FOLD, RUN, TITLES, main_table, part, text_of, write
-from tests.score_tables import random_table, table_of
+from tests.score_tables import random_table, table_of, with_heads
 from utils.card import FILE, MINIATURE
 from utils.card_parts import facts
 from utils.card_parts.words import OF_SEVERAL_FOLDS, PICKED_ON_TEST
+from utils.evaluation_report import HEADINGS
+from utils.intervals import more_intervals
 from utils.metrics import evaluate
 from utils.recipes import RECIPES
 from utils.report_parts.cautions import CAUTIONS
@@ -88,6 +87,15 @@ def test_results_are_those_of_the_scores(outputs: Path) -> None:
     assert "| fake-B " in text
 
 
+def test_figures_of_classes_and_heads_have_intervals(tmp_path: Path) -> None:
+    table = with_heads(random_table(4, 15))
+    expected = more_intervals(table, 40, 42)
+    cells = main_table(part(text_of(write(tmp_path, table)), "Results"))
+    for name in ("f1_real", "precision_fake", "audio_auc", "video_auc"):
+        low, high = expected[name]
+        assert cells[HEADINGS[name]][1] == f"{100 * low:.2f} to {100 * high:.2f}"
+
+
 def test_threshold_and_its_errors(tmp_path: Path) -> None:
     table = table_of("AABBCD", [0.9, 0.65, 0.6, 0.1, 0.2, 0.75])
     threshold = {"value": 0.7, "rule": "eer", "clips": 8}
@@ -153,51 +161,6 @@ def test_limits_follow_the_configuration(tmp_path: Path, recipe: str) -> None:
 
 def test_titles_left_out_are_titles() -> None:
     assert {*OF_SEVERAL_FOLDS, PICKED_ON_TEST} <= {caution.title for caution in CAUTIONS}
-
-
-def put_audit(outputs: Path, **changes: Any) -> Path:
-    rows = [
-        {"shortcut": "leading silence", "category": "B", "auc": 0.91, "low": 0.85, "high": 0.95, "n": 80,
-         "named": True},
-        {"shortcut": "duration", "category": "all", "auc": None, "low": None, "high": None, "n": 160, "named": False,
-         "note": "the same | in all"},
-    ]  # fmt: skip
-    digest = hashlib.sha256((outputs / CKPT).read_bytes()).hexdigest()
-    audit = {"digest": digest, "n": 160, "shortcuts": rows, "sentences": ["It listens to <silence>."]} | changes
-    path = outputs / FOLD / "audit" / "audit.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(audit))
-    return path
-
-
-def test_audit(outputs: Path) -> None:
-    put_audit(outputs)
-    text = text_of(outputs)
-    said = part(text, "What the audit found")
-    assert "scores of 160 test clips were looked at" in said
-    assert "- It listens to &lt;silence>.\n" in said
-    assert re.search(r"\| leading silence \| +B \| +80 \| 91\.00 \| 85\.00 to 95\.00 \| +yes \|", said)
-    assert re.search(r"\| duration +\| +all \| +160 \| +\| +\| +\| the same \\\| in all \|", said)
-
-
-@pytest.mark.parametrize("there", [False, True])
-def test_no_audit_of_this_checkpoint(outputs: Path, there: bool, caplog: pytest.LogCaptureFixture) -> None:
-    if there:
-        put_audit(outputs, digest="0" * 64)
-    text = text_of(outputs)
-    why = "the audit on disk is of another checkpoint" if there else "no audit was made"
-    said = part(text, "What the audit found")
-    assert said.strip().startswith(f"Not audited: {why}.")
-    assert f"`python main.py audit --checkpoint {RUN}_train_1.ckpt --data_root FOLDER`" in said
-    assert why in caplog.text
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"digest": "0"}'])
-def test_damaged_audit(outputs: Path, content: str) -> None:
-    path = put_audit(outputs)
-    path.write_text(content)
-    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: .*make the audit again"):
-        text_of(outputs)
 
 
 def test_names_from_outside_stay_text(tmp_path: Path) -> None:

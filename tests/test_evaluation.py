@@ -191,6 +191,8 @@ def test_categories_and_methods_have_intervals_in_detail() -> None:
                 low, high = intervals[figure] or (None, None)
                 assert low is None if entry.get(figure) is None else low < entry[figure] < high
     assert figures.pop("per_group") == {}
+    assert plain["bootstrap"]["intervals"].items() <= figures["bootstrap"].pop("intervals").items()
+    del plain["bootstrap"]["intervals"]
     assert figures == plain
     real_and_b = bootstrap_intervals(table[table["category"].isin(["A", "B"])], 200, seed=3)["intervals"]["auc"]
     again = evaluate_table(table, 200, seed=3, detailed=True)

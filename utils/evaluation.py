@@ -10,17 +10,12 @@ import pandas as pd
 from utils.bootstrap import bootstrap_intervals
 from utils.calibration import calibration
 from utils.groups import group_intervals, per_group
-from utils.metrics import REAL_AUDIO, REAL_VIDEO, evaluate, per_method
+from utils.intervals import CLASSES, HEAD_FIGURES, more_intervals
+from utils.metrics import evaluate, per_method
 from utils.paired import compare
 from utils.score_files import pool
 
-CLASSES = {"real": 1, "fake": 0}
 CLASS_FIGURES = ("f1", "recall", "precision")
-# figure of one head: (its score, what it looks at, categories that are real there)
-HEAD_FIGURES = {
-    "audio_auc": ("audio_score", "sound", REAL_AUDIO),
-    "video_auc": ("video_score", "picture", REAL_VIDEO),
-}
 
 
 def evaluate_folds(
@@ -74,16 +69,19 @@ def evaluate_table(table: pd.DataFrame, resamples: int, seed: int, detailed: boo
     -------
     dict
         What ``utils.metrics.evaluate`` returns, and ``subjects`` (how many), ``per_method``, ``calibration`` (see
-        ``utils.calibration``), ``bootstrap`` (see ``utils.bootstrap.bootstrap_intervals``) and ``why``: for each
-        figure that is None, why it is. So do the entries of ``per_category`` and ``per_method``; in detail these have
-        ``intervals`` of acc and auc, and there is ``per_group`` (see ``utils.groups.per_group``).
+        ``utils.calibration``), ``bootstrap`` (see ``utils.bootstrap.bootstrap_intervals``; in detail with those of
+        ``utils.intervals`` too) and ``why``: for each figure that is None, why it is. So do the entries of
+        ``per_category`` and ``per_method``; in detail these have ``intervals`` of acc and auc, and there is
+        ``per_group`` (see ``utils.groups.per_group``).
     """
     figures = evaluate(table)
     groups: dict[str, Any] = {"per_category": figures.pop("per_category"), "per_method": per_method(table)}
     for group in groups.values():
         for entry in group.values():
             entry["why"] = _why_no_group(entry)
+    bootstrap = bootstrap_intervals(table, resamples, seed)
     if detailed:
+        bootstrap["intervals"] |= more_intervals(table, resamples, seed)
         _add_intervals(groups, table, resamples, seed)
         groups["per_group"] = per_group(table, resamples, seed)
     return {
@@ -92,7 +90,7 @@ def evaluate_table(table: pd.DataFrame, resamples: int, seed: int, detailed: boo
         **figures,
         **groups,
         "calibration": calibration(table["label"].to_numpy(), table["score"].to_numpy()),
-        "bootstrap": bootstrap_intervals(table, resamples, seed),
+        "bootstrap": bootstrap,
         "why": {name: _why_undefined(name, table) for name, value in figures.items() if value is None},
     }
 

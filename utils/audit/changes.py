@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +85,15 @@ CHANGES = tuple(
     for family, levels in families.items()
     for level in levels
 )
+
+
+def left_out(made: Collection[str], kind: str) -> list[str]:
+    """What is not among changes of these names: a family where nothing of it is, else its single changes."""
+    names = []
+    for family, levels in LEVELS[kind].items():
+        absent = [name for level in levels if (name := Change(family, level, kind).name) not in made]
+        names += [family] if len(absent) == len(levels) else absent
+    return names
 
 
 def change_clip(change: Change, clip: Clip, context: Context) -> Media:

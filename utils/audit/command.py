@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from dataset import FakeAVCelebDataModule
+from dataset import DataError, FakeAVCelebDataModule
 from dataset.files import file_digest
 from model import detector_of, read_checkpoint
 from utils.audit.changes import CHANGES, Change
@@ -20,7 +20,7 @@ from utils.audit.figure import audit_figure
 from utils.audit.report import write_audit
 from utils.audit.scores import score_changes
 from utils.audit.sentences import sentences
-from utils.audit.shortcuts import find_shortcuts
+from utils.audit.shortcuts import find_shortcuts, go_together
 from utils.options import Dataset, ModelType
 from utils.recipes import CORPORA
 from utils.trainer import log_run
@@ -86,7 +86,7 @@ def audit(
     Raises
     ------
     DataError
-        If the corpus, the fold or a clip is not usable.
+        If the corpus, the fold or a clip is not usable, or the test clips are not real and fake both.
     ValueError
         If the checkpoint is none, or an option is out of range.
     """
@@ -104,8 +104,10 @@ def audit(
     log_run(outputs / "log" / save_name / "audit.log")
     data = _corpus(data_root, dataset, train_fold, trained, num_val, max_frames, seed, skip_bad, outputs)
     tested = data.test_dataset.clips
+    check_both(tested, f"{data_root}, fold {fold}")
     facts = read_facts(pd.concat([data.train_dataset.clips, tested]), outputs / "audit" / "facts.csv", seed)
     shortcuts = find_shortcuts(facts, bootstrap, seed)
+    together = go_together(facts, shortcuts)
     folder = outputs / "results" / save_name / fold / "audit"
     lenders = data.clips[data.clips["subject"].isin(tested["subject"])]
     scores = score_changes(
@@ -115,9 +117,9 @@ def audit(
     effects = find_effects(scores, bootstrap, seed)
     about = {"checkpoint": str(checkpoint), "digest": file_digest(checkpoint), "model_type": name, "fold": fold}
     about |= _counts(data, facts) | {"save_name": save_name, "bootstrap": bootstrap, "seed": seed}
-    about["notes"] = scores.attrs.get("notes", [])
+    about |= {"notes": scores.attrs.get("notes", []), "together": together.to_dict("records")}
     title = f"Audit of {name} on {data.corpus}, {fold}"
-    shown = write_audit(folder, title, shortcuts, effects, sentences(shortcuts, effects), about)
+    shown = write_audit(folder, title, shortcuts, effects, sentences(shortcuts, effects, together), about)
     audit_figure(shortcuts, effects, folder / "audit.png", title)
     Console().print(shown)
     log.info("results: %s (audit.md, audit.png, audit.json)", folder)
@@ -168,6 +170,20 @@ def warn_of_training(checkpoint: Path, train_fold: str, trained: dict[str, Any])
     elif trained.get("validation") == "test":
         text = "the epoch of %s was picked on the test clips of %s: if they are these, its AUC is optimistic"
         log.warning(text, checkpoint, own)
+
+
+def check_both(tested: pd.DataFrame, place: str) -> None:
+    """See that there are real and fake clips to tell apart.
+
+    Raises
+    ------
+    DataError
+        If there are none of either; the message names the place.
+    """
+    real = int(tested["m_label"].sum())
+    if real in (0, len(tested)):
+        counts = f"{real} real and {len(tested) - real} fake test clips"
+        raise DataError(f"{place}: has {counts}, but an audit needs both, to see whether they are told apart")
 
 
 def _corpus(

@@ -11,9 +11,10 @@ from rich.console import Group
 from rich.text import Text
 
 from dataset.files import write_atomic
-from utils.audit.effects import LOSS, ORIGINAL
-from utils.audit.sentences import named, signed
+from utils.audit.effects import LOSS, ORIGINAL, WEAKER
+from utils.audit.sentences import named
 from utils.audit.shortcuts import CATEGORIES, ERROR_RATE, NAMED
+from utils.audit.words import signed
 from utils.evaluation_report import INTERVAL, Section, as_markdown, as_tables
 from utils.files import to_json
 
@@ -69,7 +70,9 @@ def _shortcuts(table: pd.DataFrame) -> Section:
         row = rows.set_index("category")
         cells = [_starred(f"{row.at[one, 'auc']:.2f}", row.at[one, "named"]) for one in ("all", *single)]
         grid.append([str(name), cells[0], _range(row.loc["all"]), *cells[1:]])
-        notes += [f"{name}: {note}." for note in rows["note"].unique() if note][:1]
+        for note, of in rows[rows["note"] != ""].groupby("note", sort=False)["category"]:
+            where = "" if len(of) == len(rows) else f", {', '.join(of)}"
+            notes.append(f"{name}{where}: {note}.")
     return Section("Shortcuts of the corpus", grid, notes)
 
 
@@ -91,7 +94,8 @@ def _effects(table: pd.DataFrame, notes: Sequence[str]) -> list[Section]:
     legend = [
         "Changes of AUC on the same clips: of all fakes with a paired 95 % interval, and of each category.",
         f"*: lower by {LOSS} at least, and by more than chance; all probes are judged together.",
-        "~: the AUC stands, but the scores of real and fake clips lie less far apart (probes).",
+        "~: no star, as the AUC stands or its fall is small or may be chance, but the scores of real and fake clips "
+        f"come closer by {100 * WEAKER:g} % at least, and by more than chance (probes).",
     ]
     return [*parts[:-1], *(part._replace(notes=[*said, *legend, *notes]) for part in parts[-1:])]
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import pandas as pd
 
 from utils.audit.effects import LOSS, ORIGINAL
-from utils.audit.shortcuts import SHORTCUTS
+from utils.audit.shortcuts import SHORTCUTS, TOGETHER
+from utils.audit.words import (
+    FAKES,
+    Effect,
+    Effects,
+    doubt,
+    excludes_loss,
+    fall,
+    interval,
+    listed,
+    not_measured,
+    of_which,
+    signed,
+    span,
+)
+
+TELLS = 0.7  # AUC that a detector has at least which tells real from fake
 
 # The change that takes a shortcut away, and how to say that.
 REMEDIES = {
@@ -19,58 +34,10 @@ REMEDIES = {
     "bit rate of the picture": ("H.264 CRF 28", "with all pictures encoded anew (H.264, CRF 28)"),
     "bit rate of the sound": ("MP3 48 kbit/s", "with all sounds encoded anew (MP3, 48 kbit/s)"),
 }
-FAKES = {"all": "", "B": " with fake sound (B)", "C": " with fake picture (C)", "D": " with both streams fake (D)"}
 STREAMS = {"sound": "missing sound", "picture": "missing picture"}
 
 
-class Effect(NamedTuple):
-    """A row of the effects: what a change did to the fakes of a category."""
-
-    change: str
-    level: str
-    category: str
-    n: int
-    before: float
-    after: float
-    difference: float
-    low: float
-    high: float
-    gap_before: float
-    gap_after: float
-    matters: bool
-    weaker: bool
-
-
-class Effects:
-    """Looks up rows of what :func:`utils.audit.effects.find_effects` returns."""
-
-    def __init__(self, table: pd.DataFrame) -> None:
-        self.table = table
-
-    def of(self, change: str, categories: Iterable[str] | None = None) -> Effect | None:
-        """What a change did: to all fakes together if it matters there or nowhere, else where it did most.
-
-        None if the change was not made, or of no clips of both classes.
-        """
-        table = self.table[(self.table["change"] == change) & self.table["difference"].notna()]
-        if categories is not None:
-            table = table[table["category"].isin([*categories])]
-        if table.empty:
-            return None
-        rows = [Effect(*row) for row in table[list(Effect._fields)].itertuples(index=False)]
-        for shown in ("matters", "weaker"):
-            found = [row for row in rows if getattr(row, shown)]
-            if found:
-                return next((row for row in found if row.category == "all"), min(found, key=lambda row: row.difference))
-        return rows[0]
-
-    def family(self, family: str) -> list[Effect]:
-        """Effects of a family's changes, in the order of the table."""
-        names = self.table.loc[self.table["family"] == family, "change"].unique()
-        return [effect for name in names if (effect := self.of(name)) is not None]
-
-
-def sentences(shortcuts: pd.DataFrame, effects: pd.DataFrame) -> list[str]:
+def sentences(shortcuts: pd.DataFrame, effects: pd.DataFrame, together: pd.DataFrame | None = None) -> list[str]:
     """Say what the corpus gives away and what the detector depends on.
 
     Parameters
@@ -79,16 +46,19 @@ def sentences(shortcuts: pd.DataFrame, effects: pd.DataFrame) -> list[str]:
         What :func:`utils.audit.shortcuts.find_shortcuts` returns.
     effects
         What :func:`utils.audit.effects.find_effects` returns.
+    together
+        What :func:`utils.audit.shortcuts.go_together` returns; without it nothing is said of that.
     """
     found = Effects(effects)
     whole = found.of(ORIGINAL)
     can_tell = whole is not None and whole.matters
     told = [name for name in FAKES if (effect := found.of(ORIGINAL, [name])) is not None and effect.matters]
     said = [_detector(found.of(ORIGINAL, ["all"]), told)]
-    said += _shortcuts(shortcuts, found, can_tell)
+    said += _shortcuts(shortcuts, found, can_tell, together)
     if can_tell:
         said += [*_streams(found), *_synchrony(found), *_damage(effects, found)]
-    return said
+    absent = not_measured(set(effects["change"]))
+    return [*said, *([f"Not measured: {'; '.join(absent)}."] if absent else [])]
 
 
 def named(shortcuts: pd.DataFrame) -> list[str]:
@@ -96,28 +66,26 @@ def named(shortcuts: pd.DataFrame) -> list[str]:
     return list(shortcuts.loc[shortcuts["named"], "shortcut"].unique())
 
 
-def signed(value: float) -> str:
-    """A difference with its sign, which a nought has not."""
-    text = f"{value:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text
-
-
 def _detector(whole: Effect | None, told: list[str]) -> str:
     """Whether the detector tells fakes of some categories from real clips at all."""
     if whole is None:
         return "The clips are not real and fake both: nothing can be said of the detector."
-    auc = f"AUC {whole.before:.2f}, {_range(whole.low, whole.high)}, {whole.n} clips"
+    auc = f"AUC {whole.before:.2f}, {span(whole.low, whole.high)}, {whole.n} clips"
     if not told:
-        return (
-            f"The detector does not tell real from fake on these clips ({auc}), so what it depends on cannot be told."
-        )
+        # Of few clips an AUC of 1 is no more than chance may bring, and one of 0.5 no proof of chance.
+        if whole.low <= 0.5 and whole.high < TELLS:
+            said = f"The detector does not tell real from fake on these clips ({auc})"
+        else:
+            said = f"The clips are too few to tell whether the detector tells real from fake ({auc})"
+        return f"{said}, so what it depends on cannot be told."
     if "all" in told:
         return f"The detector tells real from fake where nothing is done to the clips ({auc})."
-    fakes = _listed([FAKES[name].strip() for name in told])
-    return f"Of the fakes, the detector tells only those {fakes} from real clips ({auc} over all)."
+    fakes = listed([FAKES[name].strip() for name in told])
+    others = f"that it tells the others could not be shown ({auc} over all)"
+    return f"The detector tells fakes {fakes} from real clips; {others}."
 
 
-def _shortcuts(shortcuts: pd.DataFrame, found: Effects, can_tell: bool) -> Iterator[str]:
+def _shortcuts(shortcuts: pd.DataFrame, found: Effects, can_tell: bool, together: pd.DataFrame | None) -> Iterator[str]:
     """A sentence for each shortcut that the corpus has or the detector reacts to, and one for all others."""
     cleared, unknown = [], []
     for name in [name for name in SHORTCUTS if name in set(shortcuts["shortcut"])]:
@@ -130,18 +98,21 @@ def _shortcuts(shortcuts: pd.DataFrame, found: Effects, can_tell: bool) -> Itera
         if rows["auc"].isna().all():
             unknown.append(f"{name} ({rows['note'].iloc[0]})")
             continue
-        largest = rows["auc"].max()
-        cleared.append(f"{name} (AUC {largest:.2f} at most{_word(rows)})")
+        largest = rows.loc[rows["auc"].idxmax()]
+        why = f", {largest['note']}" if largest["note"] else ""
+        cleared.append(f"{name} (AUC {largest['auc']:.2f} at most{why})")
         effect = found.of(change) if can_tell else None
         if effect is not None and effect.matters and not _is_damage(name):
             yield (
-                f"The corpus does not give fakes away by {name}, but the detector's AUC{_of(effect)} falls "
-                f"from {effect.before:.2f} to {effect.after:.2f} {without}{_fall(effect)}: it needs what goes with it."
+                f"The corpus does not give fakes away by {name}, but the detector's AUC{of_which(effect)} falls "
+                f"from {effect.before:.2f} to {effect.after:.2f} {without}{fall(effect)}: it needs what goes with it."
             )
+    if together is not None and len(together):
+        yield _of_one_flaw(together)
     if cleared:
-        yield f"No shortcut was found, in {shortcuts['n'].max()} clips, in {_listed(cleared)}."
+        yield f"No shortcut was found, in {shortcuts['n'].max()} clips, in {listed(cleared)}."
     if unknown:
-        yield f"Not judged: {_listed(unknown)}."
+        yield f"Not judged: {listed(unknown)}."
 
 
 def _of_corpus(name: str, rows: pd.DataFrame) -> str:
@@ -150,8 +121,22 @@ def _of_corpus(name: str, rows: pd.DataFrame) -> str:
     row = known.iloc[0] if known["category"].iloc[0] == "all" else known.loc[known["auc"].idxmax()]
     return (
         f"SHORTCUT: {name} alone tells the fakes{FAKES[row['category']]} from real clips "
-        f"(AUC {row['auc']:.2f}, {_range(row['low'], row['high'])}, {row['n']} clips). "
+        f"(AUC {row['auc']:.2f}, {span(row['low'], row['high'])}, {row['n']} clips). "
     )
+
+
+def _of_one_flaw(together: pd.DataFrame) -> str:
+    """Which of the shortcuts that were named may be one flaw seen twice."""
+    rows = together[together["correlation"].abs() >= TOGETHER]
+    if rows.empty:
+        most = together["correlation"].abs().max()
+        return f"No two of these shortcuts go together as one flaw would: rank correlation {most:.2f} at most."
+    pairs = [
+        f"{row.shortcut} and {row.other} (rank correlation {signed(row.correlation)} over real clips and fakes"
+        f"{FAKES[row.category]})"
+        for row in rows.itertuples()
+    ]
+    return f"What goes together in the clips may be one flaw seen twice: {'; '.join(pairs)}."
 
 
 def _of_detector(name: str, effect: Effect | None, without: str, can_tell: bool) -> str:
@@ -160,21 +145,21 @@ def _of_detector(name: str, effect: Effect | None, without: str, can_tell: bool)
         return "Whether the detector uses it cannot be told."
     if effect is None:
         return "Whether the detector uses it was not measured."
-    change = f"its AUC{_of(effect)} goes from {effect.before:.2f} to {effect.after:.2f} {without}"
+    change = f"its AUC{of_which(effect)} goes from {effect.before:.2f} to {effect.after:.2f} {without}"
     if effect.matters and _is_damage(name):
-        return f"The detector may use it: {change}{_fall(effect)}, but that takes other traces away too."
+        return f"The detector may use it: {change}{fall(effect)}, but that takes other traces away too."
     if effect.matters:
-        return f"The detector USES it: {change}{_fall(effect)}."
+        return f"The detector USES it: {change}{fall(effect)}."
     if effect.weaker:
         uses = "may use it, beside" if _is_damage(name) else "uses it beside"
         return (
             f"The detector {uses} other cues: {change}, but the log odds of real and fake clips lie "
             f"{effect.gap_after:.1f} apart instead of {effect.gap_before:.1f}."
         )
-    interval = f"change {signed(effect.difference)}, {_interval(effect)}, {effect.n} clips"
-    if effect.low > -LOSS:
-        return f"The detector does not depend on it: {change} ({interval})."
-    return f"No dependence of the detector could be shown: {change} ({interval}); too few clips to exclude one."
+    said = f"{change} (change {signed(effect.difference)}, {interval(effect)}, {effect.n} clips)"
+    if excludes_loss(effect):
+        return f"The detector does not depend on it: {said}."
+    return f"No dependence of the detector could be shown: {said}{doubt(effect, 'one')}."
 
 
 def _streams(found: Effects) -> Iterator[str]:
@@ -182,13 +167,13 @@ def _streams(found: Effects) -> Iterator[str]:
         effect = found.of(change)
         if effect is None:
             continue
-        became = f"from {effect.before:.2f} to {effect.after:.2f} without it{_fall(effect)}"
+        became = f"from {effect.before:.2f} to {effect.after:.2f} without it{fall(effect)}"
         if effect.matters:
-            yield f"It uses the {stream}: its AUC{_of(effect)} falls {became}."
+            yield f"It uses the {stream}: its AUC{of_which(effect)} falls {became}."
         elif effect.weaker:
             yield f"It uses the {stream} beside other cues: its AUC goes {became}, and its scores lie less far apart."
         else:
-            yield f"That it uses the {stream} could not be shown: its AUC goes {became}."
+            yield f"That it uses the {stream} could not be shown: its AUC goes {became}{doubt(effect, 'it')}."
 
 
 def _synchrony(found: Effects) -> Iterator[str]:
@@ -203,17 +188,18 @@ def _synchrony(found: Effects) -> Iterator[str]:
     first = next((effect for effect in [*shifts, *swaps] if effect.matters), None)
     worst = min([*shifts, *swaps], key=lambda effect: effect.difference)
     if first is None:
+        unsure = next((why for effect in [*shifts, *swaps] if (why := doubt(effect, "it"))), "")
         yield (
             "That it uses how sound and picture go together could not be shown: shifted sound and streams of other "
-            f"clips change its AUC by {signed(worst.difference)} at worst ({worst.change}, {_interval(worst)})."
+            f"clips change its AUC by {signed(worst.difference)} at worst ({worst.change}, {interval(worst)}){unsure}."
         )
         return
-    fall = f"its AUC{_of(first)} falls from {first.before:.2f} to {first.after:.2f}{_fall(first)}"
+    lost = f"its AUC{of_which(first)} falls from {first.before:.2f} to {first.after:.2f}{fall(first)}"
     if first in shifts:
-        yield f"It uses how sound and picture go together: with a {first.change} of the sound {fall}."
+        yield f"It uses how sound and picture go together: with a {first.change} of the sound {lost}."
     else:
         yield (
-            f"With another clip's {first.level} {fall}: what is in that {first.level}, or how it goes with the rest, "
+            f"With another clip's {first.level} {lost}: what is in that {first.level}, or how it goes with the rest, "
             "matters to it. That it uses how sound and picture go together could not be shown by shifts."
         )
 
@@ -229,38 +215,11 @@ def _damage(effects: pd.DataFrame, found: Effects) -> Iterator[str]:
             fakes = "" if first.category == "all" else f" for {first.category}"
             losing.append(f"{first.change} (AUC {first.after:.2f}{fakes})")
     if losing:
-        yield f"Everyday damage costs it {LOSS:.2f} of AUC or more from {_listed(losing)} on."
+        yield f"Everyday damage costs it {LOSS:.2f} of AUC or more from {listed(losing)} on."
     if standing:
-        yield f"At no level tested was such a loss shown for {_listed(standing)}."
+        yield f"At no level tested was such a loss shown for {listed(standing)}."
 
 
 def _is_damage(shortcut: str) -> bool:
     """Whether a shortcut goes away only with encoding, which costs other traces too."""
     return shortcut.startswith("bit rate")
-
-
-def _word(rows: pd.DataFrame) -> str:
-    """Why a shortcut is not named where its AUC alone would have named it."""
-    notes = rows.loc[rows["note"] != "", "note"]
-    return f", {notes.iloc[0]}" if len(notes) else ""
-
-
-def _of(effect: Effect) -> str:
-    """Of which fakes an AUC is, if not of all."""
-    return f" for fakes{FAKES[effect.category]}" if FAKES[effect.category] else ""
-
-
-def _fall(effect: Effect) -> str:
-    return f" (change {signed(effect.difference)}, {_interval(effect)})"
-
-
-def _interval(effect: Effect) -> str:
-    return f"95 % {signed(effect.low)} to {signed(effect.high)}" if effect.low == effect.low else "no interval"
-
-
-def _range(low: float, high: float) -> str:
-    return f"95 % {low:.2f} to {high:.2f}" if low == low else "no interval"
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -10,6 +10,7 @@ at all: see ``NAMED``, ``ERROR_RATE`` and ``BIT_RATES``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,7 @@ ERROR_RATE = 0.02  # share of corpora without a shortcut in which any may be nam
 # encoding is named only if it makes more of a difference than that: the ratio of fake to real.
 BIT_RATES = ("bit rate of the picture", "bit rate of the sound")
 RATIO = 1.25
+TOGETHER = 0.5  # rank correlation from which on two shortcuts may be one flaw
 
 
 class Held(NamedTuple):
@@ -80,6 +82,40 @@ def find_shortcuts(facts: pd.DataFrame, resamples: int = 2000, seed: int = 42) -
     columns = ["shortcut", "category", "auc", "low", "high", "bound", "n", "named", "note"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values("shortcut", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)
+
+
+def go_together(facts: pd.DataFrame, shortcuts: pd.DataFrame) -> pd.DataFrame:
+    """Correlate shortcuts that were named, as one flaw may show in several facts: silence takes few bits.
+
+    Two flaws that both tell the fakes go together by that alone: what goes together may be one flaw, and what does not
+    is two.
+
+    Parameters
+    ----------
+    facts
+        What `find_shortcuts` was given.
+    shortcuts
+        What it returned.
+
+    Returns
+    -------
+    pandas.DataFrame
+        shortcut, other, category, correlation (Spearman's, of both facts over the real clips and the fakes of that
+        category): a row for each two shortcuts that were named for the same category, of the first such category where
+        it is ``TOGETHER`` or more either way, of all fakes if it is there, else where it is strongest.
+    """
+    named = shortcuts[shortcuts["named"]].groupby("shortcut", sort=False)["category"].agg(list)
+    rows = []
+    for one, other in combinations(named.index, 2):
+        found = {}
+        for category in (name for name in named[one] if name in named[other]):
+            clips = facts.loc[facts["category"].isin(("A", *CATEGORIES[category])), [SHORTCUTS[one], SHORTCUTS[other]]]
+            found[category] = float(clips.corr("spearman").iat[0, 1])
+        if found:
+            strongest = max(found, key=lambda category: abs(found[category]))
+            shown = next((category for category in found if abs(found[category]) >= TOGETHER), strongest)
+            rows.append((one, other, shown, found[shown]))
+    return pd.DataFrame(rows, columns=["shortcut", "other", "category", "correlation"])
 
 
 def _judge(

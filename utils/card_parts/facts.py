@@ -80,6 +80,14 @@ class Facts(NamedTuple):
         return self.run.scores[self.fold]
 
     @property
+    def changes(self) -> set[str] | None:
+        """Names of the changes of clips that the audit made; None without an audit, or if it does not say."""
+        rows = (self.audit or {}).get("effects")
+        if not isinstance(rows, list):
+            return None
+        return {str(row.get("change")) for row in rows if isinstance(row, dict)}
+
+    @property
     def same_corpus(self) -> bool:
         """Whether the test clips are of the corpus that the detector was trained on."""
         return not self.trained or self.trained.get("corpus") == self.config.get("corpus")

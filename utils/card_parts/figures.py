@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from utils.audit.changes import CHANGES
+from utils.audit.words import KINDS
 from utils.card_parts.details import plain
 from utils.card_parts.facts import Facts
 from utils.evaluation_report import (
@@ -56,7 +58,8 @@ def audit(facts: Facts) -> list[str]:
         ]
     rows = [row for row in found["shortcuts"] if isinstance(row, Mapping)]
     lines = [
-        f"The detector's scores of {counted(found['n'], 'test clip')} were looked at.",
+        f"The detector's scores of {counted(found['n'], 'test clip')} were looked at. Changes of the clips that were "
+        f"measured: {_measured(facts.changes)}.",
         "",
         *(f"- {plain(sentence)}" for sentence in found["sentences"]),
         "",
@@ -74,6 +77,19 @@ def audit(facts: Facts) -> list[str]:
         "real ones, of training too. What lies well above 50 tells the fakes of this corpus without looking at them."
     ]
     return [*lines, *section_lines(Section("Shortcuts, in percent", used(grid), notes), level=3)]
+
+
+def _measured(made: Collection[str] | None) -> str:
+    """How many changes of each kind an audit made."""
+    if made is None:
+        return "not recorded"
+    parts = []
+    for kind, word in KINDS.items():
+        names = [change.name for change in CHANGES if change.kind == kind]
+        count = sum(name in made for name in names)
+        share = f"all {count}" if count == len(names) else f"{count or 'none'} of {len(names)}"
+        parts.append(f"{word}, {share}")
+    return "; ".join(parts)
 
 
 def _at_threshold(facts: Facts) -> Section:

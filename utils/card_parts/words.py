@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dataset.timing import FRAME_RATE
+from utils.audit.changes import LEVELS, left_out
+from utils.audit.words import listed
 from utils.card_parts.details import plain, quoted
 from utils.card_parts.facts import Facts
 from utils.report_parts.cautions import cautions
@@ -61,12 +63,22 @@ def _general(facts: Facts) -> dict[str, str]:
         "Languages and recordings": "Which languages, microphones and cameras the clips have is not recorded; in "
         "others the errors may be different.",
         "Codecs and damage": "The figures are of clips as the corpus has them. Compressing, scaling, filtering or "
-        "recording them again changes scores; `main.py audit` measures by how much.",
+        f"recording them again changes scores; {_damage(facts)}.",
         "Deliberate deception": "It was not tested against clips that were made to deceive it.",
         "How rare fakes are": f"{100 * share:.0f} % of the test clips are real. Where fakes are rarer than here, a "
         "larger part of the clips that it calls fake is real.",
         "Scores are not odds": "A score is calibrated at best on clips like those of the test; see Calibration.",
     }
+
+
+def _damage(facts: Facts) -> str:
+    """Whether the audit says what damage does to the scores, and what damage."""
+    absent = None if facts.changes is None else left_out(facts.changes, "damage")
+    if absent is None or absent == [*LEVELS["damage"]]:
+        return "by how much was not measured"
+    if not absent:
+        return "by how much the audit says, for the damage that it does to clips"
+    return f"by how much the audit says in part; it left out {listed(absent)}"
 
 
 def uses() -> dict[str, list[str]]:
