@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any
 
@@ -17,11 +18,10 @@ from dataset.prepare.record import find_cache
 from dataset.table import corpus_folder
 from model import detector_of, read_checkpoint
 from utils.cli import run
-from utils.files import write_arrays
 from utils.metrics import evaluate
 from utils.options import TestOptions, plain
 from utils.recipes import CORPORA
-from utils.results import fold_table, write_fold
+from utils.results import fold_table, record_of_training, write_fold
 from utils.trainer import loading_processes, log_run, make_trainer, score_fold
 
 log = logging.getLogger("test")
@@ -32,12 +32,6 @@ def test(options: TestOptions) -> None:
     checkpoint = read_checkpoint(options.checkpoint)
     detector = detector_of(checkpoint, options.checkpoint, options.model_type)
     trained = checkpoint.get("config", {})
-    # What is tested depends on these, so by default they are as in training; but how many only in the same corpus.
-    counted = trained if options.dataset == trained.get("dataset", "fakeavceleb") else CORPORA[options.dataset]
-    seed, num_val, max_frames = (
-        source.get(name, default) if getattr(options, name) is None else getattr(options, name)
-        for source, name, default in ((trained, "seed", 42), (counted, "num_val", 100), (trained, "max_frames", 500))
-    )
     as_trained(options, trained)
     save_name = trained.get("save_name") or options.checkpoint.stem
     log_run(options.outputs / "log" / save_name / "test.log")
@@ -47,9 +41,9 @@ def test(options: TestOptions) -> None:
         batch_size=options.batch_size,
         num_workers=loading_processes(options.num_workers),
         padding=trained.get("padding"),
-        num_val=num_val,
-        seed=seed,
-        max_frames=max_frames,
+        num_val=options.num_val,
+        seed=options.seed,
+        max_frames=options.max_frames,
         skip_bad=options.skip_bad,
         fold_dir=options.outputs / "folds",
         prepare_dir=options.outputs / "prepare",
@@ -57,6 +51,7 @@ def test(options: TestOptions) -> None:
         dataset=options.dataset,
     )
     data.setup("test")
+    warn_of_training(options, trained, data.corpus)
     trainer = make_trainer(
         options.gpus, options.precision, accelerator=options.accelerator, deterministic=options.deterministic
     )
@@ -71,22 +66,25 @@ def test(options: TestOptions) -> None:
             "model_type": type(detector).__name__,
             "save_name": save_name,
             "fold": options.fold_name,
-            "seed": seed,
-            "num_val": num_val,
-            "max_frames": max_frames,
             "corpus": data.corpus,
             "skipped": [list(bad) for bad in data.skipped],
         }
     )
     results = options.outputs / "results" / save_name / options.fold_name
-    write_arrays(results / "embeddings.npz", embeddings)
-    write_fold(results, table, metrics, config)
+    if record := record_of_training(results, config):
+        config["environment"] = (config.get("environment") or {}) | record
+    write_fold(results, table, metrics, config, embeddings)
     Console().print(fold_table(metrics, f"{options.checkpoint.name} on the test clips of {options.fold_name}"))
     log.info("results: %s", results)
 
 
 def as_trained(options: TestOptions, trained: dict[str, Any]) -> None:
     """Fill in what is not asked for as it was in training, so that a fold's own figures come out."""
+    # How many clips only in the same corpus.
+    counted = trained if options.dataset == trained.get("dataset", "fakeavceleb") else CORPORA[options.dataset]
+    for source, name, default in ((trained, "seed", 42), (counted, "num_val", 100), (trained, "max_frames", 500)):
+        if getattr(options, name) is None:
+            setattr(options, name, source.get(name, default))
     options.batch_size = options.batch_size or trained.get("batch_size", 64)
     options.precision = options.precision or trained.get("precision", "16")
     if options.deterministic is None:
@@ -99,6 +97,14 @@ def as_trained(options: TestOptions, trained: dict[str, Any]) -> None:
             options.batch_size,
             before,
         )
+
+
+def warn_of_training(options: TestOptions, trained: dict[str, Any], corpus: str) -> None:
+    """Say so if the checkpoint is of another fold of this corpus, so that it was trained on who is tested."""
+    told = re.search(r"train_[1-5](?!\d)", trained.get("fold") or options.checkpoint.stem)
+    if told and told[0] != options.fold_name and trained.get("corpus", corpus) == corpus:
+        text = "%s was trained on %s, so on most people that %s tests: the figures are not those of unseen people"
+        log.warning(text, options.checkpoint, told[0], options.train_fold)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
@@ -22,28 +21,28 @@ from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
 from dataset.check import ClipChecker
-from dataset.files import write_atomic
 from dataset.prepare.record import find_cache
 from dataset.table import corpus_folder, fold_numbers, read_corpus
 from model import MODELS, Detector, load_detector, read_checkpoint
 from model.pretrained import encoder_options, load_encoder, start_encoder
+from utils.bad_loss import StopOnBadLoss
 from utils.callbacks import (
     EpochSeed,
     EpochSummary,
     FoldProgress,
     PlateauSchedule,
+    ResumedRates,
     RunConfiguration,
-    StopOnBadLoss,
     WarmupCosine,
 )
 from utils.cli import run
 from utils.environment import environment
 from utils.figure import roc_figure
-from utils.files import write_arrays
-from utils.fold_state import Fold, config_hash, goes_on, set_aside_others
+from utils.fold_start import make_room, write_options
+from utils.fold_state import Fold, config_hash, resumable
 from utils.metrics import evaluate
 from utils.options import TrainOptions, plain
-from utils.results import fold_folders, fold_table, read_scores, write_fold
+from utils.results import fold_table, read_scores, write_fold
 from utils.saving import WholeCheckpoints, unfinished
 from utils.summary import summarise
 from utils.trainer import close_loggers, loading_processes, log_run, make_loggers, make_trainer, score_fold
@@ -55,8 +54,6 @@ def train(options: TrainOptions) -> None:
     """Train and test every fold asked for, then summarise all folds of the run that are there."""
     results = options.outputs / "results" / options.save_name
     log_run(options.outputs / "log" / options.save_name / "train.log")
-    if rank_zero_only.rank == 0:
-        write_atomic(results / "config.yaml", yaml.safe_dump(plain(options), sort_keys=False))
     root = corpus_folder(options.data_root, options.dataset)
     # Shared, so that a clip in five folds is checked once.
     shared = {"checker": ClipChecker(), "cache": find_cache(root, options.cache_dir, options.outputs)}
@@ -91,9 +88,10 @@ def folds_of(options: TrainOptions) -> list[str]:
 
 def plot_roc(results: Path) -> None:
     """ROC of the folds under the title of the summary, if any of them has both real and fake test clips."""
-    scores = {folder.name: read_scores(folder / "scores.csv") for folder in fold_folders(results)}
+    summary = json.loads((results / "summary.json").read_text())
+    scores = {fold: read_scores(results / fold / "scores.csv") for fold in summary["folds"]}
     if any(table["label"].nunique() == 2 for table in scores.values()):
-        roc_figure(scores, results / "roc.png", json.loads((results / "summary.json").read_text())["title"])
+        roc_figure(scores, results / "roc.png", summary["title"])
 
 
 def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str, Any]) -> None:
@@ -118,7 +116,11 @@ def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str
     trainer = fold_trainer(options, fold, config, [progress, best, last])
     clips = len(data.train_dataset), len(data.test_dataset)
     log.info("%s: training %s on %d clips, testing on %d", fold, options.model_type, *clips)
-    trainer.fit(detector, data, ckpt_path=resume_from(options, fold, config["config_hash"]), weights_only=True)
+    resumed = resume_from(options, fold, config["config_hash"])
+    if rank_zero_only.rank == 0:
+        make_room(options, files, config["config_hash"])
+        write_options(options)
+    trainer.fit(detector, data, ckpt_path=resumed, weights_only=True)
     close_loggers(trainer)
 
     path = Path(best.best_model_path)
@@ -128,8 +130,7 @@ def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str
     metrics = evaluate(table)
     if trainer.is_global_zero:
         config["environment"] |= {"hours": progress.seconds / 3600, "epochs": progress.epochs}
-        write_arrays(results / "embeddings.npz", embeddings)
-        write_fold(results, table, metrics, config | {"checkpoint": str(path)})
+        write_fold(results, table, metrics, config | {"checkpoint": str(path)}, embeddings)
         for leftover in (files.progress, unfinished(files.best), unfinished(files.last)):
             leftover.unlink(missing_ok=True)
         Console().print(fold_table(metrics, f"{options.save_name}, {fold}: best epoch, on unseen subjects"))
@@ -142,6 +143,11 @@ def make_detector(options: TrainOptions) -> Detector:
     if options.pretrained is None:
         return MODELS[options.model_type](**choices)
     config, weights = start_encoder(options.pretrained)
+    if options.encoder_layers not in (None, config.encoder_layers):
+        raise ValueError(
+            f"--encoder_layers {options.encoder_layers}: the encoder of --pretrained {options.pretrained} has "
+            f"{config.encoder_layers} layers; leave --encoder_layers out"
+        )
     detector = MODELS[options.model_type](**choices, encoder=encoder_options(config))
     load_encoder(detector, weights)
     return detector
@@ -184,6 +190,7 @@ def checkpoints(options: TrainOptions, fold: str) -> tuple[ModelCheckpoint, Mode
 def fold_trainer(options: TrainOptions, fold: str, config: dict, last_callbacks: Sequence[Callback]) -> Trainer:
     """The trainer of a fold, with the schedule of the recipe and both stopping rules of the release."""
     callbacks = [
+        ResumedRates(options.schedule),
         PlateauSchedule() if options.schedule == "plateau" else WarmupCosine(options.warmup),
         StopOnBadLoss(),
         EpochSeed(options.seed),
@@ -209,20 +216,17 @@ def fold_trainer(options: TrainOptions, fold: str, config: dict, last_callbacks:
 
 
 def resume_from(options: TrainOptions, fold: str, digest: str) -> Path | None:
-    """The checkpoint to go on from, if any; with auto, the fold's files of another configuration are set aside.
+    """The checkpoint to go on from, if any.
 
     Raises
     ------
     ValueError
-        If the file to resume is of another fold or model type.
+        If the file to resume is of another fold, model type or kind of optimiser.
     """
     if options.resume is None:
         return None
     if options.resume == "auto":
-        files = Fold(options.outputs, options.save_name, fold)
-        if rank_zero_only.rank == 0:
-            set_aside_others(files, digest)
-        return files.last if goes_on(files, digest) else None
+        return resumable(Fold(options.outputs, options.save_name, fold), digest)
     path = Path(options.resume)
     config = read_checkpoint(path).get("config")
     if config is None:
@@ -230,6 +234,17 @@ def resume_from(options: TrainOptions, fold: str, digest: str) -> Path | None:
     for name, here in (("model_type", options.model_type), ("fold", fold)):
         if config[name] != here:
             raise ValueError(f"--resume {path}: its {name} is {config[name]}, not {here}")
+    # The optimiser's state is kept by group, and a backbone without a rate of its own is in the group of the heads.
+    optimizer, rate = config.get("optimizer", "adam"), config.get("backbone_learning_rate")
+    if optimizer != options.optimizer:
+        raise ValueError(f"--resume {path}: it was trained with --optimizer {optimizer}; give that")
+    if (rate is None) != (options.backbone_learning_rate is None):
+        advice = (
+            "without --backbone_learning_rate; leave it out"
+            if rate is None
+            else f"with --backbone_learning_rate {rate}; give one"
+        )
+        raise ValueError(f"--resume {path}: its backbone was trained {advice}")
     return path
 
 

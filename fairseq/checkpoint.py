@@ -35,20 +35,27 @@ DTYPES = {
     "Bool": torch.bool,
 }
 STORAGES = {f"{module}.{kind}Storage": dtype for module in ("torch", "torch.cuda") for kind, dtype in DTYPES.items()}
-# What a file may name, apart from the calls below and the classes of other packages. All of it stays a name.
-NAMES = frozenset(
+# What a file may call beside CALLS below. Such a call gives a record of its name and arguments.
+INERT = frozenset(
     {
-        "argparse.Namespace",
+        "builtins.frozenset",
+        "builtins.set",
         "numpy.core.multiarray._reconstruct",
         "numpy._core.multiarray._reconstruct",
         "numpy.dtype",
-        "numpy.ndarray",
         "pathlib.PosixPath",
         "pathlib._local.PosixPath",
         "torch.Size",
         "torch.device",
-        *(f"builtins.{name}" for name in ("bool", "bytes", "dict", "float", "int", "list", "long", "object")),
-        *(f"builtins.{name}" for name in ("set", "str", "tuple", "unicode")),
+    }
+)
+# What else it may name, apart from the classes of other packages. All of it stays a name.
+NAMES = frozenset(
+    {
+        "argparse.Namespace",
+        "numpy.ndarray",
+        *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "long", "object")),
+        *(f"builtins.{name}" for name in ("str", "tuple", "unicode")),
         *(f"typing.{name}" for name in ("Any", "Dict", "List", "Optional", "Tuple", "Union")),
         *(str(dtype) for dtype in DTYPES.values()),
         *STORAGES,
@@ -129,7 +136,7 @@ class _Storages:
 
     def unpickler(self) -> Unpickler:
         """An unpickler whose tensors lie in these storages."""
-        return Unpickler(self.path, CALLS, NAMES, self.load)
+        return Unpickler(self.path, CALLS, INERT, NAMES, self.load)
 
     def load(self, persistent_id: Any) -> Tensor:
         """The storage of ("storage", type, key, device, count[, None]), whatever its device was."""
@@ -202,12 +209,17 @@ def _copy(data: bytes, tensor: Tensor) -> None:
 
 
 def _rebuild_tensor(storage: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    """A view of a storage, if it lies within."""
+    """A view of a storage, if it lies within and has each value once, so that copying it takes no more room."""
     if len(size) != len(stride) or not all(isinstance(n, int) and n >= 0 for n in (offset, *size, *stride)):
         raise ValueError("a tensor whose size or stride makes no sense")
     end = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1
     if 0 not in size and end > storage.numel():
         raise ValueError(f"a tensor of size {size} does not fit its storage of {storage.numel()} values")
+    reach = 1  # values up to which the dimensions seen so far lie
+    for step, n in sorted((step, n) for n, step in zip(size, stride, strict=True) if n > 1):
+        if step < reach:
+            raise ValueError(f"a tensor of size {size} repeats values of its storage")
+        reach += (n - 1) * step
     return storage.as_strided(size, stride, offset)
 
 
@@ -233,6 +245,7 @@ def _numpy_scalar(dtype: Record, data: bytes) -> Any:
 
 # What a file may call, and what is called in its place.
 CALLS: dict[str, Callable[..., Any]] = {
+    "builtins.bytes": lambda: b"",  # which is how protocol 2 writes empty ones
     "collections.OrderedDict": lambda: {},
     "collections.defaultdict": lambda *factory: {},
     "_codecs.encode": _encode,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 SCALARS = (str, bytes, int, float, bool, type(None))
+# Packages with enums of their own, members of which official checkpoints hold.
+ENUM_PACKAGES = ("fairseq", "avhubert", "omegaconf", "hydra")
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,16 @@ class Record:
         return f"<{self.kind}>"
 
 
+def is_member(kind: Global, args: tuple) -> bool:
+    """Whether a call of `kind` is how a pickle writes a member of an enum: its class, called with the value."""
+    known = kind.module.partition(".")[0] in ENUM_PACKAGES and re.fullmatch(r"[A-Z]\w*", kind.name) is not None
+    return known and len(args) == 1 and isinstance(args[0], (str, int, float))
+
+
 def plain(value: Any) -> Any:
     """The value that an omegaconf node or a member of an enum stands for; any other value as it is."""
     if isinstance(value, Record) and isinstance(value.state, dict) and "_val" in value.state:
         value = value.state["_val"]
-    if isinstance(value, Record) and value.state is None:
-        match value.args:
-            case (str() | int() | float() as member,):
-                return member
+    if isinstance(value, Record) and value.state is None and is_member(value.kind, value.args):
+        return value.args[0]
     return value

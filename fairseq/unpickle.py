@@ -8,7 +8,7 @@ from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, BinaryIO, NoReturn
 
-from fairseq.record import SCALARS, Global, Record
+from fairseq.record import SCALARS, Global, Record, is_member
 
 # Of these packages only what is listed is read; IMPORT_MAPPING holds their modules' names in Python 2.
 GUARDED = sys.stdlib_module_names | IMPORT_MAPPING.keys() | {"torch", "numpy"}
@@ -54,6 +54,8 @@ class Unpickler:
         The file, for messages.
     calls
         Functions of ours that stand in for those that a file may call, by full name.
+    inert
+        What else a file may call, which gives a record; and an enum's class, called for a member of it.
     names
         What else a file may name of the standard library, PyTorch and NumPy. Of other packages it may name anything.
     load_storage
@@ -64,11 +66,13 @@ class Unpickler:
         self,
         path: object,
         calls: Mapping[str, Callable[..., Any]],
+        inert: Collection[str],
         names: Collection[str],
         load_storage: Callable[[Any], Any],
     ) -> None:
         self.path = path
         self.calls = calls
+        self.inert = inert
         self.names = names
         self.load_storage = load_storage
         self.stack: list[Any] = []
@@ -102,8 +106,7 @@ class Unpickler:
     def refuse(self, what: str) -> NoReturn:
         """Say that the file asks for `what`, which is not read."""
         raise CheckpointError(
-            f"{self.path}: refused, reading it would run code from outside (it asks for {what[:200]}); "
-            "only weights and plain values are read"
+            f"{self.path}: refused, it asks for {what[:200]}; only weights and plain values are read, no code is run"
         )
 
     def _container_operations(self) -> dict[str, Callable[[Any], None]]:
@@ -143,7 +146,7 @@ class Unpickler:
         return {
             "GLOBAL": lambda names: push(self._global(*names.split(" ", 1))),
             "STACK_GLOBAL": lambda _: push(self._global(*take(2))),
-            "REDUCE": lambda _: push(self._make(*take(2))),
+            "REDUCE": lambda _: push(self._call(*take(2))),
             "NEWOBJ": lambda _: push(self._make(*take(2))),
             "NEWOBJ_EX": lambda _: push(self._make(*take(3))),
             "BUILD": lambda _: self._build(*take(1)),
@@ -191,12 +194,21 @@ class Unpickler:
         parts = found.module.split(".")
         if not all(part.isidentifier() for part in [*parts, name]):
             self.refuse(ascii(str(found)))
-        if parts[0] in GUARDED and str(found) not in self.calls and str(found) not in self.names:
+        listed = any(str(found) in names for names in (self.calls, self.inert, self.names))
+        if parts[0] in GUARDED and not listed:
             self.refuse(str(found))
         return found
 
+    def _call(self, kind: Any, args: Any) -> Any:
+        """What a call of `kind` stands for, which may be a function: our stand-in's result or, if listed, a record."""
+        if isinstance(kind, Global) and isinstance(args, tuple):
+            listed = str(kind) in self.calls or str(kind) in self.inert
+            if not listed and not is_member(kind, args):
+                self.refuse(f"a call of {kind}")
+        return self._make(kind, args)
+
     def _make(self, kind: Any, args: Any, keywords: Any = None) -> Any:
-        """Whatever the file would have called `kind` for: what our stand-in returns, or a record."""
+        """A new object of the class `kind`: what our stand-in returns, or a record."""
         if not isinstance(kind, Global) or not isinstance(args, tuple):
             self.refuse(f"a call of a {type(kind).__name__}")
         call = self.calls.get(str(kind))

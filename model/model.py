@@ -180,13 +180,15 @@ class Detector(LightningModule):
 
     def _shared_step(self, batch: dict[str, Any], split: str, outputs: Outputs) -> Tensor:
         losses = self.losses(outputs, batch)
-        self.log_dict(
-            {f"{split}_{name}": value.detach() for name, value in losses.items()},
-            batch_size=len(batch["file"]),
-            on_step=split == "train",
-            on_epoch=True,
-            sync_dist=split != "train",
-        )
+        shown = {f"{split}_{name}": value.detach() for name, value in losses.items()}
+        size = len(batch["file"])
+        whole = shown
+        if split == "train":
+            # Each step as this process has it; its epoch's mean is that of all processes, which is one exchange.
+            steps = {f"{name}_step": value for name, value in shown.items()}
+            self.log_dict(steps, batch_size=size, on_step=True, on_epoch=False)
+            whole = {f"{name}_epoch": value for name, value in shown.items()}
+        self.log_dict(whole, batch_size=size, on_step=False, on_epoch=True, sync_dist=True)
         return losses["loss"]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -194,13 +196,15 @@ class Detector(LightningModule):
         with held_still(self.model) if frozen else nullcontext():
             return self._shared_step(batch, "train", self(batch["video"], batch["audio"], batch["padding_mask"]))
 
-    def _evaluation_step(self, batch: dict[str, Any], split: str, outputs: Outputs) -> None:
-        self._shared_step(batch, split, outputs)
+    def _evaluation_step(self, batch: dict[str, Any], split: str, outputs: Outputs) -> dict[str, Tensor]:
+        loss, verdict = self._shared_step(batch, split, outputs), self.decide(outputs)._asdict()
         labels = {name: batch[name] for name in ("m_label", "v_label", "a_label")}
-        self.fold_scores[split].update(batch["id"], **self.decide(outputs)._asdict(), **labels)
+        self.fold_scores[split].update(batch["id"], **verdict, **labels)
+        return {"loss": loss} | {name: value for name, value in verdict.items() if value is not None}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._evaluation_step(batch, "val", self(batch["video"], batch["audio"], batch["padding_mask"]))
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Score a batch; returns its loss, scores and decisions."""
+        return self._evaluation_step(batch, "val", self(batch["video"], batch["audio"], batch["padding_mask"]))
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Score a batch; returns its ids and the embeddings that the regularisation is about, (B, D) each."""

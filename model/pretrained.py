@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from model.avhubert import AVHubertConfig, AVHubertModel, read_avhubert
-from model.avhubert.load import FRONTEND, HEAD, RATES
+from model.avhubert.load import FRONTEND, HEAD
+from model.avhubert.stated import RATES
 
 log = logging.getLogger(__name__)
 

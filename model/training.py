@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,30 +14,41 @@ from torch.nn.modules.batchnorm import _BatchNorm
 OPTIMIZERS = ("adam", "adamw")
 
 
+def parameter_groups(detector: LightningModule, hparams: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Groups of an optimiser, each with its rate and weight decay: all parameters of a detector that have a gradient.
+
+    Parameters
+    ----------
+    detector
+        Whose parameters.
+    hparams
+        Of which optimizer, learning_rate, backbone_learning_rate and weight_decay count; see `make_optimizer`.
+    """
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    for name, parameter in detector.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        backbone = name.startswith("model.") and hparams["backbone_learning_rate"] is not None
+        spared = hparams["optimizer"] != "adam" and parameter.ndim < 2  # biases, norms, PReLU slopes and mask_emb
+        group = {
+            "params": [],
+            "lr": hparams["backbone_learning_rate" if backbone else "learning_rate"],
+            "weight_decay": 0.0 if spared else hparams["weight_decay"],
+        }
+        groups.setdefault((backbone, spared), group)["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
+
+
 def make_optimizer(detector: LightningModule) -> torch.optim.Optimizer:
     """The optimiser of a detector's hyperparameters, for all parameters that have a gradient.
 
     "adam" is that of the authors' release: betas (0.5, 0.9), L2 on everything. "adamw" has AV-HuBERT's betas
     (0.9, 0.98) and decays weight matrices and kernels alone. The first group has the rate of the heads.
     """
-    hparams = detector.hparams
-    adam = hparams.optimizer == "adam"
-    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
-    for name, parameter in detector.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        backbone = name.startswith("model.") and hparams.backbone_learning_rate is not None
-        spared = not adam and parameter.ndim < 2  # biases, norms, PReLU slopes and mask_emb are the vectors
-        group = {
-            "params": [],
-            "lr": hparams.backbone_learning_rate if backbone else hparams.learning_rate,
-            "weight_decay": 0.0 if spared else hparams.weight_decay,
-        }
-        groups.setdefault((backbone, spared), group)["params"].append(parameter)
-    ordered = [groups[key] for key in sorted(groups)]
-    if adam:
-        return torch.optim.Adam(ordered, betas=(0.5, 0.9))
-    return torch.optim.AdamW(ordered, betas=(0.9, 0.98))
+    groups = parameter_groups(detector, detector.hparams)
+    if detector.hparams.optimizer == "adam":
+        return torch.optim.Adam(groups, betas=(0.5, 0.9))
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
 
 @contextmanager

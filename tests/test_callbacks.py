@@ -14,7 +14,8 @@ from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from utils.callbacks import BadLoss, PlateauSchedule, StopOnBadLoss
+from utils.bad_loss import BadLoss, StopOnBadLoss
+from utils.callbacks import PlateauSchedule
 from utils.cli import guard
 
 

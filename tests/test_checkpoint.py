@@ -121,7 +121,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 def test_files_that_are_no_checkpoint(tmp_path: Path, released_checkpoint: Path) -> None:
     cut = released_checkpoint.read_bytes()[:1_000_000]
-    for content in (b"", b"hello world", b"PK\x03\x04", cut):
+    for content in (b"", b"broken", b"hello world", b"PK\x03\x04", b"]R.", b"\x80\x02X\xff\xff\xff\xff.", cut):
         path = tmp_path / "odd.ckpt"
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r"odd\.ckpt: not a PyTorch checkpoint"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,6 +187,24 @@ def test_resuming_what_cannot_be_resumed(
     ):
         assert train(*common, *arguments) == 2
         assert message in one_line(capsys)
+
+
+def test_a_test_in_another_way_keeps_the_figures_and_the_hours(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    data, _ = trained
+    outputs = shutil.copytree(trained[1], tmp_path / "outputs")
+    checkpoint, results = outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt", outputs / "results/MRDF_CE"
+    before = json.loads((results / "train_1/metrics.json").read_text())["config"]
+    common = ("--data_root", data, "--checkpoint", checkpoint, "--outputs", outputs)
+    assert test(*common, "--batch_size", "2") == 0
+    after = json.loads((results / "train_1/metrics.json").read_text())["config"]
+    assert (before["batch_size"], after["batch_size"]) == (4, 2)
+    assert after["environment"] == before["environment"]
+    assert json.loads((results / "train_1/metrics.1.json").read_text())["config"] == before
+    log = outputs / "log/MRDF_CE/test.log"
+    assert "was trained on" not in log.read_text()
+    assert test(*common, "--train_fold", "train_2.txt") == 0
+    assert "MRDF_CE_train_1.ckpt was trained on train_1, so on most people that train_2.txt tests" in log.read_text()
+    assert "hours" not in json.loads((results / "train_2/metrics.json").read_text())["config"]["environment"]
 
 
 def one_line(capsys: pytest.CaptureFixture) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from model import load_detector
+from model import load_detector, read_checkpoint
 from tests.test_commands import TINY, epochs, test, train
 from utils.results import read_scores
 
@@ -69,3 +69,52 @@ def test_pretrained_file_that_is_none(data: Path, tmp_path: Path, capsys: pytest
     (tmp_path / "words.pt").write_text("no checkpoint")
     assert train("--data_root", data, "--outputs", tmp_path, *TINY, "--pretrained", tmp_path / "words.pt") == 2
     assert "words.pt" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_layers_that_the_pretrained_file_has_not(
+    data: Path, tmp_path: Path, reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    official = tmp_path / "official.pt"
+    official.write_bytes(lzma.decompress((reference / "avhubert_official_format_omegaconf.pt.xz").read_bytes()))
+    options = ("--pretrained", official, "--encoder_layers", 6)
+    assert train("--data_root", data, "--outputs", tmp_path, *TINY, *options) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"train.py: error: --encoder_layers 6: the encoder of --pretrained {official} has 2 layers; leave "
+        "--encoder_layers out"
+    )
+
+
+def test_weights_that_the_last_step_of_an_epoch_breaks(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are validated before they are saved, and neither saved nor tested."""
+    for recipe in ("released", "clean"):
+        options = ("--recipe", recipe, "--encoder_layers", 0, "--num_train", 2, "--batch_size", 64)
+        broken = ("--learning_rate", 1e30, "--warmup", 0, "--save_name", recipe)
+        assert train("--data_root", data, "--outputs", tmp_path, *TINY, *options, *broken, *epochs(1)) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith("train.py: error: epoch 1, validation: the loss or a score is NaN or infinite")
+        assert "RealVideo-RealAudio/" in line
+        assert not list(tmp_path.glob("ckpts/**/*.ckpt"))
+        assert not list(tmp_path.glob("results/**/metrics.json"))
+
+
+def test_a_resumed_run_has_the_rate_that_it_is_given(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("--data_root", data, "--outputs", tmp_path, *TINY)
+    assert train(*common, *epochs(1)) == 0
+    last = tmp_path / "ckpts/MRDF_CE/MRDF_CE_train_1-last.ckpt"
+    for odd, message in (
+        (("--backbone_learning_rate", 1e-5), "was trained without --backbone_learning_rate; leave it out"),
+        (("--optimizer", "adamw"), "it was trained with --optimizer adam; give that"),
+    ):
+        assert train(*common, *epochs(2), "--resume", last, *odd) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+    assert train(*common, *epochs(2), "--resume", last, "--learning_rate", 1e-6) == 0
+    (group,) = read_checkpoint(last)["optimizer_states"][0]["param_groups"]
+    assert group["lr"] == 1e-6
+    metrics = json.loads((tmp_path / "results/MRDF_CE/train_1/metrics.json").read_text())
+    assert metrics["config"]["learning_rate"] == 1e-6
+    log = (tmp_path / "log/MRDF_CE/train.log").read_text()
+    assert "--learning_rate: 1e-06 from here on, in place of the checkpoint's 0.0005" in log

@@ -22,6 +22,7 @@ import pytest
 import torch
 
 from fairseq import read_checkpoint
+from fairseq.record import plain
 from fairseq.unpickle import CheckpointError
 
 LEGACY_HEADER = b"".join(
@@ -125,7 +126,7 @@ def test_attacks(attack: str, container: str, tmp_path: Path) -> None:
     CONTAINERS[container](tmp_path / "evil.pt", data(tmp_path / "canary"))
     with pytest.raises(CheckpointError) as error:
         read_checkpoint(tmp_path / "evil.pt")
-    assert f"{tmp_path / 'evil.pt'}: refused, reading it would run code" in str(error.value)
+    assert f"{tmp_path / 'evil.pt'}: refused, it asks for " in str(error.value)
     assert called in str(error.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pt", "proof"]
 
@@ -146,7 +147,7 @@ def test_what_else_may_not_be_named(function: Callable, args: tuple, name: str, 
     (tmp_path / "canary").mkdir()
     modules = set(sys.modules)
     torch.save({"model": {}, "extra": Calls(function, *args)}, tmp_path / "evil.pt")
-    with pytest.raises(CheckpointError, match=rf"evil\.pt: refused, .*\(it asks for {name}\)"):
+    with pytest.raises(CheckpointError, match=rf"evil\.pt: refused, it asks for {name}; only weights"):
         read_checkpoint(tmp_path / "evil.pt")
     for raw in (b"ccodecs\ndecode\n.", b"cos\nsystem\n.", b"coperator\ngetitem\n.", b"ccopy_reg\n_reconstructor\n."):
         as_zip(tmp_path / "evil.pt", raw)
@@ -157,21 +158,49 @@ def test_what_else_may_not_be_named(function: Callable, args: tuple, name: str, 
 
 
 def test_classes_of_other_packages_are_inert(tmp_path: Path) -> None:
-    """Neither their `__setstate__` nor what they name instead of themselves is run, though both can be imported."""
-    torch.save(
-        {"state": RunsOnState(tmp_path / "canary"), "call": Calls(torch_bytes, 1), "special": Calls(evil, 2)},
-        tmp_path / "odd.pt",
-    )
-    checkpoint = read_checkpoint(tmp_path / "odd.pt")
-    assert [(value.module, value.name) for value in checkpoint.values()] == [
-        (__name__, "RunsOnState"),
-        (__name__, "torch_bytes"),
-        (__name__, "evil"),
-    ]
-    assert checkpoint["state"].path == str(tmp_path / "canary")
-    assert checkpoint["call"].args == (1,)
-    assert not callable(checkpoint["call"])
+    """Their `__setstate__` is not run, though it can be imported."""
+    torch.save({"state": RunsOnState(tmp_path / "canary")}, tmp_path / "odd.pt")
+    state = read_checkpoint(tmp_path / "odd.pt")["state"]
+    assert (state.module, state.name) == (__name__, "RunsOnState")
+    assert state.path == str(tmp_path / "canary")
+    assert not callable(state)
     assert [path.name for path in tmp_path.iterdir()] == ["odd.pt"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("elsewhere.run", (1,)),
+        ("pandas.read_pickle", ("/etc/passwd",)),
+        ("elsewhere.Choice", ("static",)),  # a class, but of no package whose enums are read
+        ("fairseq.checkpoint_utils.load_checkpoint", ("a.pt",)),
+        ("fairseq.dataclass.constants.Choice", ("a", "b")),
+        ("fairseq.dataclass.constants.Choice", ([],)),
+        ("fairseq.dataclass.constants.Choice", ()),
+        ("torch._utils._rebuild_sparse_tensor", (0,)),
+        ("argparse.Namespace", (1,)),
+        ("builtins.list", (1,)),
+    ],
+)
+def test_calls_of_what_is_not_listed_are_refused(kind: str, args: tuple, tmp_path: Path) -> None:
+    module, _, name = kind.rpartition(".")
+    arguments = pickle.dumps(args, 2)[2:-1]
+    as_zip(tmp_path / "odd.pt", b"\x80\x02}" + text("extra") + f"c{module}\n{name}\n".encode() + arguments + b"Rs.")
+    with pytest.raises(CheckpointError, match=rf"odd\.pt: refused, it asks for (a call of )?{kind}; only weights"):
+        read_checkpoint(tmp_path / "odd.pt")
+
+
+def test_members_of_known_enums_are_their_values(tmp_path: Path) -> None:
+    """In a configuration no other record counts as a value, whatever it was made with."""
+    member = b"cfairseq.dataclass.constants\nChoice\n" + text("static") + b"\x85R"
+    other = b"celsewhere\nrun\n" + text("static") + b"\x85\x81"  # as a new object, not a call
+    as_zip(tmp_path / "odd.pt", b"\x80\x02}(" + text("member") + member + text("other") + other + b"u.")
+    checkpoint = read_checkpoint(tmp_path / "odd.pt")
+    assert (repr(checkpoint["member"]), plain(checkpoint["member"])) == (
+        "<fairseq.dataclass.constants.Choice>",
+        "static",
+    )
+    assert plain(checkpoint["other"]) is checkpoint["other"]
 
 
 @pytest.mark.parametrize(

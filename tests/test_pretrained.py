@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from model import MODELS, CheckpointError, Detector, load_detector
 from model.avhubert import AVHubertConfig, AVHubertModel
 from model.avhubert.load import FRONTEND
+from model.gradient import scale_gradient
 from model.pretrained import encoder_config, encoder_options, load_encoder, start_encoder
 from tests.reference import recipe
 
@@ -234,3 +235,42 @@ def test_a_zeroed_stream_stays_in_the_graph() -> None:
     linear = nn.Linear(4, 32)
     model.encode(linear(torch.ones(1, 2, 4)), torch.ones(1, 2, 32)).sum().backward()
     assert linear.weight.grad.eq(0).all()
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_so_much_of_the_gradient_reaches_the_streams(recompute: bool) -> None:
+    """The values are the same, and the rest of the model has its whole gradient."""
+    video, audio = torch.randn(2, 3, 3, 24, 24), torch.randn(2, 104, 3)
+    results = {}
+    for factor in (1.0, 0.25, 0.0):
+        torch.manual_seed(0)
+        options = {"checkpoint_activations": recompute, "train_frontend": True}
+        encoder = SMALL | {"dropout": 0.0, "attention_dropout": 0.0, "feature_grad_mult": factor}
+        detector = MODELS["AVDF"](encoder=encoder, **options).train()
+        logits = detector(video, audio).logits
+        logits.square().sum().backward()
+        gradients = {name: value.grad for name, value in detector.named_parameters() if value.grad is not None}
+        results[factor] = logits, gradients, dict(detector.named_buffers())
+    logits, whole, buffers = results[1.0]
+    streams = {name for name in whole if "feature_extractor" in name}
+    assert any("frontend3D" in name for name in streams)
+    assert any("audio" in name for name in streams)
+    for factor, (same, gradients, moved) in results.items():
+        assert torch.equal(same, logits)
+        assert all(torch.equal(value, buffers[name]) for name, value in moved.items())
+        assert gradients.keys() == (whole.keys() if factor else whole.keys() - streams)
+        for name, value in gradients.items():
+            expected = factor * whole[name] if name in streams else whole[name]
+            torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_the_whole_gradient_is_left_as_it_is() -> None:
+    x = torch.ones(2, requires_grad=True)
+    assert scale_gradient(x, 1.0) is x
+    assert torch.equal(scale_gradient(x, 0.5), x)
+
+
+@pytest.mark.parametrize("factor", [-0.1, 1.5, float("nan"), "x"])
+def test_shares_of_the_gradient_that_are_none(factor: Any) -> None:
+    with pytest.raises(ValueError, match=r"feature_grad_mult is .+, which is not a number from 0 to 1"):
+        MODELS["AVDF"](encoder=SMALL | {"feature_grad_mult": factor})

@@ -15,11 +15,12 @@ from rich.console import Console
 from main import main
 from tests.reproduce_tools import CORPUS, patch, started
 from utils.cli import run
-from utils.fold_state import Fold, config_hash, figures_of, held, set_aside_others
+from utils.fold_lock import held
+from utils.fold_state import Fold, config_hash, figures_of, set_aside_others
 from utils.options import TrainOptions, plain
 from utils.overview import Overview, State, Status, duration
 from utils.reproduce import make_job, share_of
-from utils.results import read_folds
+from utils.results import SCORE_COLUMNS, read_folds
 from utils.saving import WholeCheckpoints
 
 pytestmark = pytest.mark.usefixtures("restore_logging")
@@ -105,10 +106,14 @@ def test_files_of_another_configuration_are_set_aside(tmp_path: Path, caplog: py
     first = {"ckpts/AVDF/AVDF_train_1.1.ckpt", "ckpts/AVDF/AVDF_train_1-last.1.ckpt"}
     first |= {"results/AVDF/train_1.1/metrics.json"}
     assert names() == first
-    assert "AVDF_train_1-last.ckpt is of another configuration, so the fold starts anew. Kept: " in caplog.text
+    assert (
+        "AVDF_train_1-last.ckpt is of another configuration, so training does not go on from there. Kept: "
+        in caplog.text
+    )
     write("b")
     assert read_folds(tmp_path / "results/AVDF").index.tolist() == ["train_1"]
-    fold.last.write_bytes(b"cut short")
+    for path in (fold.best, fold.last):
+        path.write_bytes(b"cut short")
     set_aside_others(fold, "b")
     assert names() == first | {name.replace(".1", ".2") for name in first}
     assert "AVDF_train_1-last.ckpt: not a PyTorch checkpoint" in caplog.text
@@ -137,8 +142,11 @@ def test_figures_of_another_test_are_not_those_of_the_fold(tmp_path: Path) -> No
     config = config_of(model_type="AVDF")
     config["config_hash"] = config_hash(config)
     fold.results.mkdir(parents=True)
+    scores = fold.results / "scores.csv"
+    scores.write_text(f"{','.join(SCORE_COLUMNS)}\na.mp4,id1,A,real,1,0.5,,,1\n")
 
     def written(**found: Any) -> bool:
+        found = {"checkpoint": "moved/since/AVDF_train_1.ckpt"} | found
         fold.metrics.write_text(json.dumps({"config": config | found, "per_category": {}, "n": 1}))
         return figures_of(fold, config) is not None
 
@@ -149,6 +157,13 @@ def test_figures_of_another_test_are_not_those_of_the_fold(tmp_path: Path) -> No
     assert written(train_fold="train_1.txt")  # by test.py
     assert not written(train_fold="train_1.txt", num_val=3)
     assert not written(train_fold="train_1.txt", data_root="another")
+    assert not written(train_fold="train_1.txt", checkpoint="moved/since/AVDF_train_2.ckpt")
+    assert not written(checkpoint=None)
+    assert written()
+    scores.write_text(f"{','.join(SCORE_COLUMNS)}\n")
+    assert not written()
+    scores.unlink()
+    assert not written()
 
 
 def test_one_failure_does_not_stop_the_rest(
@@ -187,9 +202,10 @@ def test_shards_have_every_fold_once() -> None:
     ("arguments", "message"),
     [
         (("--models", "AVDF,MRDF"), "--models AVDF,MRDF: MRDF unknown; known are AVDF, AVDF_Ensemble"),
+        (("--models", ","), "--models ,: names no detector; known are AVDF, AVDF_Ensemble"),
         (("--shard", "5/4"), "--shard 5/4: must be such as 2/4"),
         (("--shard", "2"), "--shard 2: must be such as 2/4"),
-        (("--folds", "6"), "--folds: "),
+        (("--folds", "6"), "--folds 6: must be fold numbers from 1 to 5"),
         (("--data_root", "absent"), "absent"),
         (("--resume", "auto"), "--resume"),
     ],

@@ -22,7 +22,8 @@ from main import main
 from model import read_checkpoint
 from tests.reproduce_tools import CORPUS, spawn, start, started
 from utils.cli import run
-from utils.fold_state import Fold, held
+from utils.fold_lock import held
+from utils.fold_state import Fold
 from utils.options import TrainOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("restore_logging")]
@@ -161,6 +162,17 @@ def test_killed_ten_times_the_table_is_that_of_an_undisturbed_run(tmp_path: Path
     assert len(figures) > 6
     pd.testing.assert_frame_equal(tables[0][figures], tables[1][figures])
     assert (found / "report.html").is_file()
+
+
+def test_a_damaged_last_checkpoint_does_not_change_the_numbers(undisturbed: tuple[Path, float], tmp_path: Path) -> None:
+    shutil.copytree(undisturbed[0], tmp_path / "outputs")
+    fold = Fold(tmp_path / "outputs", "AVDF", "train_1")
+    fold.last.write_bytes(b"broken")
+    fold.metrics.unlink()
+    assert spawn(tmp_path, [MAIN], (*ONE, *epochs(3))).wait(170) == 0
+    assert outcome(tmp_path / "outputs") == outcome(undisturbed[0])
+    assert "so the fold goes on from AVDF_train_1.ckpt. Kept: " in (tmp_path / "reproduce.log").read_text()
+    assert fold.last.with_name("AVDF_train_1-last.1.ckpt").read_bytes() == b"broken"
 
 
 def train(*arguments: object) -> int:

@@ -90,7 +90,7 @@ def test_results_of_another_checkpoint_or_root_are_kept(tmp_path: Path, caplog: 
     assert not caplog.records
 
     write(tmp_path, second, checkpoint="b.ckpt")
-    assert "kept beside as metrics.1.json and scores.1.csv" in caplog.text
+    assert "kept beside as metrics.1.json, scores.1.csv" in caplog.text
     write(tmp_path, third, checkpoint="b.ckpt", data_root="data/b")
     names = ["metrics.1.json", "metrics.2.json", "metrics.json", "scores.1.csv", "scores.2.csv", "scores.csv"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names

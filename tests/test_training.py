@@ -230,3 +230,19 @@ def test_losses_are_computed_in_single_precision(name: str, half: torch.dtype) -
     for key, value in losses.items():
         assert value.dtype == torch.float32, key
         torch.testing.assert_close(value, expected[key].float(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_loss_of_an_epoch_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is exchanged once an epoch, which Lightning does of what is not shown each step."""
+    detector = MODELS["MRDF_CE"](encoder=TINY).train()
+    logged: list[tuple[set[str], dict[str, Any]]] = []
+    monkeypatch.setattr(detector, "log_dict", lambda values, **how: logged.append((set(values), how)))
+    detector.training_step(batch_of(0), 0)
+    names = {"loss", "mm_loss", "contrast_loss", "audio_loss", "video_loss"}
+    assert logged == [
+        ({f"train_{name}_step" for name in names}, {"batch_size": 2, "on_step": True, "on_epoch": False}),
+        (
+            {f"train_{name}_epoch" for name in names},
+            {"batch_size": 2, "on_step": False, "on_epoch": True, "sync_dist": True},
+        ),
+    ]

@@ -1,4 +1,4 @@
-"""What happens around an epoch: the rate, the random state, a bad loss, the log, and what is remembered of it."""
+"""What happens around an epoch: the rate, the random state, the log, and what is remembered of it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,51 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
-from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from dataset.files import write_atomic
+from model.training import parameter_groups
 from utils.schedule import warmup_cosine
 
 log = logging.getLogger(__name__)
+
+
+class ResumedRates(Callback):
+    """Let a resumed run have the rates and the weight decay that it is given, not those of the checkpoint.
+
+    A rate that is the same as in the checkpoint goes on as it was there, however far the schedule had lowered it;
+    another one counts from there on, and so do all under another schedule. It has to come before the schedule among a
+    trainer's callbacks.
+
+    Parameters
+    ----------
+    schedule
+        The run's, as `--schedule` names it.
+    """
+
+    def __init__(self, schedule: str) -> None:
+        self.schedule = schedule
+        self._before: dict[str, Any] = {}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        schedule = checkpoint.get("config", {}).get("schedule", self.schedule)
+        self._before = checkpoint.get("hyper_parameters", {}) | {"schedule": schedule}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._before:
+            return
+        given = {**pl_module.hparams, "schedule": self.schedule}
+        before = parameter_groups(pl_module, given | self._before)
+        for group, old, new in zip(
+            trainer.optimizers[0].param_groups, before, parameter_groups(pl_module, given), strict=True
+        ):
+            group["weight_decay"] = new["weight_decay"]
+            if new["lr"] != old["lr"] or self.schedule != self._before["schedule"]:
+                group["lr"] = group["initial_lr"] = new["lr"]
+        for name in ("schedule", "learning_rate", "backbone_learning_rate", "weight_decay"):
+            old = self._before.get(name, given[name])
+            if given[name] != old:
+                log.info("--%s: %s from here on, in place of the checkpoint's %s", name, given[name], old)
 
 
 class PlateauSchedule(Callback):
@@ -95,9 +133,11 @@ class WarmupCosine(Callback):
         self._scheduler = warmup_cosine(optimizer, round(self.warmup_share * total), self._total_steps)
         if self._restored is None:
             return
-        self._scheduler.load_state_dict(self._restored["scheduler"])
-        for group, rate in zip(optimizer.param_groups, self._scheduler.get_last_lr(), strict=True):
-            group["lr"] = rate
+        # Of the optimiser's groups, where another rate may have been put since.
+        highest = [group["initial_lr"] for group in optimizer.param_groups]
+        self._scheduler.load_state_dict(self._restored["scheduler"] | {"base_lrs": highest})
+        for group, share in zip(optimizer.param_groups, self._scheduler.lr_lambdas, strict=True):
+            group["lr"] = group["initial_lr"] * share(self._scheduler.last_epoch)
         before = self._restored["total_steps"]
         if before != self._total_steps:
             log.warning(
@@ -118,42 +158,6 @@ class WarmupCosine(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored = state_dict or None
-
-
-class BadLoss(ValueError):
-    """The training loss is not a number, or infinite."""
-
-
-class StopOnBadLoss(Callback):
-    """End the run at a loss that is NaN or infinite, before it reaches the weights and a checkpoint.
-
-    Infinite gradients of a finite loss are the gradient scaler's affair in half precision, and no reason to stop.
-
-    Raises
-    ------
-    BadLoss
-        In training; the message names the epoch and the step, from 1, and the batch's files.
-    """
-
-    def __init__(self) -> None:
-        self._files: list[str] = []
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._files = batch["file"]
-
-    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        bad = not bool(loss.isfinite().all())
-        if not trainer.strategy.reduce_boolean_decision(bad, all=False):
-            return
-        # Every process stops, as one would wait for the others in vain; the one with the bad loss names the clips.
-        place = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step + 1}"
-        if not bad:
-            raise BadLoss(f"{place}: the loss of another process is not finite; see its message")
-        raise BadLoss(
-            f"{place}: the loss is {loss.item()}; the weights are as before this step, and the last checkpoint can be "
-            "resumed, with a lower learning rate or in full precision. "
-            f"Clips of the batch: {', '.join(self._files)}"
-        )
 
 
 class EpochSeed(Callback):

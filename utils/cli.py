@@ -7,14 +7,23 @@ import os
 import re
 import sys
 import warnings
+from argparse import Action
 from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any, NoReturn
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 import cv2
 from jsonargparse import ActionConfigFile, ArgumentParser
-from jsonargparse.typing import restricted_string_type
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    restricted_string_type,
+)
 from rich.console import Console
 from rich.logging import RichHandler
 
@@ -22,7 +31,22 @@ log = logging.getLogger(__name__)
 
 SCREEN = "-"
 # Nothing else, so that no clip is written over where a name of a file is left out.
-OutputFile = restricted_string_type("OutputFile", r"^(-|.+\.(json|csv))$", docstring="file .json or .csv, - for screen")
+OutputFile = restricted_string_type("OutputFile", r"^(-|.+\.(json|csv))$", docstring="a .json or .csv file, or -")
+# What a flag takes, in words.
+TAKES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    PositiveInt: "a whole number above 0",
+    NonNegativeInt: "a whole number from 0 on",
+    PositiveFloat: "a number above 0",
+    NonNegativeFloat: "a number from 0 on",
+    ClosedUnitInterval: "a number from 0 to 1",
+}
+# The value in what jsonargparse says of one that does not fit.
+VALUE = re.compile(
+    r"Given value: ?(?P<a>.*)$|Got value: (?P<b>.*)$|Not of type \w+: (?P<c>.*?) does not |: '(?P<d>[^']*)'$", re.DOTALL
+)
 
 
 class Parser(ArgumentParser):
@@ -53,9 +77,29 @@ class Parser(ArgumentParser):
                 action.option_strings = [flag for flag in action.option_strings if not flag.endswith("+")]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        message = re.sub(r'Parser key "([\w.]+)":?', r"--\1:", message)
-        message = re.sub(r"Expected a typing\.Literal\[(.*?)\]", r"must be one of \1", message)
+        flag = re.match(r'Parser key "([\w.]+)":?\s*', message)
+        kind = next((_kind(action) for action in self._actions if flag and action.dest == flag[1]), None)
+        value = VALUE.search(message.rstrip())
+        if _words(kind):
+            shown = f" {value[value.lastgroup] or repr('')}" if value else ""
+            message = f"--{flag[1]}{shown}: must be {_words(kind)}"
+        elif flag:
+            message = f"--{flag[1]}: {message[flag.end() :]}"
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see --help)\n")
+
+
+def _kind(action: Action) -> Any:
+    """The type of what a flag takes, if it is given at all."""
+    kinds = get_args(hint) if get_origin(hint := getattr(action, "_typehint", None)) in (Union, UnionType) else [hint]
+    return next((kind for kind in kinds if kind is not NoneType), None)
+
+
+def _words(kind: Any) -> str | None:
+    """What a type takes, in words; None for one of which nothing is known."""
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(repr, get_args(kind)))
+    restricted = isinstance(kind, type) and hasattr(kind, "_regex")
+    return kind.__doc__ if restricted else TAKES.get(kind)
 
 
 def run(options_class: type, main: Callable[[Any], None], program: str, args: Sequence[str] | None = None) -> int:
@@ -122,6 +166,7 @@ def start_logging() -> None:
         ".*directory .* exists and is not empty.*",
         ".*number of training batches .* is smaller than the logging interval.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*when logging on epoch level in distributed.*",  # said of figures that all processes have alike
     ):
         warnings.filterwarnings("ignore", message)
 

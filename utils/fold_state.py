@@ -1,4 +1,4 @@
-"""What is known of a fold of a run: its files, the hash of its configuration, how far it is, and who works on it."""
+"""What is known of a fold of a run: its files, the hash of its configuration, how far it is, what it goes on from."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import hashlib
 import itertools
 import json
 import logging
-import os
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from dataset.files import file_digest, write_atomic
+from dataset.files import file_digest, replacing
 from dataset.prepare.record import csv_digest
 from model import read_checkpoint
 from utils.options import TestOptions, TrainOptions
-from utils.results import read_metrics
+from utils.results import read_fold, read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +131,9 @@ def recorded_hash(config: Mapping[str, Any]) -> str:
 def figures_of(fold: Fold, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """What metrics.json holds if the fold is done in the configuration asked for, else None.
 
+    Done is a fold whose figures and scores can both be read and come from its own checkpoint: that of another fold was
+    trained on the subjects that are tested here.
+
     Parameters
     ----------
     fold
@@ -142,15 +142,16 @@ def figures_of(fold: Fold, config: Mapping[str, Any]) -> dict[str, Any] | None:
         What is asked for, with its "config_hash".
     """
     try:
-        metrics = read_metrics(fold.metrics)
+        metrics, _ = read_fold(fold.results)
     except (OSError, ValueError):
         return None
     found = metrics["config"]
-    if recorded_hash(found) != config["config_hash"]:
+    # By its name alone, as the outputs may have been moved.
+    if recorded_hash(found) != config["config_hash"] or Path(str(found.get("checkpoint"))).name != fold.best.name:
         return None
     if "train_fold" in found:  # test.py wrote it, which may have been asked for other clips or frames
-        roots = (_data_digest(str(one["data_root"]), one["dataset"]) for one in (found, config))
-        if len(set(roots)) > 1 or any(found[name] != config[name] for name in OF_THE_TEST):
+        roots = (_data_digest(str(one.get("data_root")), one.get("dataset", "fakeavceleb")) for one in (found, config))
+        if len(set(roots)) > 1 or any(found.get(name) != config[name] for name in OF_THE_TEST):
             return None
     return metrics
 
@@ -164,8 +165,11 @@ def progress_of(fold: Fold, digest: str) -> dict[str, Any] | None:
         return None
 
 
-def set_aside_others(fold: Fold, digest: str) -> None:
-    """Give checkpoints and results of another configuration the next free number, so that the fold can start anew.
+def set_aside_others(fold: Fold, digest: str) -> str | None:
+    """Give files that the fold cannot go on from the next free number, so that nothing writes over them.
+
+    If the best checkpoint is of this configuration, it is only the last one, where that is damaged. Otherwise it is
+    all there is of the fold.
 
     Parameters
     ----------
@@ -173,84 +177,87 @@ def set_aside_others(fold: Fold, digest: str) -> None:
         The fold; its files become RUN_train_2.1.ckpt, RUN_train_2-last.1.ckpt and the folder train_2.1.
     digest
         Hash of the configuration asked for.
+
+    Returns
+    -------
+    str or None
+        What the log says of it; None if nothing was in the way.
     """
-    # The last checkpoint goes last: a process that dies before finds it again, and moves what is left.
-    files = [fold.results, fold.best, fold.last]
-    reason = _other(fold, digest)
-    if reason is None:
-        return
-    number = next(k for k in itertools.count(1) if not any(_numbered(path, k).exists() for path in files))
-    moved = [path for path in files if path.exists()]
+    reason, moved = _in_the_way(fold, digest)
+    if not moved:
+        return None
+    number = next(k for k in itertools.count(1) if not any(_numbered(path, k).exists() for path in moved))
     for path in moved:
         path.rename(_numbered(path, number))
-    log.warning(
-        "%s: %s, so the fold starts anew. Kept: %s (--resume with that -last file goes on from it all the same)",
-        fold,
-        reason,
-        ", ".join(str(_numbered(path, number)) for path in moved),
-    )
+    said = f"{fold}: {reason}. Kept: {', '.join(str(_numbered(path, number)) for path in moved)}"
+    if fold.best in moved and fold.last in moved:
+        said += " (--resume with that -last file goes on from it all the same, if it can be read)"
+    log.warning("%s", said)
+    return said
 
 
-def goes_on(fold: Fold, digest: str) -> bool:
-    """Whether the fold's last checkpoint is there and of this configuration."""
+def resumable(fold: Fold, digest: str) -> Path | None:
+    """The checkpoint to go on from: the last one, else the best, if they are there and of this configuration.
+
+    Without the best one there is none, as the best epoch so far would be lost.
+    """
+    if not _is_ours(fold.best, read_checkpoint, digest):
+        return None
+    return fold.last if _is_ours(fold.last, read_checkpoint, digest) else fold.best
+
+
+def bring_best(fold: Fold, resumed: Path) -> None:
+    """Copy the best epoch that belongs to a checkpoint from elsewhere to its place, as a later one need not be better.
+
+    Parameters
+    ----------
+    fold
+        The fold.
+    resumed
+        Checkpoint of train.py, the best epoch or the last one, such as RUN_train_2-last.1.ckpt.
+    """
+    best = resumed.with_name(re.sub(r"-last((?:\.\d+)?\.ckpt)$", r"\1", resumed.name))
+    if best.is_file():
+        with replacing(fold.best) as temporary:
+            shutil.copyfile(best, temporary)
+
+
+def _in_the_way(fold: Fold, digest: str) -> tuple[str, list[Path]]:
+    """Why the fold's files do not serve, and which these are; none if they do."""
+    last = _fault(fold.last, read_checkpoint, digest)
+    best = _fault(fold.best, read_checkpoint, digest)
+    if fold.best.exists() and best is None:
+        return (f"{last}, so the fold goes on from {fold.best.name}", [fold.last]) if last else ("", [])
+    missing = None
+    if not fold.best.exists() and fold.last.exists():
+        missing = f"{fold.best}, the best epoch, is missing beside {fold.last.name}"
+    reason = last or best or missing or _fault(fold.metrics, read_metrics, digest)
+    # The last checkpoint goes last: a process that dies before finds it again, and moves what is left.
+    files = [path for path in (fold.results, fold.best, fold.last) if path.exists()]
+    return (f"{reason}, so training does not go on from there", files) if reason else ("", [])
+
+
+def _fault(path: Path, read: Callable[[Path], dict[str, Any]], digest: str) -> str | None:
+    """What is wrong with a file; None if it is of this configuration or missing."""
+    if not path.exists():
+        return None
     try:
-        return recorded_hash(read_checkpoint(fold.last).get("config", {})) == digest
-    except (OSError, ValueError):
-        return False
+        known = _hash_in(read(path)) == digest
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None if known else f"{path} is of another configuration"
 
 
-def _other(fold: Fold, digest: str) -> str | None:
-    """Say which file of the fold is not of this configuration, if one is."""
-    for path, read in ((fold.last, read_checkpoint), (fold.best, read_checkpoint), (fold.metrics, read_metrics)):
-        if path.exists():
-            try:
-                known = recorded_hash(read(path).get("config", {})) == digest
-            except (OSError, ValueError) as error:
-                return str(error)
-            if not known:
-                return f"{path} is of another configuration"
-    return None
+def _is_ours(path: Path, read: Callable[[Path], dict[str, Any]], digest: str) -> bool:
+    """Whether a file is there and of this configuration."""
+    return path.exists() and _fault(path, read, digest) is None
+
+
+def _hash_in(contents: Mapping[str, Any]) -> str:
+    """The hash of the configuration that a checkpoint or metrics.json holds."""
+    config = contents.get("config")
+    return recorded_hash(config if isinstance(config, Mapping) else {})
 
 
 def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.stem}.{number}{path.suffix}")
-
-
-class _InheritedLock(FileLock):
-    """A lock whose file a child process can hold too."""
-
-    def fileno(self) -> int:
-        return self._context.lock_file_fd
-
-
-@contextmanager
-def held(fold: Fold) -> Iterator[int | None]:
-    """Hold the lock of a fold, which the system lets go of when its processes end, however they do.
-
-    Yields
-    ------
-    int or None
-        Descriptor to hand on to the process that does the work (``pass_fds``), so that the fold stays locked for as
-        long as that lives, even if this one is killed; None if someone else holds the lock.
-    """
-    fold.lock.parent.mkdir(parents=True, exist_ok=True)
-    lock = _InheritedLock(fold.lock)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield None
-        return
-    try:
-        write_atomic(fold.holder, f"{socket.gethostname()}, process {os.getpid()}")
-        yield lock.fileno()
-    finally:
-        fold.holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def holder_of(fold: Fold) -> str:
-    """Who holds the lock of a fold, as far as it is known."""
-    try:
-        return fold.holder.read_text()
-    except OSError:
-        return "another process"

@@ -16,7 +16,8 @@ import yaml
 
 from dataset.files import write_atomic
 from dataset.table import fold_numbers, read_corpus
-from utils.fold_state import Fold, config_hash, figures_of, held, holder_of
+from utils.fold_lock import held, holder_of, name_holder
+from utils.fold_state import Fold, config_hash, figures_of, set_aside_others
 from utils.options import Folds, ModelType, TrainOptions, plain
 from utils.overview import Overview, State, Status
 from utils.report import report
@@ -97,7 +98,9 @@ def make_jobs(models: str, given: TrainOptions, options: dict[str, Any]) -> list
         If a detector is unknown, or the corpus has none of the folds.
     """
     known = get_args(ModelType)
-    names = list(dict.fromkeys(models.split(",")))
+    names = list(dict.fromkeys(name for name in models.split(",") if name))
+    if not names:
+        raise ValueError(f"--models {models}: names no detector; known are {', '.join(known)}")
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"--models {models}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
     there = fold_numbers(read_corpus(given.data_root, given.dataset))
@@ -174,7 +177,13 @@ def attempt(job: Job, overview: Overview) -> bool:
             overview.done(fold, metrics)
             return True
         overview.set(fold, State.RUNNING)
-        code, said = run_fold(job, descriptor, overview)
+        try:
+            # Here, so that the screen says so as well; train.py would do the same.
+            aside = set_aside_others(fold, job.config["config_hash"])
+        except OSError as error:
+            overview.set(fold, State.FAILED, f"its earlier files cannot be moved: {error}")
+            return True
+        code, said = run_fold(job, descriptor, overview, aside)
         metrics = figures_of(fold, job.config)
     if code == 0 and metrics:
         overview.done(fold, metrics)
@@ -183,15 +192,25 @@ def attempt(job: Job, overview: Overview) -> bool:
     return True
 
 
-def run_fold(job: Job, descriptor: int, overview: Overview) -> tuple[int, str]:
-    """Train and test a fold in a process of its own; returns its exit code and what it said last."""
+def run_fold(job: Job, descriptor: int, overview: Overview, first: str | None = None) -> tuple[int, str]:
+    """Train and test a fold in a process of its own, whose log begins with `first`.
+
+    Returns
+    -------
+    tuple of int and str
+        The exit code, and what the process said last.
+    """
     job.fold.log.parent.mkdir(parents=True, exist_ok=True)
     with job.fold.log.open("ab") as output:
+        if first:
+            output.write(f"{first}\n".encode())
+            output.flush()
         start = output.tell()
         process = subprocess.Popen(
             job.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[descriptor]
         )
         try:
+            name_holder(job.fold, process.pid)
             while process.poll() is None:
                 time.sleep(POLL_SECONDS)
                 overview.refresh()
@@ -233,15 +252,21 @@ def finish(jobs: list[Job], overview: Overview, given: TrainOptions) -> None:
     Raises
     ------
     SystemExit
-        With code 1, if a fold failed.
+        With code 1, if a fold failed or there is no table.
     """
-    outputs = given.outputs
+    outputs, problem = given.outputs, None
     runs = dict.fromkeys(job.fold.run for job in jobs)
     there = ",".join(run for run in runs if fold_folders(outputs / "results" / run))
-    if there:
-        report(outputs / "results", there, given.data_root)
-        table(outputs / "results", there)
+    try:
+        if there:
+            report(outputs / "results", there, given.data_root)
+            table(outputs / "results", there)
+    except (ValueError, OSError) as error:  # a fold of an earlier run that cannot be read, say
+        problem = f"the table cannot be made: {error}"
     log.info("results: %s, checkpoints: %s, logs: %s", *(outputs / name for name in ("results", "ckpts", "log")))
     if failed := overview.failed():
         log.error("%d of %d folds failed:\n%s", len(failed), len(jobs), "\n".join(failed))
+    if problem:
+        log.error("%s", problem)
+    if failed or problem:
         raise SystemExit(1)

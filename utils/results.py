@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Group
@@ -17,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dataset.files import write_atomic
-from utils.files import to_json
+from utils.files import to_json, write_arrays
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,10 @@ SCORE_COLUMNS = [*TEXT_COLUMNS, "label", *FLOAT_COLUMNS, "decision"]
 GROUP_COLUMNS = ["race", "gender"]  # where the corpus gives them
 # What a result stands for: results of another checkpoint, data root or configuration are not written over.
 IDENTITY_PATHS = ("checkpoint", "data_root")
-IDENTITY = ("config_hash", "num_val", "max_frames", "seed")
+IDENTITY = ("config_hash", "num_val", "max_frames", "seed", "batch_size", "precision")
+# What train.py alone knows of a checkpoint, in the record of its environment.
+OF_TRAINING = ("hours", "epochs")
+FILES = ("metrics.json", "scores.csv", "embeddings.npz")
 FOLDS = [f"train_{k}" for k in range(1, 6)]
 
 # Mean of the five folds of FakeAVCeleb in the paper; its AUC is that of the hard decisions.
@@ -53,8 +57,14 @@ CATEGORIES = {
 }
 
 
-def write_fold(folder: Path, table: pd.DataFrame, metrics: dict[str, Any], config: dict[str, Any]) -> None:
-    """Write scores.csv and metrics.json of a fold.
+def write_fold(
+    folder: Path,
+    table: pd.DataFrame,
+    metrics: dict[str, Any],
+    config: dict[str, Any],
+    embeddings: dict[str, np.ndarray] | None = None,
+) -> None:
+    """Write scores.csv, embeddings.npz and metrics.json of a fold.
 
     Parameters
     ----------
@@ -66,7 +76,10 @@ def write_fold(folder: Path, table: pd.DataFrame, metrics: dict[str, Any], confi
         What ``utils.metrics.evaluate`` returns.
     config
         The resolved configuration, written under "config". If the folder holds results of another checkpoint, data
-        root or configuration, these are kept as metrics.1.json and scores.1.csv (or the next free number).
+        root or configuration, these are kept as metrics.1.json, scores.1.csv and embeddings.1.npz (or the next free
+        number).
+    embeddings
+        What ``utils.trainer.score_fold`` returns; without it no embeddings.npz is written.
     """
     folder = Path(folder)
     # A float32 column would be shortened on writing; as float64, reading gives back the very same numbers.
@@ -75,6 +88,8 @@ def write_fold(folder: Path, table: pd.DataFrame, metrics: dict[str, Any], confi
     figures = to_json({**metrics, "config": config})
     _keep_other_results(folder, config)
     write_atomic(folder / "scores.csv", scores)
+    if embeddings is not None:
+        write_arrays(folder / "embeddings.npz", embeddings)
     write_atomic(folder / "metrics.json", figures)
 
 
@@ -97,9 +112,64 @@ def read_metrics(path: Path) -> dict[str, Any]:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): delete it and test the fold again") from error
-    if not isinstance(metrics, dict) or not {"config", "per_category", "n"} <= metrics.keys():
+    kinds = {"config": dict, "per_category": dict, "n": int}
+    if not isinstance(metrics, dict) or not all(isinstance(metrics.get(name), kind) for name, kind in kinds.items()):
         raise ValueError(f"{path} does not hold the figures of a fold: delete it and test the fold again")
     return metrics
+
+
+def read_fold(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Read metrics.json and scores.csv of a fold.
+
+    Raises
+    ------
+    OSError
+        If one of them is missing.
+    ValueError
+        If one of them is damaged, or they do not belong together; the message names the file.
+    """
+    metrics, path = read_metrics(folder / "metrics.json"), folder / "scores.csv"
+    try:
+        scores = read_scores(path)
+        fold_figures({folder.name: metrics})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} or metrics.json beside it is damaged ({error}): test the fold again") from error
+    if missing := [name for name in SCORE_COLUMNS if name not in scores]:
+        raise ValueError(f"{path} has no column {', '.join(missing)}: test the fold again")
+    if len(scores) != metrics["n"]:
+        raise ValueError(f"{path} has {len(scores)} clips, but metrics.json {metrics['n']}: test the fold again")
+    return metrics, scores
+
+
+def read_whole_folds(results_dir: Path) -> dict[str, tuple[dict[str, Any], pd.DataFrame]]:
+    """What `read_fold` gives of each fold of a run; the log names the files that cannot be read.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no fold whose files can be read.
+    """
+    folds = {}
+    for folder in fold_folders(results_dir):
+        try:
+            folds[folder.name] = read_fold(folder)
+        except (OSError, ValueError) as error:
+            log.warning("%s is left out of the summary: %s", folder.name, error)
+    if not folds:
+        raise FileNotFoundError(f"{results_dir} has no train_*/metrics.json to read: train or test a fold first")
+    return folds
+
+
+def record_of_training(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """How long the checkpoint of a configuration was trained, from the results in a folder if they are of the same."""
+    try:
+        earlier = read_metrics(folder / "metrics.json")["config"]
+    except (OSError, ValueError):
+        return {}
+    record = earlier.get("environment") or {}
+    names = [Path(str(one.get("checkpoint"))).name for one in (earlier, config)]
+    same = names[0] == names[1] and earlier.get("config_hash") == config.get("config_hash")
+    return {name: record[name] for name in OF_TRAINING if name in record} if same else {}
 
 
 def _identity(config: dict[str, Any]) -> list[Any]:
@@ -117,16 +187,12 @@ def _keep_other_results(folder: Path, config: dict[str, Any]) -> None:
             return
     except ValueError as error:
         log.warning("%s", error)
-    number = next(k for k in itertools.count(1) if not _numbered(folder, k)[0].exists())
-    for source, target in zip((earlier, folder / "scores.csv"), _numbered(folder, number), strict=True):
-        if source.exists():
-            shutil.copy2(source, target)
-    text = "%s holds results of another configuration: kept beside as metrics.%d.json and scores.%d.csv"
-    log.warning(text, folder, number, number)
-
-
-def _numbered(folder: Path, number: int) -> tuple[Path, Path]:
-    return folder / f"metrics.{number}.json", folder / f"scores.{number}.csv"
+    number = next(k for k in itertools.count(1) if not (folder / f"metrics.{k}.json").exists())
+    kept = [Path(name) for name in FILES if (folder / name).exists()]
+    targets = [f"{name.stem}.{number}{name.suffix}" for name in kept]
+    for source, target in zip(kept, targets, strict=True):
+        shutil.copy2(folder / source, folder / target)
+    log.warning("%s holds results of another configuration: kept beside as %s", folder, ", ".join(targets))
 
 
 def fold_folders(results_dir: Path) -> list[Path]:

@@ -21,8 +21,7 @@ from utils.results import (
     common,
     fold_figures,
     percent,
-    read_run,
-    read_scores,
+    read_whole_folds,
 )
 
 # What the folds of one run have in common.
@@ -45,20 +44,25 @@ def summarise(results_dir: Path, published: bool = True) -> pd.DataFrame:
     pandas.DataFrame
         Fractions from 0 to 1. A row a fold, then "mean", "std" (of a sample; empty with one fold), "paper" where it
         is shown, and "pooled_auc": the AUC of the scores of all test clips of the folds together.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no fold whose files can be read. One whose files cannot be is left out, and the log says so.
     """
     results_dir = Path(results_dir)
-    folds = read_run(results_dir)
-    configs = {fold: metrics["config"] for fold, metrics in folds.items()}
+    folds = read_whole_folds(results_dir)
+    configs = {fold: metrics["config"] for fold, (metrics, _) in folds.items()}
     corpus, model_type = common(configs, "corpus"), common(configs, "model_type")
 
-    table = fold_figures(folds)
+    table = fold_figures({fold: metrics for fold, (metrics, _) in folds.items()})
     per_fold = table.drop(columns=COUNTS)
     # skipna=False: a mean over fewer folds than it says would mislead
     table.loc["mean"] = per_fold.mean(skipna=False)
     table.loc["std"] = per_fold.std(ddof=1, skipna=False)
     if published and corpus == PUBLISHED_CORPUS:
         table.loc["paper"] = pd.Series(PUBLISHED.get(model_type, {}), dtype=float)
-    clips = pd.concat([read_scores(results_dir / fold / "scores.csv") for fold in folds], ignore_index=True)
+    clips = pd.concat([scores for _, scores in folds.values()], ignore_index=True)
     pooled = evaluate(clips)
     table.loc["pooled_auc"] = pd.Series({"auc": pooled["auc"], "n": pooled["n"]}, dtype=float)
 

@@ -32,19 +32,19 @@ class AVHubertConfig:
     resnet_relu_type: str = "prelu"
     sub_encoder_layers: int = 0
 
-    # Dropout in training
+    # Dropout in training, and the factor on the gradient that reaches the two streams
     dropout: float = 0.1
     attention_dropout: float = 0.1
     activation_dropout: float = 0.0
     encoder_layerdrop: float = 0.0
     dropout_input: float = 0.0
-    dropout_features: float = 0.0
     modality_dropout: float = 0.0
     audio_dropout: float = 0.0
     feature_grad_mult: float = 1.0
 
     # Pre-training and speech recognition: read from checkpoints, without effect here
     _name: str = "av_hubert"
+    dropout_features: float = 0.0  # of a copy of the features of which the official model makes no further use
     extractor_mode: str = "default"
     label_rate: int = -1
     input_modality: str = "???"

@@ -6,7 +6,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +14,16 @@ import torch
 from torch import Tensor
 
 from fairseq.checkpoint import read_checkpoint
-from fairseq.record import Record, plain
 from fairseq.unpickle import CheckpointError
 from model.avhubert.config import AVHubertConfig
 from model.avhubert.model import AVHubertModel
+from model.avhubert.stated import check_values, config_of_values, model_values
 
 log = logging.getLogger(__name__)
 
 PREFIXES = ("encoder.w2v_model.", "w2v_encoder.w2v_model.")  # of the encoder in fine-tuned models: seq2seq, CTC
 HEAD = "final_proj."  # of the pre-training loss; its width is that loss's affair
 FRONTEND = "feature_extractor_video.resnet.frontend3D.0.weight"
-FIELDS = {field.name for field in fields(AVHubertConfig)} - {"video_channels"}
-# What the model is built from, and the least that each may be. What else the configuration holds has no effect on it.
-COUNTS = {
-    "encoder_layers": 0,
-    "encoder_embed_dim": 1,
-    "encoder_ffn_embed_dim": 1,
-    "encoder_attention_heads": 1,
-    "conv_pos": 1,
-    "conv_pos_groups": 1,
-    "final_dim": 0,
-    "audio_feat_dim": 1,
-    "sub_encoder_layers": 0,
-}
-LARGEST = 1_000_000  # no such model exists
-CHOICES = ("activation_fn", "modality_fuse", "resnet_relu_type")
-RATES = (
-    "dropout",
-    "attention_dropout",
-    "activation_dropout",
-    "encoder_layerdrop",
-    "dropout_input",
-    "modality_dropout",
-    "audio_dropout",
-)
 HEAD_WIDTH = 64  # of one attention head, in both published sizes
 
 
@@ -129,9 +105,9 @@ def _config(path: str | Path, checkpoint: dict[str, Any], found: dict[str, Any],
     """The encoder's configuration, checked against what the weights show."""
     matches = (re.match(r"encoder\.layers\.(\d+)\.", name) for name in found)
     layers = len({match[1] for match in matches if match})
-    source, values = _model_values(checkpoint, fine_tuned)
+    source, values = model_values(checkpoint, fine_tuned)
     if values is not None:
-        config = _config_of_values(path, source, values)
+        config = config_of_values(path, source, values)
     elif fine_tuned:
         source, config = "list of weights", _config_of_weights(path, found, layers)
         log.warning(
@@ -141,7 +117,7 @@ def _config(path: str | Path, checkpoint: dict[str, Any], found: dict[str, Any],
         )
     else:
         raise CheckpointError(f"{path}: has neither cfg.model nor args, which say what shape the encoder is")
-    _check_values(path, source, config)
+    check_values(path, source, config)
     if config.encoder_layers != layers:
         raise CheckpointError(
             f"{path}: its {source} says encoder_layers={config.encoder_layers}, but it holds {layers} layers"
@@ -150,66 +126,6 @@ def _config(path: str | Path, checkpoint: dict[str, Any], found: dict[str, Any],
     if channels not in (1, 3):
         raise CheckpointError(f"{path}: {FRONTEND} takes {channels} channels; grey (1) or RGB (3) are supported")
     return replace(config, video_channels=channels)
-
-
-def _model_values(checkpoint: dict[str, Any], fine_tuned: bool) -> tuple[str, dict[str, Any] | None]:
-    """The encoder's configuration as the file has it, and where it was found; None if nowhere."""
-    cfg, args = _mapping(checkpoint.get("cfg")), _mapping(checkpoint.get("args"))
-    model = _mapping(cfg.get("model"))
-    places: list[tuple[str, dict[str, Any], bool]] = []  # where, its values, whether they are the encoder's alone
-    if fine_tuned:
-        for place, outer in (("cfg.model.w2v_args", model), ("cfg.w2v_args", cfg), ("args.w2v_args", args)):
-            inner = _mapping(outer.get("w2v_args"))
-            places += [(f"{place}.model", _mapping(inner.get("model")), True), (place, inner, False)]
-    places += [("cfg.model", model, not fine_tuned), ("args", args, False)]
-    for place, values, alone in places:
-        # Arguments of a command line lie in one heap with the task's and the optimiser's, and a fine-tuned model has
-        # fields of its own, such as dropout.
-        known = {name: value for name, value in values.items() if alone or name in FIELDS}
-        if any(alone or name.startswith("encoder_") for name in known):
-            return place, known
-    return "", None
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """A dict or a record as a dict with plain values; an empty one for anything else."""
-    value = plain(value)
-    entries = dict(value) if isinstance(value, (dict, Record)) else {}
-    return {name: plain(entry) for name, entry in entries.items() if isinstance(name, str)}
-
-
-def _config_of_values(path: str | Path, source: str, values: dict[str, Any]) -> AVHubertConfig:
-    """A configuration from the file's values, if all its fields are known."""
-    for name in sorted(values.keys() - FIELDS):
-        raise CheckpointError(f"{path}: its {source} has {name!a}, which AV-HuBERT does not know")
-    values = {name: tuple(value) if isinstance(value, (list, Record)) else value for name, value in values.items()}
-    return AVHubertConfig(**values)
-
-
-def _check_values(path: str | Path, source: str, config: AVHubertConfig) -> None:
-    """Refuse values that the model cannot be built from."""
-    for name, least in COUNTS.items():
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST:
-            raise _bad_value(path, source, name, value, f"a whole number from {least} to {LARGEST}")
-    for name in RATES:
-        value = getattr(config, name)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
-            raise _bad_value(path, source, name, value, "a number from 0 to 1")
-    for name in CHOICES:
-        if not isinstance(getattr(config, name), str):
-            raise _bad_value(path, source, name, getattr(config, name), "a name")
-    if not isinstance(config.layer_norm_first, bool):
-        raise _bad_value(path, source, "layer_norm_first", config.layer_norm_first, "True or False")
-    for name in ("encoder_attention_heads", "conv_pos_groups"):
-        if config.encoder_embed_dim % getattr(config, name):
-            expected = f"a divisor of encoder_embed_dim={config.encoder_embed_dim}"
-            raise _bad_value(path, source, name, getattr(config, name), expected)
-
-
-def _bad_value(path: str | Path, source: str, name: str, value: Any, expected: str) -> CheckpointError:
-    shown = f"{value!a}"[:100] if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
-    return CheckpointError(f"{path}: its {source} says {name}={shown}, which is not {expected}")
 
 
 def _config_of_weights(path: str | Path, found: dict[str, Any], layers: int) -> AVHubertConfig:
@@ -272,7 +188,14 @@ def _fitting(path: str | Path, config: AVHubertConfig, found: dict[str, Any], fi
             )
         if value.is_floating_point() != like.is_floating_point() or value.dtype == torch.bool:
             raise CheckpointError(f"{path}: {name} holds {value.dtype}, where {like.dtype} is needed")
-        weights[name] = value.to(like.dtype)
+        weights[name] = value
+    # Tensors may lie over one another, and a small file must not ask for a large model.
+    if sum(value.nbytes for value in weights.values()) > Path(path).stat().st_size:
+        raise CheckpointError(f"{path}: its weights share memory: together they are larger than the file")
+    weights = {name: value.to(expected[name].dtype) for name, value in weights.items()}
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise CheckpointError(f"{path}: {name} holds values that are NaN or infinite")
     return weights
 
 

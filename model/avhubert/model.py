@@ -7,35 +7,67 @@ from torch import Tensor, nn
 
 from fairseq import TransformerEncoder
 from model.avhubert.config import AVHubertConfig
+from model.gradient import scale_gradient
 from model.image_encoder import ImageEncoder
 from model.padding import used_mask
 
 
 class AudioStream(nn.Module):
-    """One linear layer on each frame of stacked filterbank energies."""
+    """One linear layer on each frame of stacked filterbank energies.
 
-    def __init__(self, audio_feat_dim: int, embed_dim: int) -> None:
+    Parameters
+    ----------
+    audio_feat_dim, embed_dim
+        Width of a frame and of its embedding.
+    grad_mult
+        So much of the gradient reaches the stream's parameters; 0: none, as if there were no loss.
+    """
+
+    def __init__(self, audio_feat_dim: int, embed_dim: int, grad_mult: float = 1.0) -> None:
         super().__init__()
+        self.grad_mult = grad_mult
         self.proj = nn.Linear(audio_feat_dim, embed_dim)
 
     def forward(self, audio: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """(B, audio_feat_dim, T) → (B, T, D); `padding_mask` (B, T), True = padding, which counts as zeros."""
         if padding_mask is not None:
             audio = audio.masked_fill(padding_mask[:, None], 0)
-        return self.proj(audio.transpose(1, 2))
+        with torch.set_grad_enabled(self.grad_mult > 0 and torch.is_grad_enabled()):
+            embedded = self.proj(audio.transpose(1, 2))
+        return scale_gradient(embedded, self.grad_mult)
 
 
 class VisualStream(nn.Module):
-    """Image encoder and one linear layer on each frame."""
+    """Image encoder and one linear layer on each frame.
 
-    def __init__(self, in_channels: int, embed_dim: int, train_frontend: bool, checkpoint_activations: bool) -> None:
+    Parameters
+    ----------
+    in_channels, train_frontend, checkpoint_activations
+        As in `ImageEncoder`.
+    embed_dim
+        Width of a frame's embedding.
+    grad_mult
+        As in `AudioStream`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        embed_dim: int,
+        train_frontend: bool,
+        checkpoint_activations: bool,
+        grad_mult: float = 1.0,
+    ) -> None:
         super().__init__()
+        self.grad_mult = grad_mult
         self.resnet = ImageEncoder(in_channels, train_frontend, checkpoint_activations)
         self.proj = nn.Linear(512, embed_dim)
 
     def forward(self, video: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """(B, C, T, H, W) → (B, T, D); `padding_mask` (B, T), True = padding, as in `ImageEncoder.forward`."""
-        return self.proj(self.resnet(video, padding_mask))
+        with torch.set_grad_enabled(self.grad_mult > 0 and torch.is_grad_enabled()):
+            embedded = self.proj(self.resnet(video, padding_mask))
+        return scale_gradient(embedded, self.grad_mult)
 
 
 class AVHubertModel(nn.Module):
@@ -71,8 +103,11 @@ class AVHubertModel(nn.Module):
         self.config = config
         D = config.encoder_embed_dim
         self.mask_emb = nn.Parameter(torch.rand(config.audio_feat_dim))
-        self.feature_extractor_audio = AudioStream(config.audio_feat_dim, D)
-        self.feature_extractor_video = VisualStream(config.video_channels, D, train_frontend, checkpoint_activations)
+        grad_mult = config.feature_grad_mult
+        self.feature_extractor_audio = AudioStream(config.audio_feat_dim, D, grad_mult)
+        self.feature_extractor_video = VisualStream(
+            config.video_channels, D, train_frontend, checkpoint_activations, grad_mult
+        )
         self.layer_norm = nn.LayerNorm(config.fused_dim)
         self.post_extract_proj = nn.Linear(config.fused_dim, D) if config.fused_dim != D else nn.Identity()
         self.dropout_input = nn.Dropout(config.dropout_input)
