@@ -90,7 +90,7 @@ def as_tables(title: str, parts: Sequence[Section]) -> Group:
 
 
 def _on_screen(grid: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for k, heading in enumerate(grid[0]):
         is_text = k == 0 or heading == NOTE  # which may take several lines; a number must not
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
