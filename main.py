@@ -13,15 +13,15 @@ from importlib import import_module
 from utils.cli import Parser, first_line, guard, start_logging
 
 COMMANDS = {
-    "prepare": "dataset.prepare.command.prepare",
-    "reproduce": "utils.reproduce.reproduce",
-    "table": "utils.table.table",
-    "evaluate": "utils.evaluate_command.evaluate_scores",
-    "report": "utils.report.report",
-    "predict": "utils.predict.command.predict",
-    "audit": "utils.audit.command.audit",
-    "card": "utils.card.card",
-    "synthesize": "dataset.miniature.synthesize",
+    "prepare": "scripts.prepare.command.prepare",
+    "reproduce": "scripts.reproduce.command.reproduce",
+    "table": "scripts.reproduce.table.table",
+    "evaluate": "scripts.evaluate.command.evaluate_scores",
+    "report": "scripts.report.command.report",
+    "predict": "scripts.predict.command.predict",
+    "audit": "scripts.audit.command.audit",
+    "card": "scripts.card.command.card",
+    "synthesize": "scripts.synthesize.synthesize",
 }
 
 

@@ -14,15 +14,15 @@ from typing import Any
 from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
-from dataset.prepare.record import find_cache
-from dataset.table import corpus_folder
+from dataset.corpora.table import corpus_folder
+from dataset.prepared import find_cache
 from model import detector_of, read_checkpoint
+from model.training.trainer import loading_processes, log_run, make_trainer, score_fold
 from utils.cli import run
 from utils.metrics import evaluate
 from utils.options import TestOptions, plain
 from utils.recipes import CORPORA
 from utils.results import fold_table, record_of_training, write_fold
-from utils.trainer import loading_processes, log_run, make_trainer, score_fold
 
 log = logging.getLogger("test")
 

@@ -21,12 +21,12 @@ from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
 from dataset.check import ClipChecker
-from dataset.prepare.record import find_cache
-from dataset.table import corpus_folder, fold_numbers, read_corpus
+from dataset.corpora.table import corpus_folder, fold_numbers, read_corpus
+from dataset.prepared import find_cache
 from model import MODELS, Detector, load_detector, read_checkpoint
 from model.pretrained import encoder_options, load_encoder, start_encoder
-from utils.bad_loss import StopOnBadLoss
-from utils.callbacks import (
+from model.training.bad_loss import StopOnBadLoss
+from model.training.callbacks import (
     EpochSeed,
     EpochSummary,
     FoldProgress,
@@ -35,17 +35,17 @@ from utils.callbacks import (
     RunConfiguration,
     WarmupCosine,
 )
+from model.training.saving import WholeCheckpoints, unfinished
+from model.training.trainer import close_loggers, loading_processes, log_run, make_loggers, make_trainer, score_fold
+from scripts.reproduce.fold_start import make_room, write_options
+from scripts.reproduce.fold_state import Fold, config_hash, resumable
 from utils.cli import run
 from utils.environment import environment
 from utils.figure import roc_figure
-from utils.fold_start import make_room, write_options
-from utils.fold_state import Fold, config_hash, resumable
 from utils.metrics import evaluate
 from utils.options import TrainOptions, plain
 from utils.results import fold_table, read_scores, write_fold
-from utils.saving import WholeCheckpoints, unfinished
 from utils.summary import summarise
-from utils.trainer import close_loggers, loading_processes, log_run, make_loggers, make_trainer, score_fold
 
 log = logging.getLogger("train")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dataset.corpora.fakeavceleb import read_metadata
 from dataset.folds import FOLD_NAMES
-from dataset.metadata import DataError, read_metadata
+from utils.errors import DataError
 
 if TYPE_CHECKING:
     from dataset.clips import ClipDataset

@@ -16,9 +16,7 @@ import pandas as pd
 
 from dataset.check import BadClip
 from dataset.decoding import decode_clip, decoding_settings, source_sums
-from dataset.files import alone_in
 from dataset.media import MAX_FRAMES
-from dataset.metadata import DataError
 from dataset.parallel import in_threads
 from dataset.shard import (
     INDEX_BYTES,
@@ -32,6 +30,8 @@ from dataset.shard import (
     write_shard,
 )
 from dataset.verify import Seen, Verified, summary, verify
+from utils.errors import DataError
+from utils.files import alone_in
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class ClipCache:
         Parameters
         ----------
         clips
-            Rows of :func:`dataset.metadata.read_metadata`.
+            Rows of :func:`dataset.corpora.fakeavceleb.read_metadata`.
         num_workers
             Threads; by default one a core. The bytes written do not depend on it.
         progress

@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler, get_worker_info
 
 from dataset.collate import TEXTS, one_thread
+from dataset.corpora.fakeavceleb import LABELS
 from dataset.features import audio_features
 from dataset.media import MAX_FRAMES, read_audio, read_video
-from dataset.metadata import LABELS, DataError
 from dataset.parallel import in_threads
 from dataset.shard import CachedClip
 from dataset.transforms import centre_crop, random_crop
+from utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class ClipDataset(Dataset):
     Parameters
     ----------
     clips
-        Rows of :func:`dataset.metadata.read_metadata`.
+        Rows of :func:`dataset.corpora.fakeavceleb.read_metadata`.
     train
         Crop at random and flip half of the clips; otherwise crop the centre.
     seed

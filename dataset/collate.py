@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from dataset.corpora.fakeavceleb import LABELS
 from dataset.media import MAX_FRAMES
-from dataset.metadata import LABELS
 
 INTEGERS = (*LABELS, "id")
 TEXTS = ("file", "subject", "category", "method")

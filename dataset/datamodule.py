@@ -17,13 +17,13 @@ from dataset.cache import CachedClip, ClipCache
 from dataset.check import BadClip, ClipChecker
 from dataset.clips import ClipDataset, ClipSampler
 from dataset.collate import COLLATE
+from dataset.corpora.fakeavceleb import MARKER, Layout
+from dataset.corpora.table import corpus_folder, read_corpus
 from dataset.folds import FOLD_NAMES, find_fold, fold_sides, hold_out, paper_subset
 from dataset.media import MAX_FRAMES
-from dataset.metadata import DataError, Layout
-from dataset.miniature import MARKER
-from dataset.prepare.record import FOLDER, find_prepared
-from dataset.table import corpus_folder, read_corpus
+from dataset.prepared import FOLDER, find_prepared
 from dataset.transforms import normalise
+from utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class FakeAVCelebDataModule(LightningDataModule):
     Parameters
     ----------
     root
-        Folder that holds ``meta_data.csv``; for dataset ``csv``, a table or its folder: see :mod:`dataset.table`.
+        Folder that holds ``meta_data.csv``; for dataset ``csv``, a table or its folder (:mod:`dataset.corpora.table`).
     train_fold
         Name of the fold file, which lists the training subjects; everyone else is tested. The folds are made if the
         root holds none.
@@ -133,7 +133,7 @@ class FakeAVCelebDataModule(LightningDataModule):
 
     @property
     def corpus(self) -> str:
-        """What the clips are: "FakeAVCeleb", "miniature" (see :mod:`dataset.miniature`), or the name of the folder.
+        """What the clips are: "FakeAVCeleb", "miniature" (see :mod:`scripts.synthesize`), or the name of the folder.
 
         FakeAVCeleb v1.2 is told by its 500 subjects, so that its published numbers are not put beside others' results.
         """

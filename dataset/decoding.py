@@ -15,9 +15,9 @@ import torch
 
 from dataset import features, media, resample, timing
 from dataset.features import audio_features
-from dataset.files import file_digest
 from dataset.media import probe, read_audio, read_video, wav_beside
-from dataset.metadata import DataError
+from utils.errors import DataError
+from utils.files import file_digest
 
 
 def decode_clip(path: Path, max_frames: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dataset.files import write_atomic
-from dataset.metadata import DataError, Layout
+from dataset.corpora.fakeavceleb import Layout
+from utils.errors import DataError
+from utils.files import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +198,7 @@ def split_fold(
 def split_table(
     clips: pd.DataFrame, fold: str, num_train: int | None = None, num_val: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split clips whose table says itself, in its column ``split``, where they belong: see :mod:`dataset.table`.
+    """Split clips whose table says itself, in its column ``split``, where they belong.
 
     Parameters
     ----------

@@ -20,8 +20,8 @@ from dataset.media import (
     probe,
     wav_beside,
 )
-from dataset.metadata import DataError
 from dataset.timing import FrameClock, read_timeline
+from utils.errors import DataError
 
 SILENCE = 32  # of 32,768: -60 dB of full scale
 FEW_FRAMES = 12  # less than half a second

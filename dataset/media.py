@@ -10,9 +10,9 @@ import av
 import cv2
 import numpy as np
 
-from dataset.metadata import DataError
 from dataset.resample import CHUNK, SAMPLE_RATE, to_mono
 from dataset.timing import FRAME_RATE, FrameClock, codec_name, read_timeline
+from utils.errors import DataError
 
 MAX_FRAMES = 500
 SIDE = 112  # of a picture as it is read

@@ -22,7 +22,7 @@ import numpy as np
 
 from dataset.features import FEATURES
 from dataset.media import MAX_FRAMES, SIDE
-from dataset.metadata import DataError
+from utils.errors import DataError
 
 FORMAT = 1  # raise it whenever the same clips would give other bytes
 MAGIC = b"MRDFclip"

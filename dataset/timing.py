@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 
-from dataset.metadata import DataError
+from utils.errors import DataError
 
 FRAME_RATE = 25
 # In ticks of 1/25 s. Time stamps are rounded, to a millisecond in some containers, which is 1/40 of a tick.

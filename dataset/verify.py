@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from dataset.decoding import source_sums
 from dataset.media import wav_beside
-from dataset.metadata import DataError
 from dataset.shard import CachedClip, Entry, Index, is_intact, read_index
+from utils.errors import DataError
 
 Stamp = tuple[int, ...] | None
 Seen = dict[str, tuple[bytes, Stamp, Stamp, Stamp]]  # file → the shard's footer, and stamps of shard, mp4 and wav

@@ -14,7 +14,7 @@ from model.avhubert import AVHubertModel
 from model.padding import mean_over_time, used_mask
 from model.pretrained import encoder_config, encoder_options
 from model.threshold import validation_threshold
-from model.training import OPTIMIZERS, held_still, make_optimizer
+from model.training.optimizer import OPTIMIZERS, held_still, make_optimizer
 from utils.metrics import FoldScores, evaluate
 
 
@@ -72,7 +72,7 @@ class Detector(LightningModule):
     encoder
         Fields of `AVHubertConfig` as plain values (see `model.pretrained`), in place of the default configuration.
     optimizer
-        "adam" as in the authors' release, or "adamw" (see `model.training`).
+        "adam" as in the authors' release, or "adamw" (see `model.training.optimizer`).
     backbone_learning_rate
         Rate of the encoder and its streams, `self.model`; by default the same.
     freeze_encoder_steps
@@ -237,7 +237,7 @@ class Detector(LightningModule):
         checkpoint["threshold"] = self._threshold
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """As the hyperparameters say; a callback of `utils.callbacks` changes the rate."""
+        """As the hyperparameters say; a callback of `model.training.callbacks` changes the rate."""
         return make_optimizer(self)
 
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pandas as pd
 
-from dataset.files import markdown_table, write_atomic
+from utils.files import markdown_table, write_atomic
 from utils.results import percent, read_folds, read_run
 
 SHOWN = {"auc": "score AUC", "auc_hard": "hard AUC", "acc": "ACC", "eer": "EER"}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from dataset.media import read_audio, read_video
+from scripts.audit.changes import CHANGES, Change, change_clip
+from scripts.audit.clip import Clip, Context, Media
 from tests.media_files import write_wav
-from utils.audit.changes import CHANGES, Change, change_clip
-from utils.audit.clip import Clip, Context, Media
 
 FRAMES = 39  # of the clip of `tests.media_files.copy_clip`
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from utils.audit.changes import CHANGES, ORIGINAL, Change
-from utils.audit.shortcuts import SHORTCUTS
+from scripts.audit.changes import CHANGES, ORIGINAL, Change
+from scripts.audit.shortcuts import SHORTCUTS
 
 PROBES = tuple(change for change in CHANGES if change.kind == "probe")
 FEW = tuple(change for change in CHANGES if change.family in ("leading silence", "missing", "shift", "H.264", "MP3"))
@@ -38,7 +38,7 @@ def score_table(seed: int, subjects: int, logits: Effect, changes: tuple[Change,
 
 
 def scores_of(clips: pd.DataFrame, seed: int, logits: Effect, changes: tuple[Change, ...] = CHANGES) -> pd.DataFrame:
-    """Scores as utils.audit.scores has them; `logits` gives those of a change for the clips."""
+    """Scores as scripts.audit.scores has them; `logits` gives those of a change for the clips."""
     parts = []
     for change in (ORIGINAL, *changes):
         logit = logits(change, clips, np.random.default_rng((seed, len(parts))))

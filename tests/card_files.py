@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import torch
 
+from scripts.card.command import FILE, card
 from tests import report_files
 from tests.score_tables import random_table
-from utils.card import FILE, card
 from utils.metrics import evaluate
 from utils.results import write_fold
 

@@ -11,8 +11,8 @@ import av
 import cv2
 import numpy as np
 
-from dataset.miniature.clip import CATEGORIES, make_clip
-from dataset.miniature.subjects import make_cast
+from scripts.synthesize.clip import CATEGORIES, make_clip
+from scripts.synthesize.subjects import make_cast
 from tests.media_files import tone
 
 Place = tuple[int, int, int]  # x and y of a portrait's upper left corner, and its side, in pixels

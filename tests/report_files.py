@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from scripts.report.cautions import cautions
+from scripts.report.clips import Corpus
+from scripts.report.command import build, report
+from scripts.report.runs import find_runs, read_run
 from tests.conftest import REFERENCE
 from tests.score_tables import random_table, table_of
 from utils.metrics import evaluate
 from utils.options import TrainOptions, plain
-from utils.report import build, report
-from utils.report_parts.cautions import cautions
-from utils.report_parts.clips import Corpus
-from utils.report_parts.runs import find_runs, read_run
 from utils.results import write_fold
 
 HOSTILE = "<script>alert(1)</script>.mp4"

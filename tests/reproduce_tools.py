@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from utils import reproduce
+from scripts.reproduce import command as reproduce
 
 CORPUS = Path(__file__).parent / "reference" / "corpus" / "prepared"
 
@@ -45,7 +45,7 @@ import sys
 
 import main
 from tests.reproduce_tools import stand_in
-from utils import reproduce
+from scripts.reproduce import command as reproduce
 
 behaviour = sys.argv.pop(1)
 reproduce.make_job = stand_in(lambda fold: behaviour)

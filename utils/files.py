@@ -1,16 +1,88 @@
-"""Strict JSON, and arrays as npz."""
+"""Files that are whole or not there, their digests, a folder to oneself; strict JSON, npz and Markdown tables."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import logging
 import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
-from dataset.files import write_atomic
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write, which in the end takes the place of `path`; after a failure it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: a failure leaves the earlier file as it was."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def alone_in(folder: Path, waiting: str) -> Iterator[None]:
+    """Hold the folder's lock, which the system lets go of when the process ends, however it does.
+
+    If another process holds it, the log says `waiting` once, with the folder, and this one waits.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info(waiting, folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def markdown_table(grid: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table that also reads well as plain text.
+
+    Parameters
+    ----------
+    grid
+        Cells row by row, the headings first. The first column goes to the left, the others to the right.
+    """
+    widths = [max(2, *map(len, column)) for column in zip(*grid, strict=True)]
+    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
+    aligned = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in grid]
+    return [f"| {' | '.join(row)} |" for row in (aligned[0], rule, *aligned[1:])]
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -17,8 +17,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from dataset.files import write_atomic
-from utils.files import to_json, write_arrays
+from utils.files import to_json, write_arrays, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ def write_fold(
         root or configuration, these are kept as metrics.1.json, scores.1.csv and embeddings.1.npz (or the next free
         number).
     embeddings
-        What ``utils.trainer.score_fold`` returns; without it no embeddings.npz is written.
+        What ``model.training.trainer.score_fold`` returns; without it no embeddings.npz is written.
     """
     folder = Path(folder)
     # A float32 column would be shortened on writing; as float64, reading gives back the very same numbers.

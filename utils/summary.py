@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dataset.files import markdown_table, write_atomic
-from utils.files import to_json
+from utils.files import markdown_table, to_json, write_atomic
 from utils.metrics import evaluate
 from utils.results import (
     AUC_EXPLAINED,

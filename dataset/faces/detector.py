@@ -12,7 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from dataset.metadata import DataError
+from utils.errors import DataError
 
 # Both packages hold the same network, libfacedetection. It is surest of faces that are some 50 to 250 pixels high,
 # and loses those that fill a picture of 224x224 with nothing around them more often than the same ones enlarged.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dataset.metadata import DataError
+from utils.errors import DataError
 
 NO_FACE = "no face"
 NO_SOUND = "no sound"

@@ -14,8 +14,8 @@ from dataset.faces.fault import NO_FACE, NO_SOUND, TOO_SHORT, ClipFault, unreada
 from dataset.faces.reader import Reader, sound_start
 from dataset.faces.tracks import STEP, FacePath, Track, count_people, follow, link, sure_faces
 from dataset.media import SAMPLE_RATE, SIDE, Sound, wav_beside
-from dataset.metadata import DataError
 from dataset.timing import FRAME_RATE, FrameClock
+from utils.errors import DataError
 
 FRAMINGS = ("auto", "crop", "find")
 SHORTEST = 10  # ticks (1/25 s): 0.4 s, some two syllables

@@ -12,8 +12,8 @@ import numpy as np
 
 from dataset.faces.fault import unreadable
 from dataset.media import MISSING, probe
-from dataset.metadata import DataError
 from dataset.timing import FRAME_RATE
+from utils.errors import DataError
 
 # Containers whose header says how long the clip is meant to be, whatever is there of it.
 HONEST = ("matroska", "avi", "flv", "asf")

@@ -20,10 +20,10 @@ from dataset.faces.look import Survey
 from dataset.faces.reader import Reader
 from dataset.features import FEATURES, audio_features
 from dataset.media import SAMPLES_PER_FRAME, SIDE, WINDOW_OVERHANG, Sound, draw_picture, open_video
-from dataset.metadata import DataError
 from dataset.resample import zeros
 from dataset.timing import FRAME_RATE, FrameClock
 from dataset.transforms import centre_crop
+from utils.errors import DataError
 
 
 class Window(NamedTuple):

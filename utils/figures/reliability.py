@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from utils.calibration import calibration
 from utils.figures.histogram import needs_log, scale_counts
 from utils.figures.style import caption, new_figure, save_figure, tidy
 from utils.figures.tables import scored
 from utils.results import percent
+from utils.statistics.calibration import calibration
 
 
 def reliability_figure(table: pd.DataFrame, path: Path, title: str) -> None:

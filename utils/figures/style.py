@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dataset.files import write_atomic
+from utils.files import write_atomic
 
 WIDTH = 6.4  # inches
 DPI = 150

@@ -1,0 +1,232 @@
+"""The changes that an audit makes to clips: probes, of which each takes one cue away, and everyday damage.
+
+Every change keeps the labels of a clip. What is chosen at random depends on the seed, the clip's file and the change
+alone, so that a changed clip is the same every time.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+import numpy as np
+
+from dataset.media import SAMPLE_RATE, SAMPLES_PER_FRAME
+from dataset.transforms import MEAN
+from scripts.audit.clip import Clip, Context, Media, leading_silence, loudness, scaled
+from scripts.audit.damage import PICTURE, SOUND
+from scripts.audit.partners import borrow
+from utils.errors import DataError
+
+MIN_FRAMES = 10  # of what is left of a clip: 0.4 s
+FEW_SAMPLES = 80  # 5 ms: as much silence lies between two loud samples of speech
+MOST_CUT = 250  # frames of silence that are cut at most: 10 s
+GREY = round(255 * MEAN)  # normalised, nearly 0
+
+LEVELS = {
+    "probe": {
+        "leading silence": ("",),
+        "start cut": ("0.2 s", "0.4 s"),
+        "shift": ("-200 ms", "-80 ms", "-40 ms", "+40 ms", "+80 ms", "+200 ms"),
+        "missing": ("sound", "picture"),
+        "swap": ("sound", "picture"),
+        "loudness": ("",),
+        "length": ("equalised", "difference removed"),
+    },
+    "damage": {
+        "H.264": ("CRF 18", "CRF 23", "CRF 28", "CRF 35", "CRF 45"),
+        "resize": ("×0.75", "×0.5", "×0.35", "×0.25", "×0.15"),
+        "blur": ("sigma 0.5 px", "sigma 1 px", "sigma 2 px", "sigma 3 px", "sigma 5 px"),
+        "noise": ("sigma 5", "sigma 10", "sigma 20", "sigma 30", "sigma 50"),
+        "brightness": ("×0.8", "×0.6", "×0.4", "×0.25", "×0.15"),
+        "MP3": ("128 kbit/s", "64 kbit/s", "48 kbit/s", "32 kbit/s", "16 kbit/s"),
+        "sound noise": ("30 dB", "20 dB", "10 dB", "5 dB", "0 dB"),
+        "band limit": ("6 kHz", "4 kHz", "3 kHz", "2 kHz", "1 kHz"),
+    },
+}
+
+
+class Change(NamedTuple):
+    """One change.
+
+    Attributes
+    ----------
+    family
+        A key of ``LEVELS``, or "original".
+    level
+        How much, or of what; "" where a family has one. Of damage from mild to severe. A shift of "+40 ms" makes the
+        sound come 40 ms later than the picture, "-40 ms" earlier.
+    kind
+        "probe", "damage" or "original".
+    """
+
+    family: str
+    level: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """What a table calls it, such as "shift +40 ms"."""
+        return f"{self.family} {self.level}".strip()
+
+    @property
+    def amount(self) -> float:
+        """The number in its level, such as -40; NaN where there is none."""
+        number = re.search(r"[+-]?\d+(\.\d+)?", self.level)
+        return float(number[0]) if number else float("nan")
+
+
+ORIGINAL = Change("original", "", "original")
+CHANGES = tuple(
+    Change(family, level, kind)
+    for kind, families in LEVELS.items()
+    for family, levels in families.items()
+    for level in levels
+)
+
+
+def left_out(made: Collection[str], kind: str) -> list[str]:
+    """What is not among changes of these names: a family where nothing of it is, else its single changes."""
+    names = []
+    for family, levels in LEVELS[kind].items():
+        absent = [name for level in levels if (name := Change(family, level, kind).name) not in made]
+        names += [family] if len(absent) == len(levels) else absent
+    return names
+
+
+def change_clip(change: Change, clip: Clip, context: Context) -> Media:
+    """Make a change.
+
+    Parameters
+    ----------
+    change
+        Of ``CHANGES``, or ``ORIGINAL``.
+    clip
+        What to change; the files are left alone.
+    context
+        What the change depends on besides.
+
+    Returns
+    -------
+    The picture and the sound as training reads them, with what there is to say about it.
+
+    Raises
+    ------
+    DataError
+        If the clip does not decode, or the change cannot be made of it; the message says why.
+    """
+    if change.family in PICTURE:
+        frames = PICTURE[change.family](clip.full_frames(), change.amount, _rng(change, clip, context))
+        return Media(scaled(frames), clip.sound())
+    if change.family in SOUND:
+        return Media(clip.picture(), SOUND[change.family](clip.sound(), change.amount, _rng(change, clip, context)))
+    return PROBES[change.family](change, clip, context)
+
+
+def _rng(change: Change, clip: Clip, context: Context) -> np.random.Generator:
+    return np.random.default_rng((context.seed, zlib.crc32(f"{clip.file}|{change.name}".encode())))
+
+
+def _untouched(_change: Change, clip: Clip, _context: Context) -> Media:
+    return Media(clip.picture(), clip.sound())
+
+
+def _trimmed(_change: Change, clip: Clip, _context: Context) -> Media:
+    """Cut whole frames of both streams until the sound begins with less than 5 ms of silence."""
+    samples = clip.sound(more=MOST_CUT)
+    first = 0
+    while (quiet := leading_silence(samples[first * SAMPLES_PER_FRAME :])) >= FEW_SAMPLES:
+        first += -(-quiet // SAMPLES_PER_FRAME)  # rounded up: 30 ms are a shortcut too
+    if first * SAMPLES_PER_FRAME >= len(samples):
+        raise DataError("all of its sound is silent")
+    return _from(clip, first, "" if first else "there was none")
+
+
+def _started_later(change: Change, clip: Clip, _context: Context) -> Media:
+    return _from(clip, round(change.amount * SAMPLE_RATE / SAMPLES_PER_FRAME))
+
+
+def _from(clip: Clip, first: int, remark: str = "") -> Media:
+    """Both streams from a frame on."""
+    frames, samples = clip.picture(more=first), clip.sound(more=first)
+    return Media(_enough(frames[first:]), samples[first * SAMPLES_PER_FRAME :], remark)
+
+
+def _shifted(change: Change, clip: Clip, _context: Context) -> Media:
+    """The picture moved against the sound, which stays as it is.
+
+    Zeros before a sound that is late would be leading silence, and a sound that is early would lose its own: either
+    would be judged as that. So a picture begins with a later frame instead, or with its first one held.
+    """
+    by = round(abs(change.amount) / 1000 * SAMPLE_RATE / SAMPLES_PER_FRAME)  # frames
+    if change.amount > 0:
+        return Media(_enough(clip.picture(more=by)[by:]), clip.sound())
+    frames = clip.picture()
+    held = np.repeat(frames[:1], by, axis=0)
+    return Media(np.concatenate([held, frames])[: len(frames)], clip.sound())
+
+
+def _missing(change: Change, clip: Clip, _context: Context) -> Media:
+    frames, samples = clip.picture(), clip.sound()
+    if change.level == "sound":
+        return Media(frames, np.zeros_like(samples))
+    return Media(np.full_like(frames, GREY), samples)
+
+
+def _swapped(change: Change, clip: Clip, context: Context) -> Media:
+    """One stream of another clip, both cut to the shorter of the two."""
+    other, remark = borrow(clip, change.level, context)
+    if change.level == "sound":
+        return _together(clip.picture(), other, remark)
+    return _together(other, clip.sound(), remark)
+
+
+def _equally_loud(_change: Change, clip: Clip, context: Context) -> Media:
+    """Sound of the same loudness, not rounded, so that quiet clips lose nothing and loud ones do not clip."""
+    samples = clip.sound()
+    rms = loudness(samples)
+    if rms == 0:
+        raise DataError("all of its sound is silent")
+    decibels = 20 * np.log10(context.rms / 32_768)
+    return Media(clip.picture(), samples * (context.rms / rms), f"brought to {decibels:.1f} dB of full scale")
+
+
+def _cut(change: Change, clip: Clip, context: Context) -> Media:
+    frames, samples = clip.picture(), clip.sound()
+    if change.level == "difference removed":
+        return _together(frames, samples)
+    length = max(MIN_FRAMES, context.frames)
+    return Media(_enough(frames[:length]), samples[: length * SAMPLES_PER_FRAME], f"cut to {length} frames")
+
+
+def _together(frames: np.ndarray, samples: np.ndarray, remark: str = "") -> Media:
+    """Both streams cut to the whole frames that they share."""
+    length = min(len(frames), len(samples) // SAMPLES_PER_FRAME)
+    return Media(_enough(frames[:length]), samples[: length * SAMPLES_PER_FRAME], remark)
+
+
+def _enough(frames: np.ndarray) -> np.ndarray:
+    """The frames (T, …) themselves.
+
+    Raises
+    ------
+    DataError
+        If they are too few to judge a clip by.
+    """
+    if len(frames) < MIN_FRAMES:
+        raise DataError(f"fewer than {MIN_FRAMES} frames are left")
+    return frames
+
+
+PROBES: dict[str, Callable[[Change, Clip, Context], Media]] = {
+    "original": _untouched,
+    "leading silence": _trimmed,
+    "start cut": _started_later,
+    "shift": _shifted,
+    "missing": _missing,
+    "swap": _swapped,
+    "loudness": _equally_loud,
+    "length": _cut,
+}

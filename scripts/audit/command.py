@@ -1,0 +1,231 @@
+"""The command `main.py audit`: is a detector's score right for the right reason?"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from dataset import FakeAVCelebDataModule
+from model import detector_of, read_checkpoint
+from model.training.trainer import log_run
+from scripts.audit.changes import CHANGES, Change
+from scripts.audit.effects import find_effects
+from scripts.audit.facts import read_facts
+from scripts.audit.figure import audit_figure
+from scripts.audit.report import write_audit
+from scripts.audit.scores import score_changes
+from scripts.audit.sentences import sentences
+from scripts.audit.shortcuts import find_shortcuts, go_together
+from utils.errors import DataError
+from utils.files import file_digest
+from utils.options import Dataset, ModelType
+from utils.recipes import CORPORA
+
+log = logging.getLogger(__name__)
+
+MOST_TESTED = 500  # clips of a category; more would hardly narrow an interval
+KINDS = {"all": ("probe", "damage"), "probes": ("probe",), "damage": ("damage",)}
+
+
+def audit(
+    checkpoint: Path,
+    data_root: Path,
+    dataset: Dataset = "fakeavceleb",
+    train_fold: str | None = None,
+    model_type: ModelType | None = None,
+    changes: str = "all",
+    batch_size: int = 8,
+    num_workers: int = 0,
+    num_val: int | None = None,
+    max_frames: int | None = None,
+    bootstrap: int = 2000,
+    seed: int | None = None,
+    skip_bad: bool = False,
+    device: str | None = None,
+    outputs: Path = Path("outputs"),
+) -> None:
+    """Say which shortcuts a corpus has, and what a detector depends on.
+
+    Parameters
+    ----------
+    checkpoint
+        A checkpoint that train.py or the authors' release wrote.
+    data_root
+        Folder of FakeAVCeleb v1.2, the one with meta_data.csv; for a csv, that file or the folder of clips.csv.
+    dataset
+        Kind of data set: fakeavceleb, or csv for any other that comes with a table (see the README).
+    train_fold
+        Fold file; the detector is audited on everyone that it does not list. By default the checkpoint's own.
+    model_type
+        Detector in the checkpoint; needed only where the file does not tell.
+    changes
+        What to do to the clips: all, probes, damage, or families such as "leading silence,shift,MP3".
+    batch_size
+        Clips that are scored at once; a score does not depend on it.
+    num_workers
+        Processes that decode and change clips; by default this one does.
+    num_val
+        Test clips of each category at most, the first in csv order; by default as in training, but 500 at most.
+    max_frames
+        Frames of a clip at most, from its start; by default as in training.
+    bootstrap
+        Resamples of the subjects, from which the intervals come.
+    seed
+        Of subset, folds, noise and resamples; by default as in training.
+    skip_bad
+        Go on without test clips that are missing or do not decode.
+    device
+        Where to score, such as cpu; by default the GPU if there is one.
+    outputs
+        Folder for results.
+
+    Raises
+    ------
+    DataError
+        If the corpus, the fold or a clip is not usable, or the test clips are not real and fake both.
+    ValueError
+        If the checkpoint is none, or an option is out of range.
+    """
+    for flag, value, least in (("bootstrap", bootstrap, 100), ("batch_size", batch_size, 1)):
+        if value < least:
+            raise ValueError(f"--{flag} is {value}, but must be {least} or more")
+    chosen = choose(changes)
+    contents = read_checkpoint(checkpoint)
+    name = type(detector_of(contents, checkpoint, model_type)).__name__
+    trained = contents.get("config", {})
+    train_fold = train_fold or own_fold(checkpoint, trained)
+    warn_of_training(checkpoint, train_fold, trained)
+    seed = trained.get("seed", 42) if seed is None else seed
+    save_name, fold = trained.get("save_name") or checkpoint.stem, Path(train_fold).stem
+    log_run(outputs / "log" / save_name / "audit.log")
+    data = _corpus(data_root, dataset, train_fold, trained, num_val, max_frames, seed, skip_bad, outputs)
+    tested = data.test_dataset.clips
+    check_both(tested, f"{data_root}, fold {fold}")
+    facts = read_facts(pd.concat([data.train_dataset.clips, tested]), outputs / "audit" / "facts.csv", seed)
+    shortcuts = find_shortcuts(facts, bootstrap, seed)
+    together = go_together(facts, shortcuts)
+    folder = outputs / "results" / save_name / fold / "audit"
+    lenders = data.clips[data.clips["subject"].isin(tested["subject"])]
+    scores = score_changes(
+        checkpoint, tested, lenders, folder / "scores", chosen, model_type=model_type, max_frames=data.max_frames,
+        batch_size=batch_size, num_workers=num_workers, seed=seed, device=device,
+    )  # fmt: skip
+    effects = find_effects(scores, bootstrap, seed)
+    about = {"checkpoint": str(checkpoint), "digest": file_digest(checkpoint), "model_type": name, "fold": fold}
+    about |= _counts(data, facts) | {"save_name": save_name, "bootstrap": bootstrap, "seed": seed}
+    about |= {"notes": scores.attrs.get("notes", []), "together": together.to_dict("records")}
+    title = f"Audit of {name} on {data.corpus}, {fold}"
+    shown = write_audit(folder, title, shortcuts, effects, sentences(shortcuts, effects, together), about)
+    audit_figure(shortcuts, effects, folder / "audit.png", title)
+    Console().print(shown)
+    log.info("results: %s (audit.md, audit.png, audit.json)", folder)
+
+
+def choose(changes: str) -> tuple[Change, ...]:
+    """The changes that an option means: a kind of them, or families and single ones by name.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    if changes in KINDS:
+        return tuple(change for change in CHANGES if change.kind in KINDS[changes])
+    asked = {name.strip() for name in changes.split(",")}
+    known = {change.family for change in CHANGES}
+    for name in sorted(asked):
+        if name not in known and name not in {change.name for change in CHANGES}:
+            listed = ", ".join(dict.fromkeys(change.family for change in CHANGES))
+            raise ValueError(f"--changes {changes}: {name!r} is unknown; known are all, probes, damage, {listed}")
+    return tuple(change for change in CHANGES if asked & {change.family, change.name})
+
+
+def own_fold(checkpoint: Path, trained: dict[str, Any]) -> str:
+    """Fold file that a checkpoint was trained on, from what it says or from its name.
+
+    Raises
+    ------
+    ValueError
+        If neither tells.
+    """
+    found = re.search(r"train_[1-5](?!\d)", trained.get("fold") or checkpoint.stem)
+    if not found:
+        raise ValueError(f"{checkpoint} does not say which fold it was trained on: give --train_fold")
+    return f"{found[0]}.txt"
+
+
+def warn_of_training(checkpoint: Path, train_fold: str, trained: dict[str, Any]) -> None:
+    """Say so if test clips may have been trained on."""
+    own = trained.get("fold")
+    if own is None:
+        text = "%s does not say what it was trained on: if not on %s, it knows the clips"
+        log.warning(text, checkpoint, train_fold)
+    elif Path(own).stem != Path(train_fold).stem:
+        text = "%s was trained on %s: if of this corpus, it knows most test clips of %s; leave --train_fold away"
+        log.warning(text, checkpoint, own, train_fold)
+    elif trained.get("validation") == "test":
+        text = "the epoch of %s was picked on the test clips of %s: if they are these, its AUC is optimistic"
+        log.warning(text, checkpoint, own)
+
+
+def check_both(tested: pd.DataFrame, place: str) -> None:
+    """See that there are real and fake clips to tell apart.
+
+    Raises
+    ------
+    DataError
+        If there are none of either; the message names the place.
+    """
+    real = int(tested["m_label"].sum())
+    if real in (0, len(tested)):
+        counts = f"{real} real and {len(tested) - real} fake test clips"
+        raise DataError(f"{place}: has {counts}, but an audit needs both, to see whether they are told apart")
+
+
+def _corpus(
+    data_root: Path,
+    dataset: str,
+    train_fold: str,
+    trained: dict[str, Any],
+    num_val: int | None,
+    max_frames: int | None,
+    seed: int,
+    skip_bad: bool,
+    outputs: Path,
+) -> FakeAVCelebDataModule:
+    """The corpus with its test clips checked; what is not given is as in training, as in test.py."""
+    counted = trained if dataset == trained.get("dataset", "fakeavceleb") else {}
+    counts = CORPORA[dataset]
+    known = counted.get("num_val", counts["num_val"]) or MOST_TESTED
+    data = FakeAVCelebDataModule(
+        data_root,
+        train_fold=train_fold,
+        num_train=counts["num_train"],
+        num_val=min(known, MOST_TESTED) if num_val is None else num_val,
+        seed=seed,
+        max_frames=trained.get("max_frames", 500) if max_frames is None else max_frames,
+        skip_bad=skip_bad,
+        fold_dir=outputs / "folds",
+        prepare_dir=outputs / "prepare",
+        dataset=dataset,
+    )
+    data.setup("test")
+    return data
+
+
+def _counts(data: FakeAVCelebDataModule, facts: pd.DataFrame) -> dict[str, Any]:
+    """What the clips were, for audit.json."""
+    tested = data.test_dataset.clips
+    return {
+        "corpus": data.corpus,
+        "n": len(tested),
+        "subjects": tested["subject"].nunique(),
+        "n_shortcuts": len(facts),
+        "max_frames": data.max_frames,
+        "skipped": [list(bad) for bad in data.skipped],
+    }

@@ -1,0 +1,117 @@
+"""What each change of the clips does to a detector: its AUC before and after, on the same clips."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.special import logit
+
+from scripts.audit.resampling import Resamples, chance_error, ends, spread, standard_errors
+from scripts.audit.shortcuts import CATEGORIES
+
+ERROR_RATE = 0.05  # share of audits in which a probe without effect may be said to have one
+LOSS = 0.05  # of AUC, from which on a change is worth a word
+WEAKER = 0.25  # share of the distance between the scores of real and fake clips
+SMALLEST = 1e-6  # probability, since scores of exactly 0 or 1 have no odds
+ORIGINAL = "original"
+COLUMNS = (
+    "change", "family", "level", "kind", "category", "n", "subjects", "before", "after", "difference", "low", "high",
+    "gap_before", "gap_after", "matters", "weaker",
+)  # fmt: skip
+
+
+def find_effects(scores: pd.DataFrame, resamples: int = 2000, seed: int = 42) -> pd.DataFrame:
+    """Compare each change with the untouched clips.
+
+    Parameters
+    ----------
+    scores
+        One row for each change and clip: change, family, level, kind, file, subject, category, label, score (1 = real).
+        The change "original" is what the others are compared with, on the clips that either has.
+    resamples, seed
+        Of the subjects, for the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``COLUMNS``. category: "all", or the fakes of one category, against the real clips. before, after: AUC;
+        difference: after - before, with a paired 95 % interval by subject. gap: mean log odds of the real clips minus
+        that of the fakes, which still falls where an AUC of 1 does not. matters: the AUC falls by ``LOSS`` at least,
+        and by more than chance (``ERROR_RATE``); weaker: the same of the gap and ``WEAKER``.
+        "original" has a row a category, where low and high are those of its AUC, and matters means that it is above
+        chance.
+
+    Raises
+    ------
+    ValueError
+        If there is no "original".
+    """
+    whole = scores[scores["change"] == ORIGINAL]
+    if whole.empty:
+        raise ValueError(f"the scores have no change {ORIGINAL!r} to compare with")
+    changes = scores[["change", "family", "level", "kind"]].drop_duplicates()
+    present = [name for name, fakes in CATEGORIES.items() if whole["category"].isin(fakes).any()]
+    # All probes are judged together. Damage is no accusation: each level counts by itself.
+    tests = {"damage": len(present), "probe": len(present) * int((changes["kind"] == "probe").sum())}
+    rows = []
+    for change in changes.itertuples(index=False):
+        clips = _both(whole, scores[scores["change"] == change.change])
+        for category in present:
+            chosen = clips[clips["category"].isin(("A", *CATEGORIES[category]))]
+            compared = _compare(chosen, tests.get(change.kind, 1), resamples, seed)
+            rows.append(change._asdict() | {"category": category} | compared)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    untouched = table["change"] == ORIGINAL
+    for row, category in zip(table.index[untouched], present, strict=True):
+        chosen = whole[whole["category"].isin(("A", *CATEGORIES[category]))]
+        table.loc[row, ["low", "high", "matters"]] = _itself(chosen, len(present), resamples, seed)
+    return table
+
+
+def _both(whole: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the untouched clips that the change was made of, with its scores as ``score_after``."""
+    after = changed[["file", "score"]].rename(columns={"score": "score_after"})
+    return whole.merge(after, on="file", validate="one_to_one")
+
+
+def _compare(clips: pd.DataFrame, tests: int, resamples: int, seed: int) -> dict[str, object]:
+    label = clips["label"].to_numpy()
+    drawn = Resamples(clips["subject"], resamples, seed)
+    before, after = clips["score"].to_numpy(float), clips["score_after"].to_numpy(float)
+    pairs = [drawn.pairs(score, label) for score in (before, after)]
+    difference = pairs[1].auc - pairs[0].auc
+    values = np.subtract(drawn.auc(pairs[1]), drawn.auc(pairs[0]))
+    odds = [logit(np.clip(score, SMALLEST, 1 - SMALLEST)) for score in (before, after)]
+    gaps = [_mean(side, label == 1) - _mean(side, label == 0) for side in odds]
+    moved = odds[1] - odds[0]
+    change = drawn.mean(moved, label == 1) - drawn.mean(moved, label == 0)
+    low, high = ends(values)
+    falls = difference + standard_errors(ERROR_RATE, tests) * spread(values) < 0
+    shrinks = gaps[1] - gaps[0] + standard_errors(ERROR_RATE, tests, drawn.subjects) * spread(change) < 0
+    return {
+        "n": len(clips),
+        "subjects": drawn.subjects,
+        "before": pairs[0].auc,
+        "after": pairs[1].auc,
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "gap_before": gaps[0],
+        "gap_after": gaps[1],
+        "matters": bool(difference <= -LOSS and falls),
+        "weaker": bool(gaps[0] > 0 and gaps[1] <= (1 - WEAKER) * gaps[0] and shrinks),
+    }
+
+
+def _mean(values: np.ndarray, chosen: np.ndarray) -> float:
+    return float(values[chosen].mean()) if chosen.any() else float("nan")
+
+
+def _itself(clips: pd.DataFrame, tests: int, resamples: int, seed: int) -> tuple[float, float, bool]:
+    """95 % interval of the AUC itself, and whether it is above chance."""
+    score, label = clips["score"].to_numpy(float), clips["label"].to_numpy()
+    drawn = Resamples(clips["subject"], resamples, seed)
+    pairs = drawn.pairs(score, label)
+    values = drawn.auc(pairs)
+    error = np.fmax(spread(values), chance_error(label))
+    return *ends(values), bool(pairs.auc - standard_errors(ERROR_RATE, tests) * error > 0.5)

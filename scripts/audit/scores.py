@@ -1,0 +1,206 @@
+"""A detector's scores of changed clips, kept on disk: what is finished is never computed again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from dataset.decoding import decoding_settings
+from dataset.media import MAX_FRAMES, wav_beside
+from dataset.parallel import in_threads
+from model import load_detector
+from scripts.audit.changes import CHANGES, ORIGINAL, Change
+from scripts.audit.clip import Clip, Context, loudness
+from scripts.audit.partners import candidates_of
+from scripts.audit.scoring import LEFT_OUT, SCORES, ChangedClips, Scorer
+from utils.errors import DataError
+from utils.files import file_digest, write_atomic
+
+VERSION = 1  # goes up when a change gives other pixels or samples than before
+BATCH_SIZE = 8
+TEXTS = ("file", "subject", "category")
+COLUMNS = ("change", "family", "level", "kind", *TEXTS, "label", *SCORES)
+
+
+def score_changes(
+    checkpoint_path: str | Path,
+    clips: pd.DataFrame,
+    partners: pd.DataFrame,
+    folder: str | Path,
+    changes: Sequence[Change] = CHANGES,
+    *,
+    model_type: str | None = None,
+    max_frames: int = MAX_FRAMES,
+    batch_size: int = BATCH_SIZE,
+    num_workers: int = 0,
+    seed: int = 42,
+    device: str | None = None,
+) -> pd.DataFrame:
+    """Score clips as they are and after each change.
+
+    Clips of a batch are padded and masked, so that a score does not depend on them. Each change has a csv of its own,
+    which is written when the change is finished, and read from then on as long as checkpoint, clips and settings stay.
+
+    Parameters
+    ----------
+    checkpoint_path
+        A checkpoint of any detector.
+    clips
+        What to score: rows of :func:`dataset.corpora.fakeavceleb.read_metadata`.
+    partners
+        Rows from which clips may take another sound or picture when these are swapped; `clips` themselves will do.
+    folder
+        Where the csv files lie.
+    changes
+        Which; ``ORIGINAL`` always comes first.
+    model_type
+        As in :func:`model.load_detector`.
+    max_frames
+        Where decoding stops.
+    batch_size
+        Clips that are scored at once.
+    num_workers
+        Processes that decode and change clips; 0: this one does.
+    seed
+        Of partners and noise.
+    device
+        Such as "cpu"; by default the GPU if there is one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each change and clip: ``COLUMNS``, with label and every score 1 = real; video_score and
+        audio_score are NaN where the detector has no such head. Clips that a change cannot be made of are not there.
+        ``attrs["notes"]`` is a list of sentences on these and on what else is to be known of a change.
+
+    Raises
+    ------
+    CheckpointError, FileNotFoundError
+        If the checkpoint cannot be used.
+    """
+    folder = Path(folder)
+    clips = clips.reset_index(drop=True)
+    changes = (ORIGINAL, *(change for change in changes if change != ORIGINAL))
+    settings = [VERSION, decoding_settings(), file_digest(checkpoint_path), model_type, _stamps(clips), max_frames]
+    lenders = _stamps(partners)
+    keys = {c: _digest([settings, seed, c, lenders if c.family == "swap" else []]) for c in changes}
+    tables = {change: _read(csv_path(folder, change), keys[change], clips["file"]) for change in changes}
+    missing = [change for change in changes if tables[change] is None]
+    if missing:
+        detector = load_detector(checkpoint_path, model_type)
+        detector.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        scorer = Scorer(detector, batch_size, num_workers)
+        listed = [Clip(row.file, Path(row.path), max_frames) for row in clips.itertuples()]
+        context = _context(clips, partners, listed, missing, seed)
+    with _progress(len(changes) * len(clips), (len(changes) - len(missing)) * len(clips)) as advance:
+        for change in missing:
+            scores = scorer(ChangedClips(listed, change, context), partial(advance, change.name))
+            tables[change] = pd.concat([clips[list(TEXTS)], clips["m_label"].rename("label"), scores], axis=1)
+            write_atomic(csv_path(folder, change), _as_csv(tables[change], keys[change]))
+    return _long_table(tables)
+
+
+def csv_path(folder: Path, change: Change) -> Path:
+    """Where the scores of a change lie."""
+    name = change.name.replace("×", "x")
+    return folder / f"{re.sub(r'[^A-Za-z0-9.+-]+', '_', name)}.csv"
+
+
+@contextmanager
+def _progress(total: int, done: int) -> Iterator[Callable[[str, int], None]]:
+    """A bar over all changes of all clips; gives what moves it on: the change's name, and by how many clips."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=done == total or not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=total, completed=done)
+        yield lambda name, count: bar.update(task, description=name, advance=count)
+
+
+def _context(
+    clips: pd.DataFrame, partners: pd.DataFrame, listed: Sequence[Clip], changes: Sequence[Change], seed: int
+) -> Context:
+    """What these changes depend on besides each clip; nothing that none of them needs is looked up."""
+    swapped = [change.level for change in changes if change.family == "swap"]
+    candidates = {stream: candidates_of(clips, partners, stream, seed) for stream in swapped}
+    families = {change.family for change in changes}
+    loud = _of_all(listed, lambda clip: loudness(clip.sound())) if "loudness" in families else []
+    lengths = _of_all(listed, lambda clip: float(len(clip.picture()))) if "length" in families else []
+    return Context(
+        seed=seed,
+        rms=float(np.median([rms for rms in loud if rms > 0] or [0])),
+        frames=int(min(lengths, default=0)),
+        candidates=candidates,
+    )
+
+
+def _of_all(clips: Sequence[Clip], measure: Callable[[Clip], float]) -> list[float]:
+    """What all clips measure that can be read; the others are named when they are to be scored."""
+
+    def measured(clip: Clip) -> float | None:
+        try:
+            return measure(clip)
+        except DataError:
+            return None
+
+    return [value for value in in_threads(measured, clips, "Measuring clips") if value is not None]
+
+
+def _stamps(clips: pd.DataFrame) -> list[Any]:
+    """What is known of the clips without reading them: rows of the table, sizes and times of the files."""
+    rows = clips[[*TEXTS, "m_label", "race", "gender"]].astype(str).to_numpy().tolist()
+    return [[*row, _stamp(Path(path)), _stamp(wav_beside(path))] for row, path in zip(rows, clips["path"], strict=True)]
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _as_csv(table: pd.DataFrame, key: str) -> str:
+    return table.assign(key=key).to_csv(index=False, lineterminator="\n")
+
+
+def _read(path: Path, key: str, files: pd.Series) -> pd.DataFrame | None:
+    """The scores of a change, exactly as they were written; None if they are not there, or of something else."""
+    # Python's float is exact; the parsers of pandas are not in every version.
+    texts, floats = dict.fromkeys((*TEXTS, "remark", "key"), str), dict.fromkeys(SCORES, lambda x: float(x or "nan"))
+    try:
+        table = pd.read_csv(path, converters=texts | floats)
+        is_ours = (table["key"] == key).all() and list(table["file"]) == list(files)
+        return table.drop(columns="key") if is_ours else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _long_table(tables: dict[Change, pd.DataFrame]) -> pd.DataFrame:
+    """All changes below each other, with the notes on them."""
+    parts = [
+        table.assign(change=change.name, family=change.family, level=change.level, kind=change.kind)
+        for change, table in tables.items()
+    ]
+    whole = pd.concat(parts, ignore_index=True)
+    scored = whole.loc[~whole["remark"].str.startswith(LEFT_OUT), list(COLUMNS)].reset_index(drop=True)
+    scored.attrs["notes"] = [
+        f"{change.name}: {count} of {len(table)} clips: {remark}"
+        for change, table in tables.items()
+        for remark, count in table.loc[table["remark"] != "", "remark"].value_counts().items()
+    ]
+    return scored

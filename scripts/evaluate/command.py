@@ -1,0 +1,88 @@
+"""The command `main.py evaluate`: figures, intervals and tests from scores.csv alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from scripts.evaluate.evaluation import evaluate_folds
+from scripts.evaluate.score_files import fold_names, load_scores, match, pool
+from scripts.evaluate.tables import as_markdown, as_tables, sections
+from utils.files import to_json, write_atomic
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_scores(
+    scores: list[Path],
+    *,
+    against: list[Path] | None = None,
+    bootstrap: int = 2000,
+    seed: int = 42,
+    out: Path | None = None,
+) -> None:
+    """Evaluate scores.csv: every figure with its interval, and a test against another detector.
+
+    Parameters
+    ----------
+    scores
+        One scores.csv, or those of the folds of one run, which are pooled.
+    against
+        Scores of another detector for the same clips, one file or several.
+    bootstrap
+        Resamples of the subjects, from which the intervals come; 0 for none.
+    seed
+        Of the resamples.
+    out
+        Folder for evaluation.json and evaluation.md; by default that of the first scores.csv.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, a cell is wrong, folds share a clip, or the two sides have not the same clips.
+    ValueError
+        If an option is out of range.
+    """
+    for flag, value in (("bootstrap", bootstrap), ("seed", seed)):
+        if value < 0:
+            raise ValueError(f"--{flag} is {value}, but must be 0 or more")
+    tables = _load(scores)
+    pooled = pool(tables)
+    other = None
+    if against:
+        other = match(pooled, pool(_load(against)), (_called(scores), _called(against)))
+    folds = dict(zip(fold_names(scores), tables.values(), strict=True))
+    figures = evaluate_folds(folds, other, bootstrap, seed)
+    files = {"files": [str(path) for path in scores], "against": [str(path) for path in against or []]}
+    title = f"Evaluation of {_called(scores)}" + (f" against {_called(against)}" if against else "")
+    parts = sections(figures)
+    folder = out or scores[0].parent
+    write_atomic(folder / "evaluation.json", to_json(files | figures))
+    write_atomic(folder / "evaluation.md", as_markdown(title, parts))
+    Console().print(as_tables(title, parts))
+    log.info("results: %s (evaluation.json, evaluation.md)", folder)
+
+
+def _load(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Read all files, by their paths.
+
+    Raises
+    ------
+    DataError
+        If a file is wrong.
+    ValueError
+        If a path is given twice.
+    """
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ValueError(f"{path} is given twice")
+    return {str(path): load_scores(path) for path in paths}
+
+
+def _called(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{paths[0]}{more}"

@@ -1,0 +1,99 @@
+"""Which clips are meant by the arguments of a command: files, folders and lists of either."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.errors import DataError
+
+log = logging.getLogger(__name__)
+
+# What is looked for in folders. A file that is named itself may be called anything.
+MEDIA = (
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4",
+    ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogv", ".qt", ".rm", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+)  # fmt: skip
+
+
+class Clip(NamedTuple):
+    """A clip that is asked for, whether it exists or not."""
+
+    path: Path
+    name: Path  # of this clip alone: relative to the folder that was named, or else the file's name
+
+
+def find_clips(arguments: Iterable[Path]) -> list[Clip]:
+    """List the clips behind the arguments, each once, in the order of the arguments; folders in that of their names.
+
+    Parameters
+    ----------
+    arguments
+        A file; a folder, in which all files with an extension of `MEDIA` are taken however deep they lie; or
+        ``@list.txt``, a text file with a file or folder on each line. In a list, empty lines and lines that begin
+        with # count for nothing.
+
+    Raises
+    ------
+    DataError
+        If there is no clip at all, or a list cannot be read.
+    """
+    found: dict[str, Clip] = {}
+    names: set[Path] = set()
+    for argument in _unfold(arguments):
+        for clip in _look(argument):
+            key = os.path.abspath(clip.path)
+            if key not in found:
+                found[key] = clip._replace(name=_unused(clip.name, names))
+                names.add(found[key].name)
+    if not found:
+        raise DataError(
+            f"{', '.join(map(str, arguments)) or 'the list'}: no clip in it; "
+            f"looked for {' '.join(MEDIA)}, and a file of another kind can be named itself"
+        )
+    return list(found.values())
+
+
+def _unfold(arguments: Iterable[Path]) -> Iterator[Path]:
+    """The arguments with lists replaced by what they name."""
+    for argument in arguments:
+        if not str(argument).startswith("@") or os.path.exists(argument):
+            yield argument
+            continue
+        path = Path(str(argument)[1:])
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: the list cannot be read ({error.strerror})") from error
+        if b"\0" in content:
+            raise DataError(f"{path}: is no list, which is a text with a path on each line; name a clip without @")
+        lines = map(str.strip, content.decode("utf-8-sig", errors="surrogateescape").splitlines())
+        yield from (Path(line) for line in lines if line and not line.startswith("#"))
+
+
+def _look(path: Path) -> Iterator[Clip]:
+    if not os.path.isdir(path):
+        yield Clip(path, Path(path.name))
+        return
+    empty = True
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        for name in sorted(files):
+            # Hidden files are none of the user's clips; some systems leave one beside each, of the same extension.
+            if Path(name).suffix.lower() in MEDIA and not name.startswith("."):
+                empty = False
+                yield Clip(Path(folder) / name, (Path(folder) / name).relative_to(path))
+    if empty:
+        log.warning("%s: no clip in it", path)
+
+
+def _unused(name: Path, names: set[Path]) -> Path:
+    """The name, with a number if another clip has it."""
+    number, free = 1, name
+    while free in names:
+        number += 1
+        free = name.with_name(f"{name.stem} ({number}){name.suffix}")
+    return free

@@ -1,0 +1,164 @@
+"""The command: check, subset and folds, wav files, cache, and a summary of it all."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from rich.console import Console
+
+from dataset.cache import ClipCache
+from dataset.corpora.fakeavceleb import MARKER
+from dataset.corpora.table import corpus_folder, read_corpus
+from dataset.prepared import CACHE, FOLDER, RECORD_NAME, SUBSET_NAME, csv_digest, read_record
+from scripts.prepare.identities import find_leak
+from scripts.prepare.report import inspect_all, unnamed_files
+from scripts.prepare.subset import Subset, choose, write_subset
+from scripts.prepare.summary import SHOWN, summary
+from scripts.prepare.wav import write_wavs
+from utils.errors import DataError
+from utils.files import alone_in, write_atomic
+
+log = logging.getLogger(__name__)
+
+OUTPUTS = Path("outputs")
+
+
+def prepare(
+    data_root: Path = Path("data/FakeAVCeleb_v1.2"),
+    dataset: Literal["fakeavceleb", "csv"] = "fakeavceleb",
+    cache: bool = False,
+    cache_dir: Path | None = None,
+    write_wav: bool = False,
+    strict_identities: bool = False,
+    outputs: Path | None = None,
+    seed: int = 42,
+    num_workers: int | None = None,
+) -> None:
+    """Check a corpus, choose the paper's subset and folds, and make training from it fast.
+
+    It can be stopped at any moment and started again: only what is left is done.
+
+    Parameters
+    ----------
+    data_root
+        Folder of FakeAVCeleb v1.2, the one with meta_data.csv; for a csv, that file or the folder of clips.csv.
+    dataset
+        Kind of data set.
+    cache
+        Decode each clip of the subset once, so that training reads it many times faster.
+    cache_dir
+        Folder of the cache; by default "cache" in data_root, or in the outputs if that cannot be written.
+    write_wav
+        Write the sound of each clip of the subset as a 16 kHz mono wav, in the authors' layout.
+    strict_identities
+        Choose clips and folds so that nobody in a test clip is in a training clip either, as a subject or a target.
+    outputs
+        Folder for "prepare", which holds the report; by default data_root, or ./outputs if that cannot be written.
+    seed
+        Of the subset and the folds.
+    num_workers
+        Clips worked on at the same time; by default one a core.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read, no clip can be used, or the disk has no room for the cache.
+    """
+    clips = read_corpus(data_root, dataset)
+    root = corpus_folder(data_root, dataset)
+    folder = _place(FOLDER, root, outputs)
+    record = {"dataset": dataset, "csv": csv_digest(data_root, dataset), "strict_identities": strict_identities}
+    with alone_in(folder, "another prepare is at work in %s: waiting for it"):
+        _claim(folder, root, record | {"seed": seed})
+        report = inspect_all(clips, folder, num_workers)
+        # The folds that train.py would make: in the corpus, or in the outputs.
+        fold_dir = (outputs or OUTPUTS) / "folds"
+        subset = choose(clips, report["state"] == "ok", root, fold_dir, seed, strict_identities)
+        write_subset(subset, folder / SUBSET_NAME)
+        if write_wav:
+            _write_wavs(subset.clips, root, folder, num_workers)
+            report = inspect_all(clips, folder, num_workers)
+        published = dataset == "fakeavceleb" and not (root / MARKER).exists()
+        _summarise(report, subset, unnamed_files(root, clips), folder, published)
+        if cache:
+            _build_cache(subset.clips, report, cache_dir or _place(CACHE, root, outputs), num_workers)
+    log.info("results: %s (summary.md, report.csv, subset.csv)", folder)
+
+
+def _place(name: str, root: Path, outputs: Path | None) -> Path:
+    """The folder of this name in `outputs` if they are given, else in the corpus, else in ./outputs."""
+    if outputs is None and _can_write(root / name if (root / name).is_dir() else root):
+        return root / name
+    return (outputs or OUTPUTS) / name
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _claim(folder: Path, root: Path, record: dict[str, Any]) -> None:
+    """Write down which corpus the folder is of.
+
+    Raises
+    ------
+    DataError
+        If it is of another corpus. In a corpus' own folder it is not: there the csv has changed.
+    """
+    earlier = read_record(folder)
+    if earlier is not None and earlier["csv"] != record["csv"] and folder.parent != root:
+        raise DataError(
+            f"{folder} holds the report of another table, or the csv of {root} has changed since: "
+            "choose another --outputs, or move it away"
+        )
+    write_atomic(folder / RECORD_NAME, json.dumps(record, indent=2) + "\n")
+
+
+def _write_wavs(clips: pd.DataFrame, root: Path, folder: Path, workers: int | None) -> None:
+    beside = _can_write(root)
+    count = write_wavs(clips, None if beside else folder / "wav", workers)
+    log.info("wrote %d wav files, %d were there already", count, len(clips) - count)
+    if not beside:
+        log.warning("%s cannot be written: the wav files are in %s, where train.py does not look", root, folder / "wav")
+
+
+def _summarise(report: pd.DataFrame, subset: Subset, unnamed: list[str], folder: Path, published: bool) -> None:
+    leaks = {name: find_leak(*sides) for name, sides in subset.sides.items()}
+    parts = {"published": published, "unnamed": unnamed, "leaks": leaks}
+    write_atomic(folder / "summary.md", summary(report, subset, **parts))
+    shown = summary(report, subset, shown=SHOWN, **parts)
+    Console().print(shown, markup=False, highlight=False, soft_wrap=True)
+
+
+def _build_cache(clips: pd.DataFrame, report: pd.DataFrame, folder: Path, workers: int | None) -> None:
+    """Say how much room the cache takes, and build it.
+
+    Raises
+    ------
+    DataError
+        If there is not that much.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = ClipCache.needed_bytes(report.loc[clips.index, "frames_25"])
+    present = sum(file.stat().st_size for file in folder.glob("shard-*"))
+    free = shutil.disk_usage(folder).free
+    log.info("cache: %s takes %.2f GB, of which %.2f GB are there; %.2f GB are free",
+             folder, needed / 1e9, present / 1e9, free / 1e9)  # fmt: skip
+    if needed - present > free:
+        raise DataError(
+            f"{folder}: the cache needs {(needed - present) / 1e9:.2f} GB more, but {free / 1e9:.2f} GB are free; "
+            "--cache_dir puts it elsewhere"
+        )
+    result = ClipCache(folder).build(clips, workers)
+    for reason in result.damaged:
+        log.warning("%s", reason)
+    log.info("cache: %s holds %d clips, %d of them decoded just now", folder, result.kept + result.built, result.built)

@@ -1,0 +1,130 @@
+"""The clips that training uses, and their folds."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from dataset.corpora.fakeavceleb import Layout
+from dataset.corpora.table import fold_numbers
+from dataset.folds import FOLD_NAMES, fold_sides, paper_subset, place_folds, read_fold
+from scripts.prepare.identities import strict_subset
+from utils.errors import DataError
+from utils.files import write_atomic
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ["file", "subject", "target1", "target2", "category", "method", "race", "gender", "split"]
+
+
+Sides = tuple[pd.DataFrame, pd.DataFrame]  # training and test clips
+
+
+class Subset(NamedTuple):
+    """The clips in use and where each fold puts them."""
+
+    clips: pd.DataFrame
+    sides: dict[str, Sides]  # of each fold
+    notes: list[str]
+
+
+def choose(clips: pd.DataFrame, usable: pd.Series, root: Path, fold_dir: Path, seed: int, strict: bool) -> Subset:
+    """Choose the subset from clips that can be used, and make the folds or take those that are there.
+
+    In the original layout one clip is kept for each (subject, category): the paper's, or the next in the draw where
+    that one is missing or broken. In the other layouts every clip that can be used is kept.
+
+    Parameters
+    ----------
+    clips
+        The clip table.
+    usable
+        Whether each of them can be used.
+    root, fold_dir
+        Where folds lie or are written: see :func:`dataset.folds.find_fold`.
+    seed
+        Of the subset and the folds.
+    strict
+        Choose clips and folds so that nobody is on both sides: see :func:`scripts.prepare.identities.strict_subset`.
+
+    Raises
+    ------
+    DataError
+        If no clip can be used, or other folds lie where strict ones should go.
+    """
+    if not usable.any():
+        raise DataError(f"{root}: none of its {len(clips)} clips can be used; report.csv says why")
+    good = clips[usable].drop_duplicates("path")
+    notes = []
+    is_original = clips["layout"].iloc[0] == Layout.ORIGINAL
+    if strict:
+        if (clips["split"] != "").any():
+            raise DataError("--strict_identities makes folds of its own, but the table has a split: leave one out")
+        kept, folds, lost = strict_subset(good, len(FOLD_NAMES), seed, one_each=is_original)
+        _place_strict(folds, [root, fold_dir])
+        if lost:
+            listed = ", ".join(f"{subject} {category}" for subject, category in lost)
+            notes.append(
+                f"So that nobody is on both sides, {len(lost)} subjects have no clip of a category any more: {listed}."
+            )
+    elif is_original:
+        kept = paper_subset(good, seed)
+        notes += _compare(paper_subset(clips, seed), kept)
+    else:
+        kept = good
+    sides, faults = _all_sides(kept, root, fold_dir, seed)
+    return Subset(kept, sides, notes + faults)
+
+
+def write_subset(subset: Subset, path: Path) -> None:
+    """Write ``subset.csv``: a row a clip, with the fold that tests it."""
+    table = subset.clips[COLUMNS].copy()
+    table["test_fold"] = ""
+    for name, (_, test) in subset.sides.items():
+        table.loc[test.index, "test_fold"] = name
+    write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def _all_sides(clips: pd.DataFrame, root: Path, fold_dir: Path, seed: int) -> tuple[dict[str, Sides], list[str]]:
+    """The sides of each fold that has two, and what is wrong with the others, if any has."""
+    sides: dict[str, Sides] = {}
+    faults: dict[str, DataError] = {}
+    for name in (f"train_{number}" for number in fold_numbers(clips)):
+        try:
+            sides[name] = fold_sides(clips, f"{name}.txt", root, seed, fold_dir)
+        except DataError as error:
+            faults[name] = error
+    if not sides:
+        raise next(iter(faults.values()))
+    return sides, [f"{name} cannot be used: {str(fault).rpartition(': ')[2]}." for name, fault in faults.items()]
+
+
+def _compare(intended: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
+    """Say which clips stand in for others, and which have nobody to stand in for them."""
+    notes = []
+    key = ["subject", "category"]
+    both = intended[[*key, "file"]].merge(kept[[*key, "file"]], on=key, how="left", suffixes=("", "_kept"))
+    changed = both[both["file"] != both["file_kept"]]
+    for row in changed.itertuples():
+        if isinstance(row.file_kept, str):
+            notes.append(f"{row.file_kept} stands in for {row.file}, which cannot be used.")
+        else:
+            notes.append(f"{row.subject} has no clip of category {row.category} that can be used ({row.file}).")
+    return notes
+
+
+def _place_strict(folds: dict[str, list[str]], folders: list[Path]) -> None:
+    """Write strict folds, unless the very same lie there."""
+    for folder in folders:
+        present = [name for name in folds if (folder / name).is_file()]
+        if present and (len(present) < len(folds) or any(read_fold(folder / n, None) != folds[n] for n in present)):
+            raise DataError(
+                f"{folder}: {', '.join(present)} lie there already, and are not the strict folds of these clips; "
+                "move them away to have strict ones made"
+            )
+        if present:
+            return
+    place_folds(folds, folders)

@@ -1,0 +1,1 @@
+"""The command `main.py report`: report.html and its parts."""

@@ -1,0 +1,246 @@
+"""What a reviewer would object to, in plain words, and the flag that avoids it; only what applies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from scripts.report.configuration import skipped
+from scripts.report.markup import Html, bullets, code, counted, element, join, paragraph
+from scripts.report.runs import Run
+from scripts.reproduce.table import differing, of_other_folds
+from utils.results import CATEGORIES, FOLDS, PUBLISHED_CORPUS, percent
+
+# A test fold of the paper: 100 subjects with a clip of each category.
+FEW_SUBJECTS, FEW_CLIPS = 100, 400
+ROUNDING = 1e-9
+
+
+class Caution(NamedTuple):
+    """An objection.
+
+    Parameters
+    ----------
+    title, meaning
+        What it is, and what follows from it.
+    remedy
+        How to avoid it; what is typed is between backquotes.
+    find
+        Where it applies in a run: a sentence or, if in all of it, an empty string; None if it does not.
+    """
+
+    title: str
+    meaning: str
+    remedy: str
+    find: Callable[[Run], str | None]
+
+
+def cautions(runs: Sequence[Run]) -> list[tuple[Caution, dict[str, str]]]:
+    """Return the objections that apply, each with the runs it applies to and where in them."""
+    found = [(caution, {run.name: caution.find(run) for run in runs}) for caution in CAUTIONS]
+    applying = [
+        (caution, {run: where for run, where in places.items() if where is not None}) for caution, places in found
+    ]
+    return [(caution, places) for caution, places in applying if places]
+
+
+def caution_list(runs: Sequence[Run]) -> Html:
+    """Show them, and what is missing on disk."""
+    items = [_item(caution, places, len(runs)) for caution, places in cautions(runs)]
+    parts = [element("ul", *items, class_="cautions")] if items else [paragraph("Nothing to object to was found.")]
+    problems = [f"{run.name}: {problem}" for run in runs for problem in run.problems]
+    if problems:
+        parts += [paragraph(element("strong", "Missing, or not to be read:")), bullets(problems)]
+    return join(parts)
+
+
+def _item(caution: Caution, places: dict[str, str], n_runs: int) -> Html:
+    texts = [f"{run} ({where})" if where else run for run, where in places.items()]
+    everywhere = len(places) == n_runs and not any(places.values())
+    where = "" if everywhere and n_runs > 1 else f" Applies to: {'; '.join(texts)}."
+    return element(
+        "li",
+        paragraph(element("strong", f"{caution.title}."), f" {caution.meaning}{where}"),
+        paragraph(element("em", "To avoid it: "), *_typed(caution.remedy), "."),
+    )
+
+
+def _typed(text: str) -> list[Html | str]:
+    return [code(part) if k % 2 else part for k, part in enumerate(text.split("`"))]
+
+
+def _folds(run: Run, found: Iterable[str]) -> str | None:
+    """Name folds, unless they are all."""
+    found = list(found)
+    if not found:
+        return None
+    return "" if found == list(run.configs) else ", ".join(found)
+
+
+def _setting(name: str, value: Any) -> Callable[[Run], str | None]:
+    def find(run: Run) -> str | None:
+        return _folds(run, (fold for fold, config in run.configs.items() if name in config and config[name] == value))
+
+    return find
+
+
+def _unrecorded(run: Run) -> str | None:
+    return _folds(run, (fold for fold, config in run.configs.items() if "validation" not in config))
+
+
+def _hard_auc(run: Run) -> str | None:
+    return _folds(run, (fold for fold, metrics in run.metrics.items() if _is_balanced(metrics)))
+
+
+def _is_balanced(metrics: dict[str, Any]) -> bool:
+    hard, balanced = metrics.get("auc_hard"), metrics.get("balanced_acc")
+    return hard is not None and balanced is not None and abs(hard - balanced) < ROUNDING
+
+
+def _few(run: Run) -> str | None:
+    subjects = run.pooled["subjects"] if run.pooled else None
+    if not run.folds or (run.n_clips >= FEW_CLIPS and (subjects is None or subjects >= FEW_SUBJECTS)):
+        return None
+    if not run.pooled:
+        return counted(run.n_clips, "clip")
+    words = f"{counted(run.pooled['n'], 'clip')} of {counted(subjects, 'subject')}"
+    interval = run.pooled["bootstrap"]["intervals"]["auc"]
+    return f"{words}, 95 % interval of the AUC {percent(interval[0])} to {percent(interval[1])}" if interval else words
+
+
+def _missing(run: Run) -> str | None:
+    # Another corpus may have fewer folds.
+    if any(config.get("dataset") == "csv" for config in run.configs.values()):
+        return None
+    missing = [fold for fold in FOLDS if fold not in run.metrics or fold not in run.scores]
+    return ", ".join(missing) or None
+
+
+def _mixed(run: Run) -> str | None:
+    return differing(run.configs) or None
+
+
+def _foreign(run: Run) -> str | None:
+    return ", ".join(f"{fold}: {name}" for fold, name in of_other_folds(run.configs).items()) or None
+
+
+def _below_chance(run: Run) -> str | None:
+    figures = {fold: metrics.get("auc") for fold, metrics in run.metrics.items()}
+    if run.pooled:
+        figures["all clips"] = run.pooled["auc"]
+    below = [f"{name}: {percent(auc)}" for name, auc in figures.items() if auc is not None and auc < 0.5]
+    return ", ".join(below) or None
+
+
+def _other_corpus(run: Run) -> str | None:
+    others = [str(config.get("corpus") or "corpus not recorded") for config in run.configs.values()]
+    others = [name for name in dict.fromkeys(others) if name != PUBLISHED_CORPUS]
+    return ", ".join(others) or None
+
+
+def _absent(run: Run) -> str | None:
+    found = []
+    for fold in run.folds:
+        if fold in run.scores:
+            present = set(run.scores[fold]["category"])
+        else:
+            present = {name for name, figures in run.metrics[fold]["per_category"].items() if figures.get("n")}
+        absent = [name for name in CATEGORIES if name not in present]
+        if absent:
+            is_class = "no real clip" if absent[0] == "A" else "no fake clip" if absent == ["B", "C", "D"] else ""
+            found.append(f"{fold}: {is_class or 'no clip of ' + ', '.join(absent)}")
+    return "; ".join(found) or None
+
+
+def _skipped(run: Run) -> str | None:
+    count = len(skipped(run))
+    return counted(count, "clip") if count else None
+
+
+CAUTIONS = (
+    Caution(
+        "The epoch was picked on the test fold",
+        "Its figures are those of the best of many tries on the very clips that they are of, so they are optimistic.",
+        "`--validation subjects`, which `--recipe clean` sets too",
+        _setting("validation", "test"),
+    ),
+    Caution(
+        "How it was trained is not recorded",
+        "metrics.json does not say how the epoch was picked, as after testing a checkpoint of the authors' release.",
+        "train it with `train.py`, which records every setting",
+        _unrecorded,
+    ),
+    Caution(
+        "The hard AUC equals the balanced accuracy",
+        "It is that of the 0/1 decisions, as in the paper, and says nothing about how well the scores rank clips.",
+        "judge by the AUC of the scores, and pick the epoch by it with `--selection auc`",
+        _hard_auc,
+    ),
+    Caution(
+        "The visual front end was not trained",
+        "Its first convolution stays at its random start, as in the authors' release.",
+        "`--train_frontend`",
+        _setting("train_frontend", False),
+    ),
+    Caution(
+        "There is no transformer layer",
+        "The encoder that the paper describes has 12; the authors' release has none.",
+        "`--encoder_layers 12`, or `--pretrained FILE`",
+        _setting("encoder_layers", 0),
+    ),
+    Caution(
+        "Scores depend on the batch",
+        "The clips of a batch are cut to its shortest, so that a clip's score changes with its neighbours.",
+        "`--padding mask`",
+        _setting("padding", "cut"),
+    ),
+    Caution(
+        "There are few clips or subjects",
+        f"Fewer than {FEW_CLIPS} clips or {FEW_SUBJECTS} subjects, which is one test fold of the paper: the "
+        "intervals are wide.",
+        "test more folds (`--folds 1,2,3,4,5`), a larger corpus, or more clips of it (`--num_val`)",
+        _few,
+    ),
+    Caution(
+        "Folds are missing",
+        "The mean is not that of five folds.",
+        "train or test them, for instance `train.py --folds 2,3`",
+        _missing,
+    ),
+    Caution(
+        "The folds are of different configurations",
+        "They are not of one experiment.",
+        "train all folds with the same flags, for instance with `main.py reproduce`",
+        _mixed,
+    ),
+    Caution(
+        "A fold was tested with another fold's checkpoint",
+        "That may have been trained on the subjects that it was tested on.",
+        "test each fold with its own, for instance with `main.py reproduce`",
+        _foreign,
+    ),
+    Caution(
+        "An AUC of the scores is below 50",
+        "Real clips get lower scores than fake ones, which is worse than chance.",
+        "see that scores are probabilities of real, and train longer (`--max_epochs`)",
+        _below_chance,
+    ),
+    Caution(
+        f"The corpus is not {PUBLISHED_CORPUS}",
+        "No figure here is comparable with a published number.",
+        f"`--data_root` with the folder of {PUBLISHED_CORPUS} v1.2",
+        _other_corpus,
+    ),
+    Caution(
+        "A class or a category is absent",
+        "Figures that need it are not there, and the others are of fewer kinds of clips.",
+        "test clips of all four categories: a larger `--num_val`, or another split",
+        _absent,
+    ),
+    Caution(
+        "Clips were skipped",
+        "They are missing or do not decode, so that others who have them get other figures.",
+        "mend the corpus (`main.py prepare` names what is wrong) and leave out `--skip_bad`",
+        _skipped,
+    ),
+)

@@ -1,0 +1,272 @@
+"""The whole table of the paper: six detectors on five folds, each fold a process of its own that may die and go on."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import yaml
+
+from dataset.corpora.table import fold_numbers, read_corpus
+from scripts.report.command import report
+from scripts.reproduce.fold_lock import held, holder_of, name_holder
+from scripts.reproduce.fold_state import Fold, config_hash, figures_of, set_aside_others
+from scripts.reproduce.overview import Overview, State, Status
+from scripts.reproduce.table import table
+from utils.files import write_atomic
+from utils.options import Folds, ModelType, TrainOptions, plain
+from utils.results import fold_folders
+
+log = logging.getLogger(__name__)
+
+TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+POLL_SECONDS = 1.0
+# How long a process that is asked to stop may take: it finishes its step first.
+PATIENCE_SECONDS = 30
+NOT_HANDED_ON = ("model_type", "folds", "save_name", "resume")
+
+
+class Job(NamedTuple):
+    """A fold to do: where it lies, what is asked for with its "config_hash", and the command that does it."""
+
+    fold: Fold
+    config: dict[str, Any]
+    command: list[str]
+
+
+def reproduce(
+    models: str = ",".join(get_args(ModelType)),
+    folds: Folds = "1,2,3,4,5",
+    shard: str | None = None,
+    **options: Any,
+) -> None:
+    """Train and test every detector on every fold, as far as that is not done yet; write the table and the report.
+
+    It can be stopped at any moment and started again, and several can work on the same outputs at the same time.
+
+    Parameters
+    ----------
+    models
+        Detectors, such as AVDF,MRDF_CE; all six by default.
+    folds
+        Folds, such as 2 or 1,3; all five by default.
+    shard
+        Part of the work: 2/4 does every fourth fold from the second on.
+    options
+        Flags of train.py.
+
+    Raises
+    ------
+    ValueError
+        If a detector or a shard is unknown, or the corpus cannot be read.
+    SystemExit
+        With code 1, if a fold failed.
+    """
+    given = TrainOptions(model_type="AVDF", folds=folds, save_name=None, resume="auto", **options)
+    jobs = share_of(make_jobs(models, given, options), shard)
+    write_configuration(models, given)
+    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        statuses = {job.fold: Status(job.config["config_hash"], given.max_epochs) for job in jobs}
+        with Overview(statuses) as overview:
+            run_all(jobs, overview)
+        finish(jobs, overview, given)
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+def write_configuration(models: str, given: TrainOptions) -> None:
+    """Write what was asked for as results/reproduce.yaml, which `--config` takes back."""
+    config = {name: value for name, value in plain(given).items() if name not in ("model_type", "save_name", "resume")}
+    path = given.outputs / "results" / "reproduce.yaml"
+    write_atomic(path, yaml.safe_dump({"models": models} | config, sort_keys=False))
+
+
+def make_jobs(models: str, given: TrainOptions, options: dict[str, Any]) -> list[Job]:
+    """Every fold of every detector.
+
+    Raises
+    ------
+    ValueError
+        If a detector is unknown, or the corpus has none of the folds.
+    """
+    known = get_args(ModelType)
+    names = list(dict.fromkeys(name for name in models.split(",") if name))
+    if not names:
+        raise ValueError(f"--models {models}: names no detector; known are {', '.join(known)}")
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"--models {models}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
+    there = fold_numbers(read_corpus(given.data_root, given.dataset))
+    numbers = [name.removeprefix("train_") for name in given.fold_names]
+    numbers = [number for number in numbers if int(number) in there]
+    if not numbers:
+        raise ValueError(f"--folds {given.folds}: {given.data_root} has {', '.join(map(str, there))} only")
+    return [make_job(name, number, options) for name in names for number in numbers]
+
+
+def make_job(model: str, number: str, options: dict[str, Any]) -> Job:
+    """One fold of one detector, with the options that were given for all."""
+    own = {"model_type": model, "save_name": model, "folds": number, "resume": "auto"}
+    resolved = TrainOptions(**own, **options)
+    config = plain(resolved)
+    handed_on = [
+        f"--{field.name}={_written(options[field.name])}"
+        for field in fields(TrainOptions)
+        if field.name in options and options[field.name] != field.default
+    ]
+    command = [sys.executable, str(TRAIN), *(f"--{name}={value}" for name, value in own.items()), *handed_on]
+    fold = Fold(resolved.outputs, model, resolved.fold_names[0])
+    return Job(fold, config | {"config_hash": config_hash(config)}, command)
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def share_of(jobs: list[Job], shard: str | None) -> list[Job]:
+    """Every n-th job, from the i-th on, for a shard i/n.
+
+    Raises
+    ------
+    ValueError
+        If there is no such shard.
+    """
+    if shard is None:
+        return jobs
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"--shard {shard}: must be such as 2/4, the second of four")
+    return jobs[int(match[1]) - 1 :: int(match[2])]
+
+
+def run_all(jobs: list[Job], overview: Overview) -> None:
+    """Do all jobs; those that someone else is at come last."""
+    left = list(jobs)
+    waiting_for: set[str] = set()
+    while left:
+        before = len(left)
+        left = [job for job in left if not attempt(job, overview)]
+        if left and len(left) == before:
+            for job in left:
+                line = f"{job.fold}: waiting for {holder_of(job.fold)}"
+                if line not in waiting_for:
+                    log.info("%s", line)
+                waiting_for.add(line)
+            time.sleep(POLL_SECONDS)
+            overview.refresh()
+
+
+def attempt(job: Job, overview: Overview) -> bool:
+    """Do a job unless it is done or someone else is at it; returns whether it is settled."""
+    fold = job.fold
+    if metrics := figures_of(fold, job.config):
+        overview.done(fold, metrics)
+        return True
+    with held(fold) as descriptor:
+        if descriptor is None:
+            overview.set(fold, State.LOCKED, holder_of(fold))
+            return False
+        if metrics := figures_of(fold, job.config):  # it was done while the lock was asked for
+            overview.done(fold, metrics)
+            return True
+        overview.set(fold, State.RUNNING)
+        try:
+            # Here, so that the screen says so as well; train.py would do the same.
+            aside = set_aside_others(fold, job.config["config_hash"])
+        except OSError as error:
+            overview.set(fold, State.FAILED, f"its earlier files cannot be moved: {error}")
+            return True
+        code, said = run_fold(job, descriptor, overview, aside)
+        metrics = figures_of(fold, job.config)
+    if code == 0 and metrics:
+        overview.done(fold, metrics)
+    else:
+        overview.set(fold, State.FAILED, f"{_ending(code)}: {said} (see {fold.log})")
+    return True
+
+
+def run_fold(job: Job, descriptor: int, overview: Overview, first: str | None = None) -> tuple[int, str]:
+    """Train and test a fold in a process of its own, whose log begins with `first`.
+
+    Returns
+    -------
+    tuple of int and str
+        The exit code, and what the process said last.
+    """
+    job.fold.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.fold.log.open("ab") as output:
+        if first:
+            output.write(f"{first}\n".encode())
+            output.flush()
+        start = output.tell()
+        process = subprocess.Popen(
+            job.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[descriptor]
+        )
+        try:
+            name_holder(job.fold, process.pid)
+            while process.poll() is None:
+                time.sleep(POLL_SECONDS)
+                overview.refresh()
+        finally:
+            stop(process)
+    return process.returncode, last_line(job.fold.log, start)
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End a process that still runs; at once if it does not end when asked."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(PATIENCE_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
+
+
+def last_line(path: Path, start: int) -> str:
+    """The error in a log from `start` on, or else its last line."""
+    with path.open("rb") as file:
+        file.seek(start)
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("train.py: error:")]
+    return (errors or lines or ["it said nothing"])[-1]
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}" if code else "train.py left no results of this configuration"
+
+
+def finish(jobs: list[Job], overview: Overview, given: TrainOptions) -> None:
+    """Write the table and the report of the detectors that have results; say where all lies, and what failed.
+
+    Raises
+    ------
+    SystemExit
+        With code 1, if a fold failed or there is no table.
+    """
+    outputs, problem = given.outputs, None
+    runs = dict.fromkeys(job.fold.run for job in jobs)
+    there = ",".join(run for run in runs if fold_folders(outputs / "results" / run))
+    try:
+        if there:
+            report(outputs / "results", there, given.data_root)
+            table(outputs / "results", there)
+    except (ValueError, OSError) as error:  # a fold of an earlier run that cannot be read, say
+        problem = f"the table cannot be made: {error}"
+    log.info("results: %s, checkpoints: %s, logs: %s", *(outputs / name for name in ("results", "ckpts", "log")))
+    if failed := overview.failed():
+        log.error("%d of %d folds failed:\n%s", len(failed), len(jobs), "\n".join(failed))
+    if problem:
+        log.error("%s", problem)
+    if failed or problem:
+        raise SystemExit(1)

@@ -1,0 +1,162 @@
+"""The parts of a subject's picture that do not change within a clip: the room, the body and the skin and hair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from scripts.synthesize.canvas import SIZE, blob, edge, ellipse, grid, paint, texture
+from scripts.synthesize.subjects import Look
+
+CENTRE = (112.0, 112.0)  # of the face
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """Layers of a subject's picture, and where the features are.
+
+    Attributes
+    ----------
+    scene
+        The room with the subject's body (224, 224, 3), float32 RGB.
+    head
+        The head without eyes and mouth (224, 224, 3), float32 RGB.
+    alpha
+        Where the head covers the scene (224, 224), 0 to 1.
+    jaw
+        How far each pixel of the head follows the jaw (224, 224), 0 to 1.
+    eyes_y, mouth_y, chin_y
+        Height of the features, in pixels from the top.
+    """
+
+    scene: np.ndarray
+    head: np.ndarray
+    alpha: np.ndarray
+    jaw: np.ndarray
+    eyes_y: float
+    mouth_y: float
+    chin_y: float
+
+
+@lru_cache(maxsize=4)
+def draw_portrait(look: Look) -> Portrait:
+    """Draw all that stays still of a subject."""
+    rng = np.random.default_rng(look.seed)
+    x, y = grid()
+    cy, h = CENTRE[1], look.half_height
+    eyes_y, mouth_y, chin_y = cy - 0.10 * h, cy + 0.50 * h, cy + h
+    scene = _draw_scene(rng, look, chin_y)
+    skull = _skull(look, x, y)
+    head = _draw_skin(rng, look, skull, eyes_y, mouth_y)
+    _draw_nose(head, look, eyes_y, mouth_y)
+    _draw_brows(rng, head, look, eyes_y)
+    cap, opening = _hair_shape(rng, look, x, y)
+    paint(head, _hair_colour(rng, look), 1 - opening)
+    alpha = np.maximum(skull, cap * (1 - opening))
+    if not look.long_hair:
+        for side in (-1, 1):
+            alpha = np.maximum(alpha, ellipse(x, y, (CENTRE[0] + side * (look.half_width + 1), eyes_y + 12), (7, 15)))
+    jaw = edge(y - (mouth_y + 0.5 * (chin_y - mouth_y)), 0.6 * (chin_y - mouth_y)) * skull
+    return Portrait(scene, head, alpha, jaw, eyes_y, mouth_y, chin_y)
+
+
+def _skull(look: Look, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Mask of the face: an egg with the narrow end down."""
+    down = (y - CENTRE[1]) / look.half_height
+    width = look.half_width * (1 - look.jaw * np.clip(down, 0, 1) ** 2)
+    r = np.sqrt(((x - CENTRE[0]) / width) ** 2 + np.abs(down) ** 2.3)
+    return edge((1 - r) * look.half_width, 1.2)
+
+
+def _draw_scene(rng: np.random.Generator, look: Look, chin_y: float) -> np.ndarray:
+    x, y = grid()
+    one, two = (np.array(colour, dtype=np.float32) for colour in look.wall)
+    blend = 0.5 + 0.35 * np.sin((x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)) / 60 + rng.uniform(0, 6))
+    blend = blend + 0.12 * texture(rng, 18)
+    scene = one + (two - one) * blend[..., None] + 1.5 * texture(rng, 1.0)[..., None]
+    for _ in range(4):  # things that hang on the wall, out of focus
+        place, radius = rng.uniform(0, SIZE, 2), rng.uniform(14, 40, 2)
+        paint(scene, np.clip(one + rng.normal(0, 30, 3), 0, 255), 0.5 * ellipse(x, y, place, radius, 8))
+    if look.long_hair:
+        back = ellipse(x, y, (CENTRE[0], CENTRE[1] + 22), (look.half_width + 17, look.half_height + 22), 2)
+        paint(scene, _hair_colour(rng, look) * 0.8, back)
+    neck = edge(0.52 * look.half_width - np.abs(x - CENTRE[0]), 2) * edge(y - CENTRE[1], 2)
+    shadow = 0.62 + 0.2 * edge(y - chin_y - 14, 14)
+    paint(scene, np.array(look.skin) * shadow[..., None], neck)
+    shoulders = ellipse(x, y, (CENTRE[0], SIZE + 34), (100, 54), 2) * (
+        1 - ellipse(x, y, (CENTRE[0], SIZE - 26), (0.5 * look.half_width, 12), 2)
+    )
+    folds = 1 + 0.06 * texture(rng, 3, 14) + 0.03 * texture(rng, 1.0)
+    paint(scene, np.array(look.shirt, dtype=np.float32) * folds[..., None], shoulders)
+    return np.clip(scene, 0, 255).astype(np.float32)
+
+
+def _draw_skin(rng: np.random.Generator, look: Look, skull: np.ndarray, eyes_y: float, mouth_y: float) -> np.ndarray:
+    """The bare face: a lit egg with hollows and highlights, and skin that is coarse at several scales."""
+    x, y = grid()
+    cx, w, h = CENTRE[0], look.half_width, look.half_height
+    nx, ny = (x - cx) / (1.08 * w), (y - CENTRE[1]) / (1.12 * h)
+    nz = np.sqrt(np.clip(1 - nx**2 - ny**2, 0.02, 1))
+    shade = 0.58 + 0.46 * np.clip(0.55 * look.light * nx - 0.30 * ny + 0.85 * nz, 0, 1)
+    for side in (-1, 1):
+        shade = shade - 0.16 * blob(x, y, (cx + side * look.eye_gap, eyes_y - 1), (17, 11))
+        shade = shade - 0.07 * blob(x, y, (cx + side * look.eye_gap, eyes_y + 13), (14, 5))
+        shade = shade + 0.07 * blob(x, y, (cx + side * 0.55 * w, eyes_y + 26), (16, 12))
+        fold = np.abs(x - cx - side * (look.nose + 4 + 0.35 * (y - mouth_y + 24)))
+        shade = shade - 0.10 * edge(2.2 - fold, 2) * blob(x, y, (cx + side * 22, mouth_y - 13), (40, 14))
+    shade = shade + 0.06 * blob(x, y, (cx, eyes_y - 34), (30, 14)) + 0.05 * blob(x, y, (cx, mouth_y + 25), (14, 8))
+    shade = shade - 0.08 * blob(x, y, (cx, mouth_y + 13), (18, 4)) - 0.04 * blob(x, y, (cx, mouth_y - 13), (4, 7))
+    head = np.array(look.skin, dtype=np.float32) * shade[..., None]
+    for side in (-1, 1):
+        blush = 0.22 * blob(x, y, (cx + side * 0.58 * w, eyes_y + 34), (20, 15))
+        paint(head, head * np.array([1.05, 0.86, 0.86]), blush)
+    beard = look.stubble * edge(y - mouth_y + 22, 14) * np.clip(0.5 + 0.5 * np.abs(x - cx) / w + 0.2, 0, 1)
+    paint(head, np.array(look.hair) + 24, 0.28 * beard * skull)
+    pores = look.grain * (texture(rng, 0.9) + 0.4 * texture(rng, 1.6)) * (1 + 0.4 * beard)
+    rough = 1 + 0.01 * (pores + 1.5 * texture(rng, 6))
+    return head * rough[..., None]
+
+
+def _draw_nose(head: np.ndarray, look: Look, eyes_y: float, mouth_y: float) -> None:
+    x, y = grid()
+    cx, tip = CENTRE[0], eyes_y + 0.62 * (mouth_y - eyes_y)
+    side = -1 if look.light > 0 else 1  # the flank away from the light
+    head += 16 * (blob(x, y, (cx, tip - 16), (3.2, 20)) + 0.8 * blob(x, y, (cx, tip - 1), (5, 4)))[..., None]
+    head -= 20 * (blob(x, y, (cx + side * 7, tip - 12), (4, 18)))[..., None]
+    paint(head, head * 0.62, 0.75 * blob(x, y, (cx, tip + 7), (look.nose, 2.6)))
+    for wing in (-1, 1):
+        paint(head, head * 0.70, 0.6 * blob(x, y, (cx + wing * look.nose, tip + 1), (2.2, 5.5)))
+        paint(head, head * 0.28, 0.9 * ellipse(x, y, (cx + wing * 0.5 * look.nose, tip + 6), (3.2, 1.7)))
+
+
+def _draw_brows(rng: np.random.Generator, head: np.ndarray, look: Look, eyes_y: float) -> None:
+    x, y = grid()
+    hairs = np.clip(0.8 + 0.25 * texture(rng, 0.8, 2), 0, 1)
+    tilt = rng.uniform(-0.1, 0.16)
+    for side in (-1, 1):
+        u = side * (x - CENTRE[0] - side * (look.eye_gap + 1)) / 17  # -1 at the nose, 1 at the temple
+        arch = eyes_y - 16 - 4.5 * (1 - u**2) - tilt * 17 * u
+        thickness = look.brow * np.clip(1.15 - 0.45 * u, 0, 2)
+        brow = edge(thickness - np.abs(y - arch), 1.3) * edge((1 - np.abs(u)) * 17, 3)
+        paint(head, np.array(look.hair) * 0.9 + 6, 0.85 * brow * hairs)
+
+
+def _hair_shape(rng: np.random.Generator, look: Look, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the cap of hair on the head and of its opening for the face, both soft."""
+    cx, cy, w, h = *CENTRE, look.half_width, look.half_height
+    cap = ellipse(x, y, (cx, cy - 4), (w + 5 + look.hair_volume, h + 3 + look.hair_volume), 1.8)
+    top, bottom = cy - h + look.hairline * h, cy + 0.9 * h
+    across, down = (x - cx) / ((0.88 if look.long_hair else 0.93) * w), (y - 0.5 * (top + bottom)) * 2 / (bottom - top)
+    ragged = 0.8 * texture(rng, 6, 12) + 0.5 * texture(rng, 1.5, 6)
+    opening = edge((1 - (np.abs(across) ** 2.8 + np.abs(down) ** 2.8) ** (1 / 2.8)) * w + ragged, 2.5)
+    end = cy + 0.75 * h if look.long_hair else cy - 0.05 * h
+    return cap, np.maximum(opening, edge(y - end, 10))
+
+
+def _hair_colour(rng: np.random.Generator, look: Look) -> np.ndarray:
+    strands = 1 + 0.16 * texture(rng, 1.0, 9) + 0.10 * texture(rng, 5, 9)
+    x, y = grid()
+    shine = 22 * blob(x, y, (CENTRE[0] + 30 * look.light, CENTRE[1] - 0.85 * look.half_height), (34, 9))
+    return np.array(look.hair, dtype=np.float32) * strands[..., None] + shine[..., None]

@@ -1,0 +1,148 @@
+"""Other corpora by a csv of their own: what is read, how it is split, and rows that are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from dataset import FakeAVCelebDataModule, read_metadata
+from dataset.corpora.table import corpus_folder, fold_numbers, read_corpus, read_table
+from utils.errors import DataError
+
+HEADER = "file,subject,category,method,split"
+
+
+def write_table(folder: Path, *rows: str, header: str = HEADER, name: str = "clips.csv") -> Path:
+    (folder / name).write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return folder / name
+
+
+def table_of(root: Path, split: dict[str, str] | None = None) -> pd.DataFrame:
+    """The reference corpus as a table, with a split by subject if one is given."""
+    clips = read_metadata(root)
+    table = clips[["file", "subject", "category", "method"]].copy()
+    if split is not None:
+        table["split"] = table["subject"].map(split)
+    table.to_csv(root / "clips.csv", index=False)
+    return clips
+
+
+def test_columns_and_labels_are_those_of_fakeavceleb(original_root: Path) -> None:
+    clips = table_of(original_root)
+    table = read_table(original_root)
+    assert list(table.columns) == list(clips.columns)
+    for column in ("line", "file", "path", "subject", "category", "method", "v_label", "a_label", "mm_label"):
+        assert list(table[column]) == list(clips[column]), column
+    assert set(table["layout"]) == {"table"}
+    assert set(table["split"] + table["race"] + table["target1"]) == {""}
+
+
+def test_the_csv_itself_or_its_folder(tmp_path: Path) -> None:
+    csv = write_table(tmp_path, "a (1).mp4,Zoë,FakeVideo-RealAudio,wav2lip,", name="mine.csv")
+    assert read_table(csv)["path"][0] == str(tmp_path / "a (1).mp4")
+    assert read_table(csv)[["subject", "category", "v_label", "a_label"]].to_numpy().tolist() == [["Zoë", "C", 0, 1]]
+    assert corpus_folder(csv, "csv") == tmp_path == corpus_folder(tmp_path, "csv")
+    with pytest.raises(DataError, match=r"clips\.csv: no such file; --dataset csv needs a table"):
+        read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("splits", "read", "folds"),
+    [
+        (("train", "Dev", "TEST"), ["train", "val", "test"], (1,)),
+        (("training", "validation", "testing"), ["train", "val", "test"], (1,)),
+        (("test", "test", "test"), ["test"] * 3, (1,)),
+        (("3", "1", "1"), ["3", "1", "1"], (1, 3)),
+        (("", "", ""), [""] * 3, (1, 2, 3, 4, 5)),
+    ],
+)
+def test_splits(tmp_path: Path, splits: tuple[str, ...], read: list[str], folds: tuple[int, ...]) -> None:
+    write_table(tmp_path, *(f"{k}.mp4,s{k},A,real,{split}" for k, split in enumerate(splits)))
+    clips = read_corpus(tmp_path, "csv")
+    assert list(clips["split"]) == read
+    assert fold_numbers(clips) == folds
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("b.mp4,s,E,x,train", r"clips\.csv line 3: unknown category 'E'; known are A = RealVideo-RealAudio"),
+        ("b.mp4,s,fake,x,train", r"line 3: unknown category 'fake'"),
+        ("b.mp4,s,A,x,1", r"line 3: split '1' does not go with 'train' of the first row"),
+        ("b.mp4,s,A,x,", r"line 3: split '' does not go with 'train'"),
+        (",s,A,x,train", r"line 3: file is empty"),
+        ("b.mp4,,A,x,train", r"line 3: subject is empty"),
+        ("../b.mp4,s,A,x,train", r"clips\.csv line 3: the path '\.\./b\.mp4' leaves the data folder"),
+        ("/b.mp4,s,A,x,train", r"leaves the data folder"),
+    ],
+)
+def test_rows_that_are_wrong(tmp_path: Path, row: str, message: str) -> None:
+    write_table(tmp_path, "a.mp4,s,A,x,train", row)
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path)
+
+
+def test_first_split_and_columns_that_are_wrong(tmp_path: Path) -> None:
+    write_table(tmp_path, "a.mp4,s,A,x,sometimes")
+    with pytest.raises(DataError, match=r"line 2: unknown split 'sometimes'"):
+        read_table(tmp_path)
+    write_table(tmp_path, "a.mp4,A", header="file,category")
+    with pytest.raises(DataError, match=r"clips\.csv: column subject is missing"):
+        read_table(tmp_path)
+
+
+def test_fixed_split(original_root: Path) -> None:
+    table_of(original_root, {"id00076": "train", "id00113": "val", "id00150": "test"})
+    module = FakeAVCelebDataModule(original_root, dataset="csv", num_train=None, num_val=None)
+    module.prepare_data()
+    module.setup()
+    assert set(module.train_dataset.clips["subject"]) == {"id00076"}
+    assert set(module.test_dataset.clips["subject"]) == {"id00150"}
+    assert module.corpus == "original"
+    assert not list(original_root.glob("train_*.txt"))
+    with pytest.raises(DataError, match=r"one split, which goes by the name of train_1\.txt; train_2\.txt is not"):
+        FakeAVCelebDataModule(original_root, "train_2.txt", dataset="csv").setup()
+
+
+def test_numbered_folds(original_root: Path) -> None:
+    table_of(original_root, {"id00076": "1", "id00113": "2", "id00150": "2"})
+    module = FakeAVCelebDataModule(original_root, "train_2.txt", dataset="csv", check=False)
+    module.setup()
+    assert len(module.train_dataset) == 4
+    assert len(module.test_dataset) == 8
+    with pytest.raises(DataError, match=r"no clip to test on in train_5\.txt"):
+        FakeAVCelebDataModule(original_root, "train_5.txt", dataset="csv", check=False).setup()
+
+
+def test_folds_by_subject_with_long_names(original_root: Path) -> None:
+    clips = read_metadata(original_root)
+    names = {"id00076": "celebrity number 1", "id00113": "celebrity number 2", "id00150": "celebrity number 3"}
+    clips[["file", "category"]].assign(subject=clips["subject"].map(names)).to_csv(original_root / "c.csv", index=False)
+    module = FakeAVCelebDataModule(original_root / "c.csv", dataset="csv", check=False)
+    module.setup()
+    assert module.train_dataset.clips["subject"].nunique() == 2
+    assert module.test_dataset.clips["subject"].nunique() == 1
+
+
+def test_a_table_of_test_clips_only(original_root: Path) -> None:
+    table_of(original_root, dict.fromkeys(("id00076", "id00113", "id00150"), "test"))
+    module = FakeAVCelebDataModule(original_root, dataset="csv")
+    module.setup("test")
+    assert len(module.test_dataset) == 12
+    with pytest.raises(DataError, match=r"no training clip of train_1\.txt"):
+        module.setup("fit")
+
+
+def test_items_are_those_of_fakeavceleb(original_root: Path) -> None:
+    table_of(original_root, {"id00076": "train", "id00113": "train", "id00150": "test"})
+    (original_root / "train_1.txt").write_text("fold 1\nid00076\nid00113\n")
+    modules = [FakeAVCelebDataModule(original_root, dataset=name, check=False) for name in ("csv", "fakeavceleb")]
+    for module in modules:
+        module.setup()
+    for one, other in zip(modules[0].train_dataset, modules[1].train_dataset, strict=True):
+        assert one["file"] == other["file"]
+        assert torch.equal(one["video"], other["video"])
+        assert torch.equal(one["audio"], other["audio"])

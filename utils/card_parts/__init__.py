@@ -1,1 +1,0 @@
-"""What a model card says, see utils.card."""

@@ -1,1 +1,0 @@
-"""The parts of report.html, see utils.report."""

@@ -1,0 +1,179 @@
+"""Two detectors on the same clips: DeLong's test, a paired bootstrap by subject, McNemar's exact test.
+
+A difference is always the first detector's figure minus the second's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, norm, rankdata
+
+from utils.statistics.bootstrap import PERCENTILES, WeightedFigures, interval, no_intervals, resampled_figures
+
+COMPARED = ("auc", "acc")
+
+
+def compare(table: pd.DataFrame, other: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
+    """Compare two detectors.
+
+    Parameters
+    ----------
+    table, other
+        Scores of both, row by row of the same clips (see ``scripts.evaluate.score_files.match``).
+    resamples, seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        ``n``, ``delong`` (see ``delong_test``), ``mcnemar`` (see ``mcnemar_test``) and ``bootstrap`` (see
+        ``paired_bootstrap``).
+    """
+    label = table["label"].to_numpy()
+    return {
+        "n": len(table),
+        "delong": delong_test(label, table["score"].to_numpy(), other["score"].to_numpy()),
+        "mcnemar": mcnemar_test(label, table["decision"].to_numpy(), other["decision"].to_numpy()),
+        "bootstrap": paired_bootstrap(table, other, resamples, seed),
+    }
+
+
+def placements(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count for each clip the pairs that it is ordered rightly in; a tie is half a pair.
+
+    By midranks, in O(N log N): Sun & Xu, IEEE Signal Processing Letters 21 (2014) 1389-1393.
+
+    Parameters
+    ----------
+    label
+        1 = real, (N,).
+    score
+        Probability of real, (N,).
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        For each of M real clips the number of fake clips below it, (M,); for each fake clip the number of real clips
+        above it, (N - M,).
+    """
+    real = label == 1
+    rank = rankdata(score)
+    below = rank[real] - rankdata(score[real])
+    above = real.sum() - (rank[~real] - rankdata(score[~real]))
+    return below, above
+
+
+def placement_variance(below: np.ndarray, above: np.ndarray) -> float:
+    """DeLong's variance of an AUC from its placements, or of a difference of AUCs from the differences of these.
+
+    DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988) 837-845. Needs two real and two fake clips.
+    """
+    m, n = len(below), len(above)
+    # Counts are exact in floating point, so that a variance of 0 is 0 and not a rounding error.
+    return float(below.var(ddof=1) / (m * n**2) + above.var(ddof=1) / (n * m**2))
+
+
+def delong_test(label: np.ndarray, score: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    """Test whether two AUCs on the same clips differ, by DeLong's method, which takes clips as independent.
+
+    Parameters
+    ----------
+    label
+        1 = real, (N,).
+    score, other
+        Probability of real by either detector, (N,).
+
+    Returns
+    -------
+    dict
+        ``auc``, ``auc_against``, ``difference``, its ``standard_error`` and 95 % ``interval``, ``z`` and the
+        two-sided ``p``; what is not defined is None, and ``why`` says why.
+    """
+    result: dict[str, Any] = dict.fromkeys(
+        ("auc", "auc_against", "difference", "standard_error", "interval", "z", "p", "why")
+    )
+    counts = {"real": int((label == 1).sum()), "fake": int((label == 0).sum())}
+    for name, count in counts.items():
+        if count == 0:
+            return result | {"why": f"no {name} clip"}
+    (below, above), (other_below, other_above) = placements(label, score), placements(label, other)
+    pairs = counts["real"] * counts["fake"]
+    result["auc"], result["auc_against"] = float(below.sum() / pairs), float(other_below.sum() / pairs)
+    difference = result["difference"] = float((below - other_below).sum() / pairs)
+    for name, count in counts.items():
+        if count == 1:
+            return result | {"why": f"one {name} clip only"}
+    error = result["standard_error"] = math.sqrt(placement_variance(below - other_below, above - other_above))
+    if error == 0:
+        return result | {"why": "the standard error is 0"}
+    half = norm.ppf(PERCENTILES[1] / 100) * error
+    z = difference / error
+    interval_ = [float(difference - half), float(difference + half)]
+    return result | {"interval": interval_, "z": z, "p": float(2 * norm.sf(abs(z)))}
+
+
+def mcnemar_test(label: np.ndarray, decision: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    """Test whether two detectors are right equally often, by the clips that one alone is right about.
+
+    McNemar, Psychometrika 12 (1947) 153-157, with the exact binomial distribution; it takes clips as independent.
+
+    Parameters
+    ----------
+    label, decision, other
+        Label and the decisions of either detector, 1 = real, (N,).
+
+    Returns
+    -------
+    dict
+        ``acc``, ``acc_against``, ``difference``, ``only_first_right`` and ``only_against_right`` (clips), and the
+        two-sided ``p``; 1 where no clip is told apart.
+    """
+    first, second = label == decision, label == other
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    discordant = only_first + only_second
+    return {
+        "acc": float(first.mean()),
+        "acc_against": float(second.mean()),
+        "difference": (only_first - only_second) / len(label),
+        "only_first_right": only_first,
+        "only_against_right": only_second,
+        "p": float(binomtest(only_first, discordant).pvalue) if discordant else 1.0,
+    }
+
+
+def paired_bootstrap(table: pd.DataFrame, other: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
+    """Resample subjects and take the difference of two detectors in each resample.
+
+    Parameters
+    ----------
+    table, other
+        Scores of both, row by row of the same clips.
+    resamples, seed
+        How many are drawn, and the seed.
+
+    Returns
+    -------
+    dict
+        For ``auc`` and ``acc``: the 95 % ``interval`` of the difference, and ``other_sign``, the share of resamples in
+        which it is 0 or has another sign than on all clips (None where it is 0 there); ``left_out``, resamples with one
+        class only; ``why`` there is nothing, or None.
+    """
+    why = no_intervals(table, resamples)
+    if why:
+        return {name: {"interval": None, "other_sign": None} for name in COMPARED} | {"left_out": None, "why": why}
+    sides = [WeightedFigures.of(side) for side in (table, other)]
+    first, second = resampled_figures(sides, table["subject"].to_numpy(), resamples, seed)
+    once = np.ones((1, len(table)))
+    whole_first, whole_second = (side(once) for side in sides)
+    result: dict[str, Any] = {}
+    for name in COMPARED:
+        whole = (whole_first[name] - whole_second[name]).item()
+        values = first[name] - second[name]
+        other_sign = float(np.mean(values * whole <= 0)) if values.size and whole else None
+        result[name] = {"interval": interval(values), "other_sign": other_sign}
+    used = len(first["acc"])
+    return result | {"left_out": resamples - used, "why": None if used else "no resample has both classes"}
