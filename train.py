@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
@@ -96,13 +97,15 @@ def plot_roc(results: Path) -> None:
 
 def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str, Any]) -> None:
     """Train one fold, and test its best checkpoint."""
-    seed_everything(options.seed, workers=True, verbose=False)
+    seed = fold_seed(options.seed, fold)
+    seed_everything(seed, workers=True, verbose=False)
     data = make_data(options, fold, shared)
     data.setup("fit")
     detector = make_detector(options)
     config = plain(options) | {
         "encoder_layers": detector.hparams.encoder_layers,
         "fold": fold,
+        "fold_seed": seed,
         "corpus": data.corpus,
         "skipped": [list(bad) for bad in data.skipped],
         "config_hash": config_hash(plain(options)),
@@ -136,6 +139,17 @@ def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str
         Console().print(fold_table(metrics, f"{options.save_name}, {fold}: best epoch, on unseen subjects"))
 
 
+def fold_seed(seed: int, fold: str) -> int:
+    """Seed of a fold's weights, order, crops and dropout; train_1 has `seed` itself.
+
+    The release seeds once before its loop over the folds, so each starts from other weights. Here a fold's seed does
+    not depend on what was trained before it, so that a fold trained alone equals that of a run of five.
+    """
+    number = int(fold.removeprefix("train_"))
+    # 31 bits: what is added for the epoch and the process has to fit into the 32 of NumPy's seed.
+    return seed if number == 1 else int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
+
+
 def make_detector(options: TrainOptions) -> Detector:
     """An untrained detector, or one that starts from AV-HuBERT's weights."""
     names = inspect.signature(Detector).parameters.keys() & plain(options).keys()
@@ -166,6 +180,7 @@ def make_data(options: TrainOptions, fold: str, shared: dict[str, Any]) -> FakeA
         num_train=options.num_train,
         num_val=options.num_val,
         seed=options.seed,
+        fold_seed=fold_seed(options.seed, fold),
         max_frames=options.max_frames,
         skip_bad=options.skip_bad,
         fold_dir=options.outputs / "folds",
@@ -193,7 +208,7 @@ def fold_trainer(options: TrainOptions, fold: str, config: dict, last_callbacks:
         ResumedRates(options.schedule),
         PlateauSchedule() if options.schedule == "plateau" else WarmupCosine(options.warmup),
         StopOnBadLoss(),
-        EpochSeed(options.seed),
+        EpochSeed(config["fold_seed"]),
         EpochSummary(),
         RunConfiguration(config),
     ]

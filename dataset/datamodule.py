@@ -57,7 +57,9 @@ class FakeAVCelebDataModule(LightningDataModule):
     num_train, num_val
         How many clips of each category to take on either side, the first ones in csv order; None takes all.
     seed
-        Of the subset, the folds, the order of clips, crops and flips.
+        Of the subset and the folds, held-out validation subjects included.
+    fold_seed
+        Of the order of clips, crops and flips; by default `seed`.
     skip_bad
         Go on without clips that are missing or do not decode, instead of stopping.
     fold_dir
@@ -97,6 +99,7 @@ class FakeAVCelebDataModule(LightningDataModule):
         num_train: int | None = 400,
         num_val: int | None = 100,
         seed: int = 42,
+        fold_seed: int | None = None,
         skip_bad: bool = False,
         fold_dir: str | Path | None = None,
         prepare_dir: str | Path | None = None,
@@ -120,6 +123,7 @@ class FakeAVCelebDataModule(LightningDataModule):
         self.num_train = num_train
         self.num_val = num_val
         self.seed = seed
+        self.fold_seed = seed if fold_seed is None else fold_seed
         self.skip_bad = skip_bad
         self.fold_dir = fold_dir
         self.prepare_dir = prepare_dir
@@ -228,7 +232,7 @@ class FakeAVCelebDataModule(LightningDataModule):
 
     def _dataset(self, clips: pd.DataFrame, is_train: bool) -> ClipDataset:
         usable = clips[~clips["file"].isin([bad.file for bad in self.skipped])]
-        return ClipDataset(usable, is_train, self.seed, self.max_frames, self._cached)
+        return ClipDataset(usable, is_train, self.fold_seed, self.max_frames, self._cached)
 
     def _require(self, dataset: ClipDataset, side: str) -> None:
         if len(dataset) == 0:
@@ -239,7 +243,7 @@ class FakeAVCelebDataModule(LightningDataModule):
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            sampler=ClipSampler(dataset, ranks, rank, shuffle=shuffle, seed=self.seed),
+            sampler=ClipSampler(dataset, ranks, rank, shuffle=shuffle, seed=self.fold_seed),
             num_workers=self.num_workers,
             collate_fn=self.collate,
             pin_memory=torch.cuda.is_available(),

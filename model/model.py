@@ -15,7 +15,7 @@ from model.padding import mean_over_time, used_mask
 from model.pretrained import encoder_config, encoder_options
 from model.threshold import validation_threshold
 from model.training.optimizer import OPTIMIZERS, held_still, make_optimizer
-from utils.metrics import FoldScores, evaluate
+from utils.metrics import FoldScores, evaluate, release_criterion
 
 
 class Streams(NamedTuple):
@@ -220,13 +220,16 @@ class Detector(LightningModule):
         }
 
     def on_validation_epoch_end(self) -> None:
-        """Figures of the whole fold; `val_acc_auc` is the sum by which the release picks its epoch."""
+        """Metrics of all validation clips, for `--selection`; `val_released` is that of the release."""
         table = self.fold_scores["val"].compute()
         self.fold_scores["val"].reset()
         self._threshold = validation_threshold(table)
         metrics = evaluate(table)
         figures = {name: metrics[name] for name in ("acc", "auc", "auc_hard") if metrics[name] is not None}
         figures["acc_auc"] = figures["acc"] + figures.get("auc_hard", 0.0)  # no AUC in a fold of one class
+        # The batch size of the data, not the batches that came: several processes have cut others.
+        batch_size = getattr(self.trainer.datamodule, "batch_size", len(table))
+        figures["released"] = release_criterion(table["label"], table["decision"], batch_size)
         self.log_dict({f"val_{name}": value for name, value in figures.items()}, prog_bar=True)
 
     def on_test_epoch_start(self) -> None:

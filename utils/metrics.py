@@ -5,11 +5,13 @@ Label and decision: 1 = real, 0 = fake. Score: probability that the clip is real
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from sklearn.metrics import (
     average_precision_score,
     balanced_accuracy_score,
@@ -25,6 +27,7 @@ from torchmetrics.utilities import dim_zero_cat
 CATEGORY_OF_LABELS = {(1, 1): "A", (1, 0): "B", (0, 1): "C", (0, 0): "D"}
 REAL_AUDIO = ("A", "C")
 REAL_VIDEO = ("A", "B")
+UNKNOWN = -1  # label of a clip of which it is not known
 
 
 class FoldScores(Metric):
@@ -136,6 +139,34 @@ def evaluate(table: pd.DataFrame) -> dict[str, Any]:
         "video_auc": _auc(table["category"].isin(REAL_VIDEO).to_numpy(int), video_score),
         "per_category": _per_category(table["category"].to_numpy(), label, decision, score),
     }
+
+
+def release_criterion(label: ArrayLike, decision: ArrayLike, batch_size: int) -> float:
+    """Return the authors' `val_re`, by which their release picks the epoch of a validation.
+
+    It is not a metric of the whole fold: accuracy + AUC of the decisions is computed for each batch, and averaged over
+    the batches by their size. A batch of one class has AUC 0, as torchmetrics says.
+
+    Parameters
+    ----------
+    label, decision
+        1 = real, 0 = fake, (N,), in the order of the table. A clip whose label is unknown (-1) counts for nothing.
+    batch_size
+        Clips of a batch; the last one may have fewer.
+
+    Returns
+    -------
+    float
+        From 0 to 2; NaN without any known label.
+    """
+    label, decision = np.asarray(label, int), np.asarray(decision, int)
+    total, clips = 0.0, 0
+    for start in range(0, label.size, batch_size):
+        known = label[start : start + batch_size] != UNKNOWN
+        batch = label[start : start + batch_size][known], decision[start : start + batch_size][known]
+        total += known.sum() * (_accuracy(*batch) or 0.0) + known.sum() * (_auc(*batch) or 0.0)
+        clips += int(known.sum())
+    return float(total / clips) if clips else math.nan
 
 
 def per_method(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:

@@ -59,7 +59,8 @@ class TrainOptions:
     validation
         test: the epoch is picked on the test fold; subjects: on a tenth of the training subjects, not trained on.
     selection
-        What the best epoch has most of: acc_auc is accuracy + hard AUC, auc the AUC of the scores.
+        Metric by which the best epoch is picked: released is that of the release (accuracy + hard AUC of each batch,
+        averaged over the batches), acc_auc accuracy + hard AUC of all validation clips, auc the AUC of their scores.
     batch_size
         Clips in a batch, on each device.
     accumulate
@@ -122,7 +123,8 @@ class TrainOptions:
     outputs
         Folder for checkpoints, results and logs.
     seed
-        Of everything that is drawn: subset, folds, weights, order, crops, dropout.
+        Of everything that is drawn: the subset and the folds; weights, order, crops and dropout of train_1. Each other
+        fold has a seed of its own for these, made from this one and the fold.
     skip_bad
         Go on without clips that are missing or do not decode, instead of stopping before training.
     compile
@@ -145,7 +147,7 @@ class TrainOptions:
     freeze_encoder_steps: NonNegativeInt = 0
     padding: Literal["cut", "mask"] | None = None
     validation: Literal["test", "subjects"] | None = None
-    selection: Literal["acc_auc", "auc"] | None = None
+    selection: Literal["released", "acc_auc", "auc"] | None = None
     batch_size: PositiveInt = 64
     accumulate: PositiveInt = 1
     checkpoint_activations: bool = False

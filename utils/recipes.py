@@ -11,7 +11,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "train_frontend": False,
         "padding": "cut",
         "validation": "test",
-        "selection": "acc_auc",
+        "selection": "released",
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "weight_decay": 1e-4,

@@ -41,7 +41,11 @@ PICKED_ON = {
     "test": "the test fold of its corpus",
     "subjects": "validation subjects, who are neither trained on nor tested",
 }
-PICKED_BY = {"acc_auc": "accuracy + hard AUC", "auc": "AUC of the scores"}
+PICKED_BY = {
+    "released": "the release's criterion (accuracy + hard AUC, batch by batch)",
+    "acc_auc": "accuracy + hard AUC",
+    "auc": "AUC of the scores",
+}
 PADDING = {
     "cut": "clips of a batch were cut to its shortest, so that the scores here depend on the batch",
     "mask": "clips of a batch were padded and masked, so that no score depends on the batch",

@@ -78,7 +78,7 @@ def test_training_leaves_what_it_promises(trained: tuple[Path, Path]) -> None:
     recomputed = evaluate(scores)
     assert {name: metrics[name] for name in recomputed} == json.loads(json.dumps(recomputed))
     log = pd.read_csv(outputs / "log/MRDF_CE/train_1/version_0/metrics.csv")
-    assert {"val_loss", "val_acc", "val_acc_auc", "train_loss_epoch", "lr"} <= set(log.columns)
+    assert {"val_loss", "val_acc", "val_acc_auc", "val_released", "train_loss_epoch", "lr"} <= set(log.columns)
 
 
 def test_the_configuration_of_a_run_gives_the_same_options_again(trained: tuple[Path, Path]) -> None:
@@ -93,7 +93,7 @@ def test_the_configuration_of_a_run_gives_the_same_options_again(trained: tuple[
 def test_the_best_checkpoint_is_that_of_the_best_epoch(trained: tuple[Path, Path]) -> None:
     _, outputs = trained
     log = pd.read_csv(outputs / "log/MRDF_CE/train_1/version_0/metrics.csv")
-    selected = log.dropna(subset="val_acc_auc").set_index("epoch")["val_acc_auc"]
+    selected = log.dropna(subset="val_released").set_index("epoch")["val_released"]
     assert read_checkpoint(outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt")["epoch"] == selected.idxmax()
     assert read_checkpoint(outputs / "ckpts/MRDF_CE/MRDF_CE_train_1-last.ckpt")["epoch"] == 2
 

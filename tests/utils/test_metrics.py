@@ -14,8 +14,9 @@ import torch
 from sklearn import metrics as sklearn_metrics
 from torch import distributed, multiprocessing
 from torch.utils.data import DistributedSampler
+from torchmetrics.classification import BinaryAUROC
 
-from utils.metrics import FoldScores, equal_error_rate, equal_error_threshold, evaluate
+from utils.metrics import FoldScores, equal_error_rate, equal_error_threshold, evaluate, release_criterion
 
 NAMES = {
     "acc", "balanced_acc", "auc", "auc_hard", "ap_real", "ap_fake", "eer", "f1_real", "recall_real", "precision_real",
@@ -274,3 +275,50 @@ def test_at_the_threshold_of_equal_errors_the_rates_are_those_of_the_eer() -> No
 def test_no_threshold_without_both_classes() -> None:
     assert equal_error_threshold(np.ones(3), np.array([0.1, 0.2, 0.3])) is None
     assert equal_error_threshold(np.array([0, 1]), np.array([0.1, np.nan])) is None
+
+
+def by_torchmetrics(label: np.ndarray, decision: np.ndarray, batch_size: int) -> float:
+    """Accuracy + AUROC of each batch as the release computes them, averaged by the batches' sizes."""
+    values, sizes = [], []
+    for truth, said in zip(
+        torch.tensor(label).split(batch_size), torch.tensor(decision).split(batch_size), strict=True
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a batch of one class, whose AUROC is 0
+            auc = BinaryAUROC()(said.float(), truth)
+        values.append(float((truth == said).float().mean() + auc))
+        sizes.append(len(truth))
+    return float(np.average(values, weights=sizes))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 8, 64, 400, 1000])
+def test_the_criterion_of_the_release_batch_by_batch(batch_size: int) -> None:
+    rng = np.random.default_rng(batch_size)
+    for label in (np.repeat([1, 0], [100, 300]), rng.integers(0, 2, 131), np.ones(20, int), np.zeros(20, int)):
+        for rate in (0.0, 0.1, 0.5, 1.0):
+            decision = np.where(rng.random(label.size) < rate, 1 - label, label)
+            expected = by_torchmetrics(label, decision, batch_size)
+            assert release_criterion(label, decision, batch_size) == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_the_criterion_of_the_release_prefers() -> None:
+    """Values of torchmetrics on 100 real and 300 fake clips, and two epochs that a sum over the whole fold swaps."""
+    label = np.repeat([1, 0], [100, 300])
+    for decision, expected in ((np.zeros(400), 0.83), (label, 1.16), (np.ones(400), 0.33)):
+        assert release_criterion(label, decision, 64) == pytest.approx(expected, abs=1e-9)
+
+    def with_errors(real: int, fake: int) -> np.ndarray:
+        decision = label.copy()
+        decision[:real], decision[400 - fake :] = 0, 1
+        return decision
+
+    first, second = with_errors(14, 8), with_errors(6, 22)
+    sums = [float(np.mean(label == one)) + sklearn_metrics.roc_auc_score(label, one) for one in (first, second)]
+    assert sums[0] < sums[1]
+    assert release_criterion(label, first, 64) > release_criterion(label, second, 64)
+
+
+def test_unknown_labels_count_for_nothing_in_the_criterion_of_the_release() -> None:
+    label, decision = np.array([1, -1, 0, 1, -1, 0]), np.array([1, 1, 0, 0, 0, 0])
+    # Of batches of three: {1, 0} both right, {1, 0} one right with an AUC of 0.5.
+    assert release_criterion(label, decision, 3) == pytest.approx((2 * 2.0 + 2 * 1.0) / 4)

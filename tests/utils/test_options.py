@@ -58,7 +58,7 @@ def test_recipes_fill_in_what_is_not_given() -> None:
     assert (clean.schedule, clean.warmup, clean.gradient_clip) == ("cosine", 0.1, 1.0)
     released = TrainOptions()
     assert (released.encoder_layers, released.train_frontend, released.padding) == (0, False, "cut")
-    assert (released.validation, released.selection, released.optimizer) == ("test", "acc_auc", "adam")
+    assert (released.validation, released.selection, released.optimizer) == ("test", "released", "adam")
     assert (released.schedule, released.gradient_clip) == ("plateau", 0.0)
     assert RECIPES["clean"].keys() == RECIPES["released"].keys()
     for name in RECIPES["clean"]:  # each is a flag of its own

@@ -228,8 +228,8 @@ def test_the_best_epoch_is_known_after_the_outputs_were_moved(tmp_path: Path) ->
     assert train(*common, *epochs(2), "--outputs", tmp_path / "there", "--resume", fold.last) == 0
     log = pd.read_csv(tmp_path / "there/log/AVDF/train_1/version_1/metrics.csv")
     first = read_checkpoint(fold.best)
-    second = log.dropna(subset="val_acc_auc").set_index("epoch")["val_acc_auc"][1]
-    score = next(state["best_model_score"] for name, state in first["callbacks"].items() if "val_acc_auc" in name)
+    second = log.dropna(subset="val_released").set_index("epoch")["val_released"][1]
+    score = next(state["best_model_score"] for name, state in first["callbacks"].items() if "val_released" in name)
     assert second <= float(score)
     assert fold.best.read_bytes() == best
 
