@@ -11,8 +11,7 @@ import av
 import cv2
 import numpy as np
 
-from scripts.synthesize.clip import CATEGORIES, make_clip
-from scripts.synthesize.subjects import make_cast
+from scripts.synthesize.clip import CATEGORIES, make_cast, make_clip
 from tests.media_files import tone
 
 Place = tuple[int, int, int]  # x and y of a portrait's upper left corner, and its side, in pixels

@@ -1,17 +1,35 @@
-"""One clip of the miniature: what its category asks for, and how it is made."""
+"""One clip of the miniature: who speaks, what is fake about it, and how it is made and written."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 
-from scripts.synthesize.face import render
-from scripts.synthesize.fakes import rerender_lower_face
-from scripts.synthesize.motion import draw_motion
-from scripts.synthesize.subjects import Subject
-from scripts.synthesize.vocoder import revoice
-from scripts.synthesize.voice import FRAME_RATE, SAMPLE_RATE, Utterance, speak
+from scripts.synthesize.face import draw_motion, render
+from scripts.synthesize.fakes import rerender_lower_face, revoice
+from scripts.synthesize.portrait import Look, draw_look
+from scripts.synthesize.voice import FRAME_RATE, SAMPLE_RATE, Utterance, Voice, draw_voice, speak
+
+RACES = ("African", "Asian (East)", "Asian (South)", "Caucasian (American)", "Caucasian (European)")
+GENDERS = ("men", "women")
+# The macroblock tree is off since x264 gives other bytes from run to run with it, even in one thread.
+_QUALITY = {"crf": "20", "preset": "fast", "x264-params": "mbtree=0"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person of the miniature."""
+
+    id: str
+    race: str
+    gender: str
+    look: Look
+    voice: Voice
 
 
 @dataclass(frozen=True)
@@ -120,3 +138,59 @@ def _record(rng: np.random.Generator, speech: np.ndarray) -> np.ndarray:
     hiss = rng.standard_normal(len(speech))
     hiss += np.convolve(hiss, np.full(12, 0.5), mode="same")  # a room is louder below than above
     return speech + speech.std() * 10 ** (rng.uniform(-52, -44) / 20) * hiss / hiss.std()
+
+
+def make_cast(number: int, seed: int) -> list[Subject]:
+    """Invent subjects, spread evenly over FakeAVCeleb's five ethnic groups and two genders.
+
+    Parameters
+    ----------
+    number
+        How many subjects.
+    seed
+        Seed of the corpus. The first subjects stay the same when `number` grows.
+    """
+    ids = np.random.default_rng(seed).permutation(100_000)[:number]
+    groups = [(race, gender) for gender in GENDERS for race in RACES]
+    cast = []
+    for index in range(number):
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
+        race, gender = groups[index % len(groups)]
+        look, voice = draw_look(rng, race, gender), draw_voice(rng, gender)
+        cast.append(Subject(f"id{ids[index]:05d}", race, gender, look, voice))
+    return cast
+
+
+def write_clip(path: Path, frames: np.ndarray, sound: np.ndarray) -> None:
+    """Write a clip in one stroke: the file appears when it is complete.
+
+    Parameters
+    ----------
+    path
+        The mp4 file; its folder is made.
+    frames
+        Video (T, H, W, 3), uint8 RGB.
+    sound
+        Sound (N,) at 16 kHz, float in [-1, 1].
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    with av.open(str(partial), "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=FRAME_RATE, options=_QUALITY)
+        video.height, video.width = frames.shape[1:3]
+        video.pix_fmt = "yuv420p"
+        video.codec_context.thread_count = 1  # more threads may give other bytes
+        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        audio.bit_rate = 64_000
+        for index, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture.pts, picture.time_base = index, Fraction(1, FRAME_RATE)
+            container.mux(video.encode(picture))
+        container.mux(video.encode())
+        samples = np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16)[None, :]
+        block = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        block.sample_rate = SAMPLE_RATE
+        block.pts, block.time_base = 0, Fraction(1, SAMPLE_RATE)  # or the encoder's delay goes unmarked
+        container.mux(audio.encode(block))
+        container.mux(audio.encode())
+    os.replace(partial, path)

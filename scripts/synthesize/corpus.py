@@ -16,9 +16,7 @@ import pandas as pd
 from rich.progress import track
 
 from dataset.corpora.fakeavceleb import MARKER
-from scripts.synthesize.clip import CATEGORIES, Category, delayed, make_clip
-from scripts.synthesize.mp4 import write_clip
-from scripts.synthesize.subjects import Subject, make_cast
+from scripts.synthesize.clip import CATEGORIES, Category, Subject, delayed, make_cast, make_clip, write_clip
 
 log = logging.getLogger(__name__)
 

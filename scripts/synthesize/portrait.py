@@ -1,16 +1,110 @@
-"""The parts of a subject's picture that do not change within a clip: the room, the body and the skin and hair."""
+"""What a subject looks like, and the parts of the video that stand still in a clip: room, body, skin and hair."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
-from scripts.synthesize.canvas import SIZE, blob, edge, ellipse, grid, paint, texture
-from scripts.synthesize.subjects import Look
-
+SIZE = 224  # pixels a side, as in FakeAVCeleb
 CENTRE = (112.0, 112.0)  # of the face
+
+_SKIN = {
+    "African": (112, 76, 58),
+    "Asian (East)": (214, 172, 142),
+    "Asian (South)": (158, 112, 82),
+    "Caucasian (American)": (214, 168, 146),
+    "Caucasian (European)": (224, 182, 164),
+}
+_DARK_HAIR = ((28, 22, 20), (44, 32, 26), (20, 18, 20))
+_FAIR_HAIR = ((62, 42, 28), (104, 72, 44), (156, 122, 76), (92, 50, 30), (120, 116, 112))
+_DARK_EYES = ((58, 36, 22), (42, 28, 20))
+_FAIR_EYES = ((86, 62, 38), (84, 116, 140), (92, 112, 82), (70, 88, 112))
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a subject looks like: colours are RGB in [0, 255], lengths are pixels of the 224 by 224 frame."""
+
+    skin: Colour
+    hair: Colour
+    iris: Colour
+    lips: Colour
+    shirt: Colour
+    wall: tuple[Colour, Colour]
+    half_width: float
+    half_height: float
+    jaw: float  # how much narrower the chin is than the cheekbones, 0 to 1
+    eye_gap: float  # from the middle of the face to the middle of an eye
+    eye_size: float
+    brow: float  # thickness
+    nose: float  # half width
+    mouth: float  # half width at rest
+    lip: float  # height of the lower lip
+    hairline: float  # from the top of the head, as a part of its half height
+    hair_volume: float  # thickness
+    long_hair: bool
+    stubble: float  # 0 to 1
+    grain: float  # strength of the skin's fine texture, in percent of its brightness
+    light: float  # direction that the light comes from: -1 left, 1 right
+    seed: int  # of every texture
+
+
+def draw_look(rng: np.random.Generator, race: str, gender: str) -> Look:
+    woman = gender == "women"
+    fair = race.startswith("Caucasian")
+    skin = _shade(rng, _SKIN[race], 10)
+    wall = _muted(rng, 60, 190)
+    return Look(
+        skin=skin,
+        hair=_shade(rng, _pick(rng, _FAIR_HAIR if fair else _DARK_HAIR), 6),
+        iris=_pick(rng, _FAIR_EYES if fair else _DARK_EYES),
+        lips=_lip_colour(rng, skin, woman),
+        shirt=_muted(rng, 30, 210),
+        wall=(wall, _shade(rng, wall, 22)),
+        half_width=rng.uniform(56, 62) if woman else rng.uniform(59, 66),
+        half_height=rng.uniform(76, 83) if woman else rng.uniform(79, 87),
+        jaw=rng.uniform(0.30, 0.42) if woman else rng.uniform(0.20, 0.34),
+        eye_gap=rng.uniform(25, 29),
+        eye_size=rng.uniform(11.5, 13.5) if woman else rng.uniform(10.5, 12.5),
+        brow=rng.uniform(1.5, 2.3) if woman else rng.uniform(2.4, 3.6),
+        nose=rng.uniform(9, 12) if woman else rng.uniform(10, 14),
+        mouth=rng.uniform(20, 25),
+        lip=rng.uniform(5.5, 7.5) if woman else rng.uniform(4.5, 6.5),
+        hairline=rng.uniform(0.30, 0.42),
+        hair_volume=rng.uniform(0, 14 if race == "African" else 6),
+        long_hair=woman and rng.random() < 0.8,
+        stubble=0.0 if woman else rng.uniform(0, 1),
+        grain=rng.uniform(3.0, 4.2),
+        light=rng.uniform(-0.6, 0.6),
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def _pick(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
+    return colours[int(rng.integers(len(colours)))]
+
+
+def _shade(rng: np.random.Generator, colour: Colour | np.ndarray, spread: float) -> Colour:
+    """`colour` a little lighter or darker, and a little warmer or cooler."""
+    shaded = np.asarray(colour) + rng.normal(0, spread) + rng.normal(0, spread / 3, 3)
+    red, green, blue = np.clip(shaded, 8, 247)
+    return float(red), float(green), float(blue)
+
+
+def _muted(rng: np.random.Generator, darkest: float, lightest: float) -> Colour:
+    """A colour without much of it."""
+    return _shade(rng, rng.uniform(darkest, lightest) + rng.uniform(-28, 28, 3), 0)
+
+
+def _lip_colour(rng: np.random.Generator, skin: Colour, woman: bool) -> Colour:
+    red = np.array((168, 62, 70) if woman else (150, 84, 78))
+    return _shade(rng, 0.55 * red + 0.45 * np.array(skin) * 0.85, 5)
 
 
 @dataclass(frozen=True)
@@ -160,3 +254,39 @@ def _hair_colour(rng: np.random.Generator, look: Look) -> np.ndarray:
     x, y = grid()
     shine = 22 * blob(x, y, (CENTRE[0] + 30 * look.light, CENTRE[1] - 0.85 * look.half_height), (34, 9))
     return np.array(look.hair, dtype=np.float32) * strands[..., None] + shine[..., None]
+
+
+def grid(top: int = 0, bottom: int = SIZE, left: int = 0, right: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """x (1, W) and y (H, 1) of the pixels of a part of the frame; the two broadcast to (H, W)."""
+    return np.arange(left, right, dtype=np.float32)[None, :], np.arange(top, bottom, dtype=np.float32)[:, None]
+
+
+def edge(distance: np.ndarray, softness: float = 1.0) -> np.ndarray:
+    """0 where `distance` (in pixels) is below -softness, 1 above softness, and smooth in between."""
+    t = np.clip(distance / (2 * softness) + 0.5, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def blob(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radius: tuple[float, float]) -> np.ndarray:
+    """A Gaussian bump of height 1."""
+    return np.exp(-(((x - centre[0]) / radius[0]) ** 2) - ((y - centre[1]) / radius[1]) ** 2)
+
+
+def ellipse(
+    x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radius: tuple[float, float], softness: float = 1.0
+) -> np.ndarray:
+    """A filled ellipse with soft edges."""
+    r = np.sqrt(((x - centre[0]) / radius[0]) ** 2 + ((y - centre[1]) / radius[1]) ** 2)
+    return edge((1 - r) * min(radius), softness)
+
+
+def paint(image: np.ndarray, colour: ArrayLike, mask: np.ndarray) -> None:
+    """Blend `colour` (one, or one a pixel) into `image` (H, W, 3) where `mask` (H, W) is set; works in place."""
+    image += mask[..., None] * (np.asarray(colour, dtype=np.float32) - image)
+
+
+def texture(rng: np.random.Generator, *sigma: float, size: int = SIZE) -> np.ndarray:
+    """Noise (size, size) of unit deviation, blurred by `sigma` pixels: one for both ways, or across and down."""
+    across, down = sigma if len(sigma) > 1 else sigma * 2
+    noise = cv2.GaussianBlur(rng.standard_normal((size, size), dtype=np.float32), (0, 0), across, sigmaY=down)
+    return noise / noise.std()

@@ -14,8 +14,6 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import ShortTimeFFT
 from torchaudio.functional import resample
 
-from scripts.synthesize.subjects import Voice
-
 SAMPLE_RATE = 16_000
 FRAME_RATE = 25
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
@@ -43,6 +41,17 @@ _VOWELS = {
 _FRICATIVES = {"s": (6200, 1500, 0.30), "sh": (3700, 1300, 0.34), "f": (6500, 4000, 0.12), "h": (1800, 1800, 0.10)}
 _VOICED = ("nasal", "glide", "none")
 _CONSONANTS = (*_FRICATIVES, "stop", *_VOICED)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What a subject sounds like."""
+
+    pitch: float  # Hz
+    pitch_range: float  # semitones
+    formant_scale: float  # shorter vocal tracts have higher formants
+    rate: float  # syllables a second
+    breath: float  # level of aspiration beside the voice
 
 
 @dataclass(frozen=True)
@@ -208,3 +217,14 @@ def _at_slices(track: np.ndarray, length: int) -> np.ndarray:
 def _stretch(track: np.ndarray, length: int) -> np.ndarray:
     """A control track (C,) at `length` evenly spaced samples."""
     return np.interp(np.linspace(0, len(track), length, endpoint=False), np.arange(len(track)), track)
+
+
+def draw_voice(rng: np.random.Generator, gender: str) -> Voice:
+    woman = gender == "women"
+    return Voice(
+        pitch=rng.uniform(175, 230) if woman else rng.uniform(95, 140),
+        pitch_range=rng.uniform(3.5, 6),
+        formant_scale=rng.uniform(1.10, 1.20) if woman else rng.uniform(0.95, 1.05),
+        rate=rng.uniform(4.2, 5.6),
+        breath=rng.uniform(0.6, 1.4),
+    )

@@ -22,10 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scripts.synthesize import synthesize
-from scripts.synthesize.clip import CATEGORIES, make_clip, make_sound
-from scripts.synthesize.motion import frame_energy
-from scripts.synthesize.mp4 import write_clip
-from scripts.synthesize.subjects import make_cast
+from scripts.synthesize.clip import CATEGORIES, make_cast, make_clip, make_sound, write_clip
+from scripts.synthesize.face import frame_energy
 
 SUBJECTS = 15
 SECONDS = 1.2
