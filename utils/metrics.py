@@ -1,6 +1,7 @@
-"""Figures of a test fold, always over the whole fold and never averaged over batches.
+"""Metrics of a test fold, always over the whole fold and never averaged over batches.
 
-Label and decision: 1 = real, 0 = fake. Score: probability that the clip is real.
+Label and decision: 1 = real, 0 = fake; a label of -1 is unknown, and its clip is left out of what needs it. Score:
+probability that the clip is real.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-# (video is real, audio is real) -> category of FakeAVCeleb
+from utils.errors import DataError
+
+LISTED = 5  # clips in a message at most
+UNKNOWN = -1  # a label that the corpus does not tell
+# (video is real, audio is real) -> category of FakeAVCeleb; of any other labels there is none
 CATEGORY_OF_LABELS = {(1, 1): "A", (1, 0): "B", (0, 1): "C", (0, 0): "D"}
 REAL_AUDIO = ("A", "C")
 REAL_VIDEO = ("A", "B")
-UNKNOWN = -1  # label of a clip of which it is not known
 
 
 class FoldScores(Metric):
@@ -76,11 +80,11 @@ class FoldScores(Metric):
         score
             Probability that the clip is real, (B,).
         video_score, audio_score
-            The same for the picture and the sound, (B,); None where the detector has no such head.
+            The same for the video and the audio stream, (B,); None where the detector has no such head.
         decision
             1 where the detector takes the clip for real, (B,).
         m_label, v_label, a_label
-            1 where the clip, its picture, its sound is real, (B,).
+            1 where the clip, its video, its audio is real, 0 where it is fake, -1 where that is unknown, (B,).
         """
         score = score.detach().float()
         absent = torch.full_like(score, torch.nan)
@@ -94,7 +98,8 @@ class FoldScores(Metric):
         self.a_label.append(a_label)
 
     def compute(self) -> pd.DataFrame:
-        """Return one row a clip, sorted by id: id, score, video_score, audio_score, decision, label, category.
+        """Return one row a clip, sorted by id: id, score, video_score, audio_score, decision, label, category
+        ("" where a stream's label is unknown).
 
         A distributed sampler repeats a few clips so that every device gets the same number; the first row of a clip
         is its own, later ones are such repeats and are left out.
@@ -102,29 +107,30 @@ class FoldScores(Metric):
         table = pd.DataFrame({name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in self.columns})
         table = table.drop_duplicates("id").sort_values("id", ignore_index=True)
         labels = zip(table.pop("v_label"), table.pop("a_label"), strict=True)
-        table["category"] = [CATEGORY_OF_LABELS[pair] for pair in labels]
+        table["category"] = [CATEGORY_OF_LABELS.get(pair, "") for pair in labels]
         return table
 
 
 def evaluate(table: pd.DataFrame) -> dict[str, Any]:
-    """Compute every figure of a fold.
+    """Compute every metric of a fold.
 
     Parameters
     ----------
     table
         One row a clip, with columns label, decision, score, video_score, audio_score (empty where the detector has
-        no such head) and category (A real, B fake sound, C fake picture, D both fake).
+        no such head) and category (A real, B fake audio, C fake video, D both fake, "" unknown). Clips of an unknown
+        label count nowhere, those of an unknown category in no category and in the AUC of neither stream.
 
     Returns
     -------
     dict
         The names of metrics.json; fractions from 0 to 1 as plain floats. ``auc`` is computed from the scores;
         ``auc_hard`` from the decisions, as the authors' release does, which makes it equal to the balanced accuracy.
-        A figure that is not defined, such as an AUC with one class only, is None. So is every figure that ranks clips
+        A metric that is not defined, such as an AUC with one class only, is None. So is every metric that ranks clips
         by a score that is not a finite number.
     """
-    label, decision = table["label"].to_numpy(), table["decision"].to_numpy()
-    score, video_score, audio_score = (_numbers(table, name) for name in ("score", "video_score", "audio_score"))
+    table = table[table["label"] != UNKNOWN]
+    label, decision, score = table["label"].to_numpy(int), table["decision"].to_numpy(), _numbers(table, "score")
     both = _has_both(label)
     return {
         "n": len(table),
@@ -135,10 +141,25 @@ def evaluate(table: pd.DataFrame) -> dict[str, Any]:
         **_average_precision(label, score),
         "eer": equal_error_rate(label, score),
         **_class_figures(label, decision),
-        "audio_auc": _auc(table["category"].isin(REAL_AUDIO).to_numpy(int), audio_score),
-        "video_auc": _auc(table["category"].isin(REAL_VIDEO).to_numpy(int), video_score),
+        "audio_auc": _auc(*stream_labels(table, "audio_score")),
+        "video_auc": _auc(*stream_labels(table, "video_score")),
         "per_category": _per_category(table["category"].to_numpy(), label, decision, score),
     }
+
+
+def stream_labels(table: pd.DataFrame, head: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and scores of one stream, (K,) each, of the clips whose category is known.
+
+    Parameters
+    ----------
+    table
+        As for `evaluate`.
+    head
+        "audio_score" or "video_score".
+    """
+    known = table[table["category"] != ""]
+    real = REAL_AUDIO if head == "audio_score" else REAL_VIDEO
+    return known["category"].isin(real).to_numpy(int), _numbers(known, head)
 
 
 def release_criterion(label: ArrayLike, decision: ArrayLike, batch_size: int) -> float:
@@ -169,8 +190,31 @@ def release_criterion(label: ArrayLike, decision: ArrayLike, batch_size: int) ->
     return float(total / clips) if clips else math.nan
 
 
+def require_scores(table: pd.DataFrame) -> None:
+    """See that every clip has a score that is a number.
+
+    Parameters
+    ----------
+    table
+        One row a clip, with the columns file and score.
+
+    Raises
+    ------
+    DataError
+        If a score is NaN or infinite; the message names the clips.
+    """
+    bad = table.loc[~np.isfinite(_numbers(table, "score")), "file"].astype(str).tolist()
+    if bad:
+        more = f" and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
+        raise DataError(
+            f"the score of {', '.join(bad[:LISTED])}{more} is not a number, so that nothing can be said of "
+            f"{'it' if len(bad) == 1 else 'them'}: the detector's weights or the clips are damaged, or half precision "
+            "overflows (try --precision 32)"
+        )
+
+
 def per_method(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """Compute the figures of each way of faking: its clips, and the AUC of these among all real clips.
+    """Compute the metrics of each way of faking: its clips, and the AUC of these among all real clips.
 
     Parameters
     ----------
@@ -182,6 +226,7 @@ def per_method(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     dict
         For each method of a fake clip, by name: n, acc and auc (None without a real clip).
     """
+    table = table[table["label"] != UNKNOWN]
     label, decision, method = (table[name].to_numpy() for name in ("label", "decision", "method"))
     score = _numbers(table, "score")
     figures: dict[str, dict[str, float | None]] = {}

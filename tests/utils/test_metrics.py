@@ -16,7 +16,16 @@ from torch import distributed, multiprocessing
 from torch.utils.data import DistributedSampler
 from torchmetrics.classification import BinaryAUROC
 
-from utils.metrics import FoldScores, equal_error_rate, equal_error_threshold, evaluate, release_criterion
+from utils.errors import DataError
+from utils.metrics import (
+    FoldScores,
+    equal_error_rate,
+    equal_error_threshold,
+    evaluate,
+    per_method,
+    release_criterion,
+    require_scores,
+)
 
 NAMES = {
     "acc", "balanced_acc", "auc", "auc_hard", "ap_real", "ap_fake", "eer", "f1_real", "recall_real", "precision_real",
@@ -322,3 +331,33 @@ def test_unknown_labels_count_for_nothing_in_the_criterion_of_the_release() -> N
     label, decision = np.array([1, -1, 0, 1, -1, 0]), np.array([1, 1, 0, 0, 0, 0])
     # Of batches of three: {1, 0} both right, {1, 0} one right with an AUC of 0.5.
     assert release_criterion(label, decision, 3) == pytest.approx((2 * 2.0 + 2 * 1.0) / 4)
+
+
+def test_unknown_labels_are_left_out() -> None:
+    table = table_of("AABCD", [0.9, 0.4, 0.6, 0.1, 0.2], audio_score=[0.8, 0.3, 0.2, 0.1, 0.5], method="m")
+    fakes_of_unknown_streams = table_of("DD", [0.7, 0.3], audio_score=0.9, method="dfdc").assign(category="")
+    unlabelled = table_of("A", [0.0], audio_score=0.0, label=-1, method="x").assign(category="")
+    known, more = evaluate(table), pd.concat([table, fakes_of_unknown_streams])
+    figures = evaluate(pd.concat([more, unlabelled]))
+    assert figures["n"] == 7
+    assert figures["auc"] == auc_by_pairs(more["label"].to_numpy(), more["score"].to_numpy())
+    assert figures["audio_auc"] == known["audio_auc"]
+    assert figures["per_category"] == known["per_category"]
+    assert set(per_method(pd.concat([more, unlabelled]))) == {"m", "dfdc"}
+    assert evaluate(fakes_of_unknown_streams)["audio_auc"] is None
+
+
+def test_fold_scores_with_unknown_labels() -> None:
+    scores = FoldScores()
+    unknown = {"v_label": torch.tensor([-1, 1]), "a_label": torch.tensor([0, -1])}
+    scores.update(**batch_of([0, 1]) | unknown, video_score=None, audio_score=None)
+    assert scores.compute()["category"].tolist() == ["", ""]
+
+
+def test_scores_that_are_no_numbers_are_named() -> None:
+    table = table_of("AB", [0.5, 0.5], file=["a.mp4", "b.mp4"])
+    require_scores(table)
+    with pytest.raises(DataError, match=r"^the score of a\.mp4, b\.mp4 is not a number"):
+        require_scores(table.assign(score=[np.nan, np.inf]))
+    with pytest.raises(DataError, match=r"the score of b\.mp4 is not a number"):
+        require_scores(table.assign(score=[0.1, np.nan]))
