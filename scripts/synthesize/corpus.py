@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
+import av
 import cv2
 import numpy as np
 import pandas as pd
 from rich.progress import track
 
 from dataset.corpora.fakeavceleb import MARKER
-from scripts.synthesize.clip import CATEGORIES, Category, Subject, delayed, make_cast, make_clip, write_clip
+from scripts.synthesize.clip import (
+    CATEGORIES,
+    MAKES,
+    Category,
+    Make,
+    Subject,
+    delayed,
+    make_cast,
+    make_clip,
+    write_clip,
+)
+from utils.files import write_atomic
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ["source", "target1", "target2", "method", "category", "type", "race", "gender", "path", ""]
 FORMAT = 1  # goes up whenever the same options would give other clips
+
+
+LAYOUTS = {"fakeavceleb": "meta_data.csv", "lavdf": "metadata.min.json", "csv": "clips.csv"}  # and their tables
+SPLITS = {"train": 0.6, "dev": 0.2, "test": 0.2}  # shares of the subjects
 
 
 @dataclass(frozen=True)
@@ -30,10 +46,17 @@ class Entry:
 
     subject: Subject
     category: Category
+    method: str
     target: str
+    split: str
     folder: str
     name: str
     seed: np.random.SeedSequence
+
+    @property
+    def file(self) -> str:
+        """Its path below the corpus's folder."""
+        return f"{self.folder}/{self.name}"
 
 
 def synthesize(
@@ -43,10 +66,12 @@ def synthesize(
     clips: int = 1,
     seed: int = 42,
     silent_fakes: float = 0.0,
+    make: Literal["first", "second"] = "first",
+    layout: Literal["fakeavceleb", "lavdf", "csv"] = "fakeavceleb",
     num_workers: int = 2,
     overwrite: bool = False,
 ) -> pd.DataFrame:
-    """Write a small synthetic FakeAVCeleb in the layout in which v1.2 is handed out.
+    """Write a small synthetic corpus of talking faces, by default laid out as FakeAVCeleb v1.2 is handed out.
 
     An earlier miniature of the same options is reused, and finished if it was interrupted. `preview.jpg` beside the
     clips shows a few of them.
@@ -74,7 +99,7 @@ def synthesize(
     Returns
     -------
     pandas.DataFrame
-        The rows of meta_data.csv.
+        The rows of the table: meta_data.csv, metadata.min.json or clips.csv.
 
     Raises
     ------
@@ -84,31 +109,37 @@ def synthesize(
     _check_options(subjects, seconds, clips, silent_fakes, num_workers)
     options = {"format": FORMAT, "subjects": subjects, "seconds": seconds, "clips": clips, "seed": seed}
     options |= {"silent_fakes": silent_fakes} if silent_fakes else {}
+    options |= {"make": make} if make != "first" else {}
+    options |= {"layout": layout} if layout != "fakeavceleb" else {}
     out = Path(out)
     _claim(out, options, overwrite)
-    plan = plan_corpus(subjects, clips, seed)
-    missing = [entry for entry in plan if not (out / entry.folder / entry.name).exists()]
+    how = MAKES[make]
+    plan = plan_corpus(subjects, clips, seed, how, layout)
+    missing = [entry for entry in plan if not (out / entry.file).exists()]
     log.info("%s: %d clips, %d of them there already", out, len(plan), len(plan) - len(missing))
 
-    def make(entry: Entry) -> None:
-        clip = make_clip(entry.subject, entry.category, seconds, entry.seed)
+    def write(entry: Entry) -> None:
+        clip = make_clip(entry.subject, entry.category, seconds, entry.seed, how)
         silence = 0.0 if entry.category.letter == "A" else silent_fakes
-        write_clip(out / entry.folder / entry.name, clip.frames, delayed(clip.sound, silence))
+        write_clip(out / entry.file, clip.frames, delayed(clip.sound, silence), how)
 
     with ThreadPoolExecutor(num_workers) as pool:
-        for _ in track(pool.map(make, missing), "Synthesizing clips", total=len(missing), disable=not missing):
+        for _ in track(pool.map(write, missing), "Synthesizing clips", total=len(missing), disable=not missing):
             pass
     _write_preview(out, plan)
-    return _write_csv(out, plan)
+    return _write_table(out, plan, layout)
 
 
-def plan_corpus(subjects: int, clips: int, seed: int) -> list[Entry]:
+def plan_corpus(
+    subjects: int, clips: int, seed: int, make: Make = MAKES["first"], layout: str = "fakeavceleb"
+) -> list[Entry]:
     """List every clip, category by category as the csv of FakeAVCeleb does."""
-    cast = make_cast(subjects, seed)
+    cast = make_cast(subjects, seed, make)
+    splits = _draw_splits(subjects, seed)
+    numbers = iter(np.random.default_rng((seed, 1)).permutation(subjects * len(CATEGORIES) * clips))  # tell nothing
     plan = []
     for kind, category in enumerate(CATEGORIES):
         for index, subject in enumerate(cast):
-            folder = f"{category.type}/{subject.race}/{subject.gender}/{subject.id}"
             others = [other.id for other in cast if other is not subject] or ["id00000"]
             for take in range(clips):
                 sequence = np.random.SeedSequence(seed, spawn_key=(index, kind, take))
@@ -116,27 +147,78 @@ def plan_corpus(subjects: int, clips: int, seed: int) -> list[Entry]:
                 rng = np.random.default_rng(name_seed)
                 number = f"{take:02d}{rng.integers(1000):03d}"
                 target = str(rng.choice(others)) if category.fake_video else "-"
-                plan.append(Entry(subject, category, target, folder, _name(category, number, target), clip_seed))
+                method, split = make.methods[category.letter], splits[index]
+                if layout == "fakeavceleb":
+                    folder = f"{category.type}/{subject.race}/{subject.gender}/{subject.id}"
+                    name = _name(category, method, number, target)
+                else:
+                    folder, name = split if layout == "lavdf" else "clips", f"{next(numbers):06d}.mp4"
+                plan.append(Entry(subject, category, method, target, split, folder, name, clip_seed))
     return plan
 
 
-def _name(category: Category, number: str, target: str) -> str:
+def _draw_splits(subjects: int, seed: int) -> list[str]:
+    """The split of each subject."""
+    ends = np.round(np.cumsum(list(SPLITS.values())) * subjects)
+    ranks = np.random.default_rng((seed, 2)).permutation(subjects)
+    return [list(SPLITS)[int(np.searchsorted(ends, rank, side="right"))] for rank in ranks]
+
+
+def _name(category: Category, method: str, number: str, target: str) -> str:
     """File name as FakeAVCeleb v1.2 forms it."""
-    suffix = {"A": "", "B": "_fake", "C": f"_{target}_wavtolip", "D": "_wavtolip"}[category.letter]
+    fake = {"wav2lip": "wavtolip"}.get(method, method)
+    suffix = {"A": "", "B": "_fake", "C": f"_{target}_{fake}", "D": f"_{fake}"}[category.letter]
     return f"{number}{suffix}.mp4"
 
 
-def _write_csv(out: Path, plan: list[Entry]) -> pd.DataFrame:
-    rows = [
-        (e.subject.id, e.target, "-", e.category.method, e.category.letter, e.category.type, e.subject.race,
-         e.subject.gender, e.name, f"FakeAVCeleb/{e.folder}")
-        for e in plan
-    ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    partial = out / "meta_data.csv.part"
-    table.to_csv(partial, index=False)
-    os.replace(partial, out / "meta_data.csv")
+def _write_table(out: Path, plan: list[Entry], layout: str) -> pd.DataFrame:
+    """Write the table of a layout, and return its rows."""
+    if layout == "lavdf":
+        originals = {e.subject.id: e.file for e in reversed(plan) if e.category.letter == "A"}
+        rows = [_lavdf_row(out, entry, originals[entry.subject.id]) for entry in plan]
+        rows.sort(key=lambda row: row["file"].rpartition("/")[2])
+        write_atomic(out / LAYOUTS[layout], json.dumps(rows))
+        return pd.DataFrame(rows)
+    if layout == "csv":
+        table = pd.DataFrame({
+            "file": [e.file for e in plan],
+            "subject": [e.subject.id for e in plan],
+            "category": [e.category.letter for e in plan],
+            "method": [e.method for e in plan],
+            "split": [e.split.replace("dev", "val") for e in plan],
+            "race": [e.subject.race for e in plan],
+            "gender": [e.subject.gender for e in plan],
+        }).sort_values("file", ignore_index=True)  # fmt: skip
+    else:
+        rows = [
+            (e.subject.id, e.target, "-", e.method, e.category.letter, e.category.type, e.subject.race,
+             e.subject.gender, e.name, f"FakeAVCeleb/{e.folder}")
+            for e in plan
+        ]  # fmt: skip
+        table = pd.DataFrame(rows, columns=COLUMNS)
+    write_atomic(out / LAYOUTS[layout], table.to_csv(index=False))
     return table
+
+
+def _lavdf_row(out: Path, entry: Entry, original: str) -> dict[str, Any]:
+    """A clip's entry in LAV-DF's metadata.min.json; fakes are fake from their start to their end."""
+    with av.open(str(out / entry.file)) as container:
+        frames = container.streams.video[0].frames
+        seconds = float(frames / container.streams.video[0].average_rate)
+    fake = entry.category.letter != "A"
+    return {
+        "file": entry.file,
+        "n_fakes": int(fake),
+        "fake_periods": [[0.0, seconds]] if fake else [],
+        "duration": seconds,
+        "original": original if fake else None,
+        "modify_video": entry.category.fake_video,
+        "modify_audio": entry.category.fake_audio,
+        "split": entry.split,
+        "video_frames": frames,
+        "audio_channels": 1,
+        "audio_frames": round(16_000 * seconds),
+    }
 
 
 def _write_preview(out: Path, plan: list[Entry], subjects: int = 4) -> None:
@@ -146,12 +228,12 @@ def _write_preview(out: Path, plan: list[Entry], subjects: int = 4) -> None:
     rows = []
     for subject in shown:
         clips = [frames[subject, category.letter] for category in CATEGORIES]
-        rows.append(np.hstack([_middle_frame(out / clip.folder / clip.name) for clip in clips]))
+        rows.append(np.hstack([_middle_frame(out / clip.file) for clip in clips]))
     cv2.imwrite(str(out / "preview.jpg"), np.vstack(rows))
 
 
 def _middle_frame(path: Path) -> np.ndarray:
-    """(224, 224, 3), BGR."""
+    """A frame (H, W, 3), BGR."""
     capture = cv2.VideoCapture(str(path))
     capture.set(cv2.CAP_PROP_POS_FRAMES, capture.get(cv2.CAP_PROP_FRAME_COUNT) // 2)
     return capture.read()[1]
@@ -196,7 +278,7 @@ def _read_marker(marker: Path) -> dict[str, float]:
 
 def _remove(out: Path) -> None:
     """Remove an earlier miniature, and the folds that were made from it, but nothing else."""
-    for category in CATEGORIES:
-        shutil.rmtree(out / category.type, ignore_errors=True)
-    for file in [out / "meta_data.csv", out / "preview.jpg", out / MARKER, *out.glob("train_[1-5].txt")]:
-        file.unlink(missing_ok=True)
+    for folder in (*(category.type for category in CATEGORIES), *SPLITS, "clips"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for name in (*LAYOUTS.values(), "preview.jpg", MARKER, *(f"train_{fold}.txt" for fold in range(1, 6))):
+        (out / name).unlink(missing_ok=True)

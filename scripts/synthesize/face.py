@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ _NOISE = 2.2  # deviation of the sensor's noise, in grey levels
 
 @dataclass(frozen=True)
 class Motion:
-    """One value a frame at 25 frames a second, each of shape (T,).
+    """One value a frame, each of shape (T,).
 
     Attributes
     ----------
@@ -42,9 +42,15 @@ class Motion:
     opening: np.ndarray
     spread: np.ndarray
 
+    def resampled(self, frames: int) -> Motion:
+        """The same movement in another number of frames."""
+        at = np.linspace(0, len(self.x) - 1, frames)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Motion(**{name: np.interp(at, np.arange(len(track)), track) for name, track in values.items()})
+
 
 def draw_motion(rng: np.random.Generator, utterance: Utterance) -> Motion:
-    """Let a head move at random and its lips follow `utterance`."""
+    """Let a head move at random and its lips follow `utterance`, at 25 frames a second."""
     frames = len(utterance.sound) // SAMPLES_PER_FRAME
     opening, spread = follow_lips(utterance)
     return Motion(

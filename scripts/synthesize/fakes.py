@@ -3,22 +3,26 @@
 The lower face re-rendered as Wav2Lip does it (K. R. Prajwal et al., "A lip sync expert is all you need for speech to
 lip generation in the wild", ACM MM 2020: the network draws faces of 96 by 96 pixels, which are scaled up and pasted
 over the frame), and speech re-synthesised as a real-time voice cloner leaves it: flat pitch, new phase, no high band.
+The second make has others: a whole face pasted over the subject's, and speech rebuilt from the bands of a spectrogram.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from torchaudio.functional import melscale_fbanks
 
-from scripts.synthesize.face import Motion
-from scripts.synthesize.portrait import CENTRE, Look, draw_portrait, edge, grid
+from scripts.synthesize.face import Motion, render
+from scripts.synthesize.portrait import CENTRE, GENDERS, RACES, Look, draw_look, draw_portrait, edge, ellipse, grid
 from scripts.synthesize.voice import SAMPLE_RATE, STFT, pulses
 
 _GENERATED = 96  # pixels a side of a generated face
 _FOCUS = 1.5  # blur of a generated face, in its own pixels: an L1 loss averages what it cannot predict
 _TINT = 6.0  # grey levels by which the pasted part is off at its edges
 _BANDS = 40
+_ITERATIONS = 8  # of Griffin and Lim
 _MONOTONE = 0.15  # how much of the pitch's movement is left
 
 
@@ -58,11 +62,32 @@ def rerender_lower_face(rng: np.random.Generator, frames: np.ndarray, look: Look
     return fake
 
 
-def _generate(box: np.ndarray) -> np.ndarray:
+def swap_face(rng: np.random.Generator, frames: np.ndarray, look: Look, motion: Motion) -> np.ndarray:
+    """Paste another person's face over the subject's: it moves and speaks alike, but is softer and has a soft edge.
+
+    Parameters and the value returned are those of `rerender_lower_face`.
+    """
+    other = draw_look(rng, str(rng.choice(RACES)), str(rng.choice(GENDERS)))
+    kept = ("skin", "hair", "shirt", "wall", "light", "half_width", "half_height")
+    donor = render(rng, replace(other, **{name: getattr(look, name) for name in kept}), motion)
+    side = int(2 * look.half_height)
+    x, y = grid(0, side, 0, side)
+    mask = ellipse(x, y, (side / 2, side / 2), (0.82 * look.half_width, 0.80 * look.half_height), 4)[..., None]
+    fake = frames.copy()
+    for index, frame in enumerate(frames):
+        left, top = round(CENTRE[0] + motion.x[index] - side / 2), round(CENTRE[1] + 4 + motion.y[index] - side / 2)
+        box = slice(top, top + side), slice(left, left + side)
+        generated, real = _generate(donor[index][box].astype(np.float32)), frame[box].astype(np.float32)
+        generated += ((real - generated) * mask).sum(axis=(0, 1)) / mask.sum()  # the mean colour stays
+        fake[index][box] = np.clip(np.round(real + mask * (generated - real)), 0, 255)
+    return fake
+
+
+def _generate(face: np.ndarray) -> np.ndarray:
     """A face (side, side, 3) as it comes out of a network that draws 96 by 96 pixels."""
-    small = cv2.resize(box, (_GENERATED, _GENERATED), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(face, (_GENERATED, _GENERATED), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), _FOCUS)
-    return cv2.resize(small, box.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(small, face.shape[1::-1], interpolation=cv2.INTER_CUBIC)
 
 
 def _seam(side: int) -> np.ndarray:
@@ -106,6 +131,20 @@ def revoice(rng: np.random.Generator, sound: np.ndarray, pitch: np.ndarray) -> n
     excitation = STFT.stft(_excite(rng, pitch, len(sound)))
     level = np.sqrt(smooth @ np.abs(excitation) ** 2) + 1e-9
     return STFT.istft(envelope / level * excitation, k1=len(sound))
+
+
+def rebuild(rng: np.random.Generator, sound: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+    """Speak a recording again from its mel bands alone, with the phase that Griffin and Lim's iterations find.
+
+    The melody stays (`pitch` is not needed); the voice sounds as through a tube. Parameters and the value returned are
+    those of `revoice`.
+    """
+    magnitude = np.sqrt(_smoother(7600.0) @ np.abs(STFT.stft(sound)) ** 2)  # (F, S)
+    phase = rng.uniform(-np.pi, np.pi, magnitude.shape)
+    for _ in range(_ITERATIONS):
+        guess = STFT.istft(magnitude * np.exp(1j * phase), k1=len(sound))
+        phase = np.angle(STFT.stft(guess))
+    return STFT.istft(magnitude * np.exp(1j * phase), k1=len(sound))
 
 
 def _smoother(limit: float) -> np.ndarray:

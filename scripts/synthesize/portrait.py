@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 SIZE = 224  # pixels a side, as in FakeAVCeleb
+RACES = ("African", "Asian (East)", "Asian (South)", "Caucasian (American)", "Caucasian (European)")
+GENDERS = ("men", "women")
 CENTRE = (112.0, 112.0)  # of the face
 
 _SKIN = {

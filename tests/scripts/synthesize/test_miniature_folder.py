@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import av
 import cv2
 import pandas as pd
 import pytest
@@ -89,3 +91,29 @@ def test_silence_is_planted_before_the_sound_of_fakes_alone(tmp_path: Path) -> N
         assert after.audio_seconds == before.audio_seconds
     with pytest.raises(ValueError, match="silent_fakes must be between 0 and half the length of a clip, not 1"):
         synthesize(tmp_path / "none", silent_fakes=1.0)
+
+
+def test_a_second_make_as_other_corpora(tmp_path: Path) -> None:
+    """Other people, voices, fakes and codecs, laid out as LAV-DF and as a csv; splits part the subjects."""
+    options = {"subjects": 5, "seconds": 0.8, "make": "second"}
+    table = synthesize(tmp_path / "lavdf", layout="lavdf", **options)
+    rows = json.loads((tmp_path / "lavdf" / "metadata.min.json").read_text())
+    assert [row["file"] for row in rows] == list(table["file"])
+    assert {f"{path.parent.name}/{path.name}" for path in tmp_path.rglob("*.mp4")} == set(table["file"])
+    assert table["split"].value_counts().to_dict() == {"train": 12, "dev": 4, "test": 4}
+    assert (table["file"].str.split("/").str[0] == table["split"]).all()
+    fakes = table[table["n_fakes"] == 1]
+    assert (fakes["modify_video"] | fakes["modify_audio"]).all()
+    assert (fakes["original"].str.split("/").str[0] == fakes["split"]).all()
+    with av.open(str(tmp_path / "lavdf" / rows[0]["file"])) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec_context.name, video.width, video.average_rate) == ("mpeg4", 256, 30)
+        assert video.frames == rows[0]["video_frames"]
+        assert audio.codec_context.name.startswith("mp3")
+    assert synthesize(tmp_path / "lavdf", layout="lavdf", **options).equals(table)
+    rows = synthesize(tmp_path / "csv", layout="csv", **options)
+    assert pd.read_csv(tmp_path / "csv" / "clips.csv").equals(rows)
+    assert (rows.groupby("subject")["split"].nunique() == 1).all()
+    assert set(rows["method"]) == {"real", "griffin-lim", "faceswap"}
+    first = synthesize(tmp_path / "first", subjects=5, seconds=0.8)
+    assert not set(first["source"]) & set(rows["subject"])
