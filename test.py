@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
-from dataset.corpora.table import corpus_folder
+from dataset.corpora import corpus_folder
 from dataset.prepared import find_cache
 from model import detector_of, read_checkpoint
 from model.training.trainer import loading_processes, log_run, make_trainer, score_fold

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
 from dataset.check import ClipChecker
-from dataset.corpora.table import corpus_folder, fold_numbers, read_corpus
+from dataset.corpora import corpus_folder, fold_numbers, read_corpus
 from dataset.prepared import find_cache
 from model import MODELS, Detector, load_detector, read_checkpoint
 from model.pretrained import encoder_options, load_encoder, start_encoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dataset.corpora.fakeavceleb import read_metadata
+from dataset.corpora import read_corpus
 from dataset.folds import FOLD_NAMES
 from utils.errors import DataError
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dataset.clips import ClipDataset
     from dataset.datamodule import FakeAVCelebDataModule
 
-__all__ = ["FOLD_NAMES", "ClipDataset", "DataError", "FakeAVCelebDataModule", "read_metadata"]
+__all__ = ["FOLD_NAMES", "ClipDataset", "DataError", "FakeAVCelebDataModule", "read_corpus"]
 
 LATER = {"ClipDataset": "dataset.clips", "FakeAVCelebDataModule": "dataset.datamodule"}
 

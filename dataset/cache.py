@@ -83,7 +83,7 @@ class ClipCache:
         Parameters
         ----------
         clips
-            Rows of :func:`dataset.corpora.fakeavceleb.read_metadata`.
+            Rows of :func:`dataset.corpora.read_corpus`.
         num_workers
             Threads; by default one a core. The bytes written do not depend on it.
         progress

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler, get_worker_info
 
 from dataset.collate import TEXTS, one_thread
-from dataset.corpora.fakeavceleb import LABELS
+from dataset.corpora.table import LABELS
 from dataset.features import audio_features
 from dataset.media import MAX_FRAMES, read_audio, read_video
 from dataset.parallel import in_threads
@@ -31,7 +31,7 @@ class ClipDataset(Dataset):
     Parameters
     ----------
     clips
-        Rows of :func:`dataset.corpora.fakeavceleb.read_metadata`.
+        Rows of :func:`dataset.corpora.read_corpus`.
     train
         Crop at random and flip half of the clips; otherwise crop the centre.
     seed
@@ -64,7 +64,7 @@ class ClipDataset(Dataset):
         self._paths = list(self.clips["path"])
         self._cached = [(cache or {}).get(file) for file in self.clips["file"]]
         self._texts = self.clips[list(TEXTS)].to_dict("records")
-        self._labels = self.clips[list(LABELS)].astype(int).to_dict("records")
+        self._labels = self.clips[list(LABELS)].fillna(-1).astype(int).to_dict("records")
         # Shared memory, so that workers which outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from dataset.corpora.fakeavceleb import LABELS
+from dataset.corpora.table import LABELS
 from dataset.media import MAX_FRAMES
 
 INTEGERS = (*LABELS, "id")

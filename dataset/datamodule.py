@@ -17,8 +17,8 @@ from dataset.cache import CachedClip, ClipCache
 from dataset.check import BadClip, ClipChecker
 from dataset.clips import ClipDataset, ClipSampler
 from dataset.collate import COLLATE
-from dataset.corpora.fakeavceleb import MARKER, Layout
-from dataset.corpora.table import corpus_folder, read_corpus
+from dataset.corpora import corpus_folder, read_corpus
+from dataset.corpora.table import MARKER, Layout
 from dataset.folds import FOLD_NAMES, find_fold, fold_sides, hold_out, paper_subset
 from dataset.media import MAX_FRAMES
 from dataset.prepared import FOLDER, find_prepared

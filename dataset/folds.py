@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dataset.corpora.fakeavceleb import Layout
+from dataset.corpora.table import Layout
 from utils.errors import DataError
 from utils.files import write_atomic
 

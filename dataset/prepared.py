@@ -11,8 +11,9 @@ import pandas as pd
 
 from dataset.cache import ClipCache
 from dataset.check import ClipChecker
-from dataset.corpora.fakeavceleb import CSV_NAME, Layout
-from dataset.corpora.table import table_path
+from dataset.corpora.csv import table_path
+from dataset.corpora.fakeavceleb import CSV_NAME
+from dataset.corpora.table import Layout
 from dataset.prepared_state import STATE_NAME, State
 from utils.errors import DataError
 from utils.files import file_digest

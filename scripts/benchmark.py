@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dataset import ClipDataset, FakeAVCelebDataModule, read_metadata
+from dataset import ClipDataset, FakeAVCelebDataModule, read_corpus
 from dataset.cache import CachedClip, ClipCache
 from dataset.clips import ClipSampler
 from dataset.collate import collate_cut
@@ -141,7 +141,7 @@ def csv_seconds() -> float:
     with tempfile.TemporaryDirectory() as folder:
         header = "source,target1,target2,method,category,type,race,gender,path,"
         Path(folder, "meta_data.csv").write_text("\n".join([header, *rows]) + "\n")
-        return best_of(lambda: make_folds(paper_subset(read_metadata(folder))), 3, torch.device("cpu"))
+        return best_of(lambda: make_folds(paper_subset(read_corpus(folder))), 3, torch.device("cpu"))
 
 
 def model_table(options: argparse.Namespace) -> Table:

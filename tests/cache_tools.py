@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dataset import cache as cache_module
-from dataset import read_metadata
+from dataset import read_corpus
 from dataset.cache import CacheReport, ClipCache
 from dataset.shard import CachedClip
 
@@ -20,7 +20,7 @@ def build_small(reference: Path, folder: Path) -> Path:
     """Cache the twelve reference clips, five to a shard."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache_module, "CLIPS_PER_SHARD", 5)
-        report = ClipCache(folder).build(read_metadata(reference / "corpus" / "prepared"), progress=False)
+        report = ClipCache(folder).build(read_corpus(reference / "corpus" / "prepared"), progress=False)
     assert report == CacheReport(0, 12, [], [])
     return folder
 

@@ -1,0 +1,73 @@
+"""Corpora as their owners receive them, each read into the same clip table: see README.md beside this file."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+
+from dataset.corpora.csv import FOLD_NUMBERS, SPLITS, table_path
+from dataset.corpora.table import Corpus
+
+log = logging.getLogger(__name__)
+
+NAMES = (
+    "fakeavceleb", "lavdf", "avdeepfake1m", "avdeepfake1mpp", "dfdc", "kodf", "deepspeak", "polyglotfake", "avlips",
+    "mavosdd", "csv",
+)  # fmt: skip
+
+
+def corpus(dataset: str) -> Corpus:
+    """What is known of a corpus, by its name on the command line.
+
+    Raises
+    ------
+    ValueError
+        If there is no such name.
+    """
+    if dataset not in NAMES:
+        raise ValueError(f"unknown dataset {dataset!r}; known are {', '.join(NAMES)}")
+    return import_module(f"dataset.corpora.{dataset}").CORPUS  # so that one corpus' needs are not everybody's
+
+
+def read_corpus(root: str | Path, dataset: str = "fakeavceleb") -> pd.DataFrame:
+    """Read the clip table of a corpus from the folder that its owner receives.
+
+    Parameters
+    ----------
+    root
+        The top folder; of ``csv`` the table or its folder.
+    dataset
+        One of ``NAMES``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        See :func:`dataset.corpora.table.clip_table`. What is odd is in ``attrs["notes"]``, and in the log.
+
+    Raises
+    ------
+    DataError
+        If the folder is not such a corpus; the message says what is missing.
+    ValueError
+        If there is no such name.
+    """
+    clips = corpus(dataset).read(Path(root))
+    for note in clips.attrs["notes"]:
+        log.info("%s: %s", root, note)
+    return clips
+
+
+def corpus_folder(root: str | Path, dataset: str = "fakeavceleb") -> Path:
+    """The folder that holds the clips: folds, reports and caches go there."""
+    return table_path(Path(root)).parent if dataset == "csv" else Path(root)
+
+
+def fold_numbers(clips: pd.DataFrame) -> tuple[int, ...]:
+    """The folds that a clip table has: one for a fixed split, else those it names, else five."""
+    splits = set(clips["split"]) - {""}
+    if splits & set(SPLITS):
+        return (1,)
+    return tuple(sorted(map(int, splits))) or tuple(map(int, FOLD_NUMBERS))

@@ -1,140 +1,81 @@
-"""The clip table of FakeAVCeleb v1.2, read from ``meta_data.csv`` in either of its two layouts."""
+"""FakeAVCeleb v1.2, read from ``meta_data.csv`` in each of the forms in which it goes round."""
 
 from __future__ import annotations
 
 import os
-from enum import Enum
+import re
 from pathlib import Path
 
 import pandas as pd
 
+from dataset.corpora.table import (
+    MARKER,
+    TYPES,
+    Corpus,
+    Layout,
+    clip_table,
+    need_columns,
+    need_folder,
+    read_csv,
+)
 from utils.errors import DataError
 
-
-class Layout(str, Enum):
-    """How the corpus lies on disk, told from the columns of its csv."""
-
-    ORIGINAL = "original"  # as received: `path` is the file name, a nameless column the folder
-    PREPARED = "prepared"  # by the authors' scripts: `vid` is the file name, `path` the folder
-    TABLE = "table"  # another corpus, described by a csv of its own: see `dataset.corpora.table`
-
-
-# type: (category, v_label, a_label, c_label, m_label, mm_label); 1 = real
-TYPES = {
-    "RealVideo-RealAudio": ("A", 1, 1, 1, 1, 0),
-    "RealVideo-FakeAudio": ("B", 1, 0, 0, 0, 2),
-    "FakeVideo-RealAudio": ("C", 0, 1, 0, 0, 1),
-    "FakeVideo-FakeAudio": ("D", 0, 0, 0, 0, 3),
-}
-LABELS = ("v_label", "a_label", "c_label", "m_label", "mm_label")
-
-TEXT_COLUMNS = (
-    "file", "path", "subject", "target1", "target2", "category", "method", "race", "gender", "split", "layout"
-)  # fmt: skip
-
-MARKER = "miniature.json"  # lies in a corpus that main.py synthesize drew
 CSV_NAME = "meta_data.csv"
-ORIGINAL_PREFIX = "FakeAVCeleb/"
+PREFIX = "FakeAVCeleb/"
 NEEDED = ("source", "method", "category", "type", "race", "gender", "path")
+COUNTS = {"all": 21_544, "A": 500, "B": 500, "C": 9_709, "D": 10_835}
+IDENTITY = r"id\d{5}"
+RACE = re.compile(r"\b(Asian|Caucasian)(?: \(|-|_)(East|South|American|European)\)?(?=/|$)")
+SPELLINGS = (r"\1 (\2)", r"\1-\2", r"\1_\2")  # as received, by the authors' scripts, in other copies
 
 
-def read_metadata(root: str | Path) -> pd.DataFrame:
-    """Read the clip table of a corpus.
-
-    Parameters
-    ----------
-    root
-        Folder that holds ``meta_data.csv``.
+def read(root: Path) -> pd.DataFrame:
+    """Read the clip table of FakeAVCeleb.
 
     Returns
     -------
-    One row a clip, in csv order: ``line`` (of the csv), ``file`` (folder/name in the csv's spelling, relative to the
-    root), ``path`` (where it lies on disk), ``subject``, ``target1``, ``target2`` (other identities in the clip;
-    empty where there is none), ``category`` (A-D), ``method``, ``race``, ``gender``, ``split`` (empty: see
-    :mod:`dataset.corpora.table`), ``layout``, labels ``v_label``, ``a_label``, ``c_label``, ``m_label`` (1 = real) and
-    ``mm_label`` (0 RVRA, 1 FVRA, 2 RVFA, 3 FVFA). Whether the clips exist is not looked at here: see
-    :mod:`dataset.check`.
+    pandas.DataFrame
+        As :func:`dataset.corpora.table.clip_table` says, in csv order: ``file`` is folder/name in the csv's spelling,
+        relative to the root, and ``path`` where that lies on disk; ``target1`` and ``target2`` are the other
+        identities in the clip. Whether the clips exist is not looked at here: see :mod:`dataset.check`.
 
     Raises
     ------
     DataError
         If the csv is absent or lacks a column, or a row contradicts itself or points outside the root.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; --data_root must be the folder that holds {CSV_NAME}")
-    if not (root / CSV_NAME).is_file():
-        deeper = next(root.glob(f"*/{CSV_NAME}"), None)  # unpacking makes a folder in a folder now and then
-        hint = f"there is one in {deeper.parent}" if deeper else "--data_root must be the folder as received"
-        raise DataError(f"{root}: no {CSV_NAME} in it; {hint}")
+    need_folder(root, CSV_NAME, CSV_NAME)
     table = read_csv(root / CSV_NAME)
-    layout = _layout_of(table)
+    need_columns(table, NEEDED, Path(CSV_NAME))
     _check_categories(table)
-    if layout is Layout.PREPARED:
-        file = table["path"].str.rstrip("/") + "/" + table["vid"]
-    else:
-        file = (table[""].str.rstrip("/") + "/" + table["path"]).str.removeprefix(ORIGINAL_PREFIX)
-    check_inside(file, CSV_NAME)
-    columns = {"subject": table["source"], "split": "", "layout": layout.value}
-    for name in ("target1", "target2"):
-        columns[name] = table[name].replace("-", "") if name in table else ""
-    table = table.assign(file=file, path=_paths_on_disk(root, file, layout), **columns)
-    return clip_table(table, table["type"])
+    layout = Layout.PREPARED if "vid" in table else Layout.ORIGINAL
+    file = _files(table).str.removeprefix(PREFIX)
+    paths = _paths_on_disk(root, file, layout)
+    kind = table["type"].map(TYPES)
+    table = table.assign(line=table.index, file=file, path=paths, subject=table["source"], layout=layout.value)
+    table["v_label"], table["a_label"] = (kind.map(lambda values, at=at: values[at]) for at in (1, 2))
+    table["race"] = table["race"].map({race: RACE.sub(SPELLINGS[0], race) for race in table["race"].unique()})
+    table = _with_targets(table)
+    is_part = layout is Layout.PREPARED or (root / MARKER).exists()  # the prepared form may be any part
+    return clip_table(table, root, published={} if is_part else COUNTS, source=CSV_NAME)
 
 
-def clip_table(table: pd.DataFrame, kind: pd.Series) -> pd.DataFrame:
-    """Bring a checked csv, indexed by its lines, into the form that :func:`read_metadata` describes.
-
-    Parameters
-    ----------
-    table
-        Has all of ``TEXT_COLUMNS``.
-    kind
-        A key of ``TYPES`` for each row, which gives the labels.
-    """
-    clips = pd.DataFrame({"line": table.index, **{name: table[name].to_numpy() for name in TEXT_COLUMNS}})
-    for position, label in enumerate(LABELS, start=1):
-        clips[label] = kind.map({name: values[position] for name, values in TYPES.items()}).to_numpy()
-    return clips
+def _files(table: pd.DataFrame) -> pd.Series:
+    """Folder/name of each clip, from whichever columns the copy has."""
+    if "vid" in table or "filename" in table:
+        return table["path"].str.rstrip("/") + "/" + table["vid" if "vid" in table else "filename"]
+    if "" in table:
+        return table[""].str.rstrip("/") + "/" + table["path"]
+    return table[["type", "race", "gender", "source", "path"]].agg("/".join, axis=1)
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a csv as stripped strings, indexed by line number; any line ends, with or without a byte order mark.
-
-    Raises
-    ------
-    DataError
-        If it is not a csv file, or holds no row.
-    """
-    try:
-        # Blank lines are kept at first, so that the index can be turned into line numbers.
-        table = pd.read_csv(
-            path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a csv file that can be read ({str(error).strip()})") from error
-    table = table.fillna("").apply(lambda column: column.str.strip())
-    table.index += 1
-    table.columns = table.iloc[0].rename(None)
-    table = table.loc[:, ~table.columns.duplicated()].iloc[1:]
-    table = table[(table != "").any(axis=1)]
-    if table.empty:
-        raise DataError(f"{path}: holds no row")
-    return table
-
-
-def _layout_of(table: pd.DataFrame) -> Layout:
-    missing = [name for name in NEEDED if name not in table.columns]
-    if missing:
-        raise DataError(f"{CSV_NAME}: column {', '.join(missing)} is missing")
-    if "vid" in table.columns:
-        return Layout.PREPARED
-    if "" in table.columns:
-        return Layout.ORIGINAL
-    raise DataError(
-        f"{CSV_NAME}: the column that says where a clip lies is missing: "
-        "either `vid` (prepared layout) or a last one without a name (original layout)"
-    )
+def _with_targets(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep what is an identity: the columns also hold tails of names; in D the name ends with the voice's identity."""
+    given = [table[name] if name in table else pd.Series("", table.index) for name in ("target1", "target2")]
+    first, second = (one.where(one.str.fullmatch(IDENTITY), "") for one in given)
+    voice = table["file"].str.extract(rf"_({IDENTITY})_wavtolip\.\w+$")[0].fillna("")
+    voice = voice.where((voice != first) & (voice != table["source"]), "")
+    return table.assign(target1=first, target2=second.where(second != "", voice))
 
 
 def _check_categories(table: pd.DataFrame) -> None:
@@ -148,28 +89,33 @@ def _check_categories(table: pd.DataFrame) -> None:
         )
 
 
-def check_inside(file: pd.Series, csv: str) -> None:
-    """Refuse paths, indexed by line of the csv, that leave the data folder.
-
-    Raises
-    ------
-    DataError
-        If one does.
-    """
-    outside = file.str.startswith("/") | file.str.contains(r"(?:^|/)\.\.(?:/|$)", regex=True)
-    if outside.any():
-        line = outside.idxmax()
-        raise DataError(f"{csv} line {line}: the path {file[line]!r} leaves the data folder")
-
-
 def _paths_on_disk(root: Path, file: pd.Series, layout: Layout) -> list[str]:
-    """Where each clip lies: the authors' preparation renames ` (` to `-` and drops `)`, but leaves the csv alone."""
-    names = [f"{root}{os.sep}{name}" for name in file]
-    if layout is Layout.ORIGINAL:
-        return names
-    renamed = [f"{root}{os.sep}{name}" for name in file.str.replace(" (", "-").str.replace(")", "")]
-    # Only a name that the preparation would have changed costs a look at the disk.
+    """Where each clip lies: folders of races are spelt in three ways, and the authors' scripts rename files too.
+
+    They turn ` (` into `-` and drop `)` on disk, but leave the csv alone.
+    """
+    as_in_csv = [f"{root}{os.sep}{name}" for name in file]
+    if layout is Layout.PREPARED:
+        renamed = [f"{root}{os.sep}{name}" for name in file.str.replace(" (", "-").str.replace(")", "")]
+        # Only a name that the preparation would have changed costs a look at the disk.
+        return [
+            old if old != new and not os.path.exists(new) and os.path.exists(old) else new
+            for old, new in zip(as_in_csv, renamed, strict=True)
+        ]
+    folders = [name.rpartition("/")[0] for name in file]
+    places = {folder: _spelt_on_disk(root, folder) for folder in set(folders)}
     return [
-        old if old != new and not os.path.exists(new) and os.path.exists(old) else new
-        for old, new in zip(names, renamed, strict=True)
+        path if places[folder] == folder else f"{root}{os.sep}{places[folder]}/{path.rpartition('/')[2]}"
+        for path, folder in zip(as_in_csv, folders, strict=True)
     ]
+
+
+def _spelt_on_disk(root: Path, folder: str) -> str:
+    """A folder in the spelling that is there; as it is, if none is."""
+    if RACE.search(folder) is None:
+        return folder
+    spellings = [folder, *(RACE.sub(form, folder) for form in SPELLINGS)]
+    return next((name for name in spellings if os.path.isdir(f"{root}{os.sep}{name}")), folder)
+
+
+CORPUS = Corpus("FakeAVCeleb", read, counts=COUNTS)

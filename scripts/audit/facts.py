@@ -58,7 +58,7 @@ def read_facts(clips: pd.DataFrame, cache: Path, seed: int = 42) -> pd.DataFrame
     Parameters
     ----------
     clips
-        Rows of :func:`dataset.corpora.fakeavceleb.read_metadata`. Of more than ``MOST_CLIPS`` some subjects are drawn.
+        Rows of :func:`dataset.corpora.read_corpus`. Of more than ``MOST_CLIPS`` some subjects are drawn.
     cache
         The csv; clips of other corpora may be in it too.
     seed

@@ -30,7 +30,7 @@ def candidates_of(clips: pd.DataFrame, pool: pd.DataFrame, stream: str, seed: in
     Parameters
     ----------
     clips
-        For which candidates are looked for, with the columns of :func:`dataset.corpora.fakeavceleb.read_metadata`.
+        For which candidates are looked for, with the columns of :func:`dataset.corpora.read_corpus`.
     pool
         Where they are looked for.
     stream

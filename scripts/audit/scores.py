@@ -58,7 +58,7 @@ def score_changes(
     checkpoint_path
         A checkpoint of any detector.
     clips
-        What to score: rows of :func:`dataset.corpora.fakeavceleb.read_metadata`.
+        What to score: rows of :func:`dataset.corpora.read_corpus`.
     partners
         Rows from which clips may take another sound or picture when these are swapped; `clips` themselves will do.
     folder

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dataset import FakeAVCelebDataModule
-from dataset.corpora.table import corpus_folder, read_corpus
+from dataset.corpora import corpus_folder, read_corpus
 from model import detector_of, read_checkpoint
 from model.threshold import Threshold, threshold_of
 from scripts.report.runs import Run, read_run

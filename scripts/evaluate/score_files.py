@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dataset.corpora.fakeavceleb import read_csv
+from dataset.corpora.table import read_csv
 from utils.errors import DataError
 
 REQUIRED = ("file", "subject", "category", "method", "label", "score", "decision")

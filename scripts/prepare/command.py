@@ -13,8 +13,8 @@ import pandas as pd
 from rich.console import Console
 
 from dataset.cache import ClipCache
-from dataset.corpora.fakeavceleb import MARKER
-from dataset.corpora.table import corpus_folder, read_corpus
+from dataset.corpora import corpus_folder, read_corpus
+from dataset.corpora.table import MARKER
 from dataset.prepared import CACHE, FOLDER, RECORD_NAME, SUBSET_NAME, csv_digest, read_record
 from scripts.prepare.identities import find_leak
 from scripts.prepare.report import inspect_all, unnamed_files
@@ -85,7 +85,7 @@ def prepare(
             _write_wavs(subset.clips, root, folder, num_workers)
             report = inspect_all(clips, folder, num_workers)
         published = dataset == "fakeavceleb" and not (root / MARKER).exists()
-        _summarise(report, subset, unnamed_files(root, clips), folder, published)
+        _summarise(report, subset, unnamed_files(root, clips), folder, published, clips.attrs["notes"])
         if cache:
             _build_cache(subset.clips, report, cache_dir or _place(CACHE, root, outputs), num_workers)
     log.info("results: %s (summary.md, report.csv, subset.csv)", folder)
@@ -131,9 +131,11 @@ def _write_wavs(clips: pd.DataFrame, root: Path, folder: Path, workers: int | No
         log.warning("%s cannot be written: the wav files are in %s, where train.py does not look", root, folder / "wav")
 
 
-def _summarise(report: pd.DataFrame, subset: Subset, unnamed: list[str], folder: Path, published: bool) -> None:
+def _summarise(
+    report: pd.DataFrame, subset: Subset, unnamed: list[str], folder: Path, published: bool, noticed: list[str]
+) -> None:
     leaks = {name: find_leak(*sides) for name, sides in subset.sides.items()}
-    parts = {"published": published, "unnamed": unnamed, "leaks": leaks}
+    parts = {"published": published, "unnamed": unnamed, "leaks": leaks, "noticed": noticed}
     write_atomic(folder / "summary.md", summary(report, subset, **parts))
     shown = summary(report, subset, shown=SHOWN, **parts)
     Console().print(shown, markup=False, highlight=False, soft_wrap=True)

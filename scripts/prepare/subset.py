@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dataset.corpora.fakeavceleb import Layout
-from dataset.corpora.table import fold_numbers
+from dataset.corpora import fold_numbers
+from dataset.corpora.table import Layout
 from dataset.folds import FOLD_NAMES, fold_sides, paper_subset, place_folds, read_fold
 from scripts.prepare.identities import strict_subset
 from utils.errors import DataError

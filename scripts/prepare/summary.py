@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from dataset.corpora.fakeavceleb import TYPES
+from dataset.corpora.table import TYPES
 from scripts.prepare.identities import Leak
 from scripts.prepare.subset import Sides, Subset
 from utils.files import markdown_table
 
-# Clips that papers count in FakeAVCeleb v1.2: 500 real ones, and 21,566 in all.
-PUBLISHED = {"A": 500, "B": 500, "C": 9709, "D": 10857}
+# Clips that papers count in FakeAVCeleb v1.2; its csv has 22 rows more, as it names some files twice.
+PUBLISHED = {"A": 500, "B": 500, "C": 9709, "D": 10835}
 NAMES = {values[0]: name for name, values in TYPES.items()}
 SHOWN = 20  # entries of a list on the screen; the file has all of them
 
@@ -24,6 +24,7 @@ def summary(
     published: bool,
     unnamed: Sequence[str],
     leaks: Mapping[str, Leak],
+    noticed: Sequence[str] = (),
     shown: int | None = None,
 ) -> str:
     """The whole summary, as Markdown.
@@ -40,6 +41,8 @@ def summary(
         Media files that no row names.
     leaks
         For each fold, whom both sides show.
+    noticed
+        What the reader of the corpus noticed.
     shown
         Entries of a list at most; by default all.
     """
@@ -47,7 +50,12 @@ def summary(
     subjects = subset.clips["subject"].nunique()
     lines = ["# The corpus", "", f"{len(report):,} rows, {len(usable):,} of them with a clip that can be used.", ""]
     lines += counts(report, published)
-    lines += ["# What is wrong", "", *faults(report, unnamed, shown)]
+    lines += [
+        "# What is wrong",
+        "",
+        *_listing("Remarks on the metadata", noticed, None),
+        *faults(report, unnamed, shown),
+    ]
     lines += ["# Length and silence", "", *medians(usable), *remarks(usable)]
     lines += ["# The clips in use", "", f"{len(subset.clips):,} clips of {subjects:,} subjects, in subset.csv.", ""]
     lines += [*(f"- {note}" for note in subset.notes), *([""] if subset.notes else [])]

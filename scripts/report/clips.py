@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dataset.corpora.table import DATASETS, read_corpus
+from dataset.corpora import NAMES, read_corpus
 from dataset.media import MAX_FRAMES, SAMPLE_RATE, read_audio, read_video
 from scripts.report.markup import Html, element, join, picture
 
@@ -70,9 +70,9 @@ class Corpus:
 
 
 def kind_of(config: dict[str, Any]) -> str:
-    """Kind of corpus that a fold was tested on, a key of `dataset.corpora.table.DATASETS`."""
+    """Kind of corpus that a fold was tested on, one of `dataset.corpora.NAMES`."""
     dataset = config.get("dataset")
-    return dataset if isinstance(dataset, str) and dataset in DATASETS else "fakeavceleb"
+    return dataset if isinstance(dataset, str) and dataset in NAMES else "fakeavceleb"
 
 
 def strip(frames: np.ndarray) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 import yaml
 
-from dataset.corpora.table import fold_numbers, read_corpus
+from dataset.corpora import fold_numbers, read_corpus
 from scripts.report.command import report
 from scripts.reproduce.fold_lock import held, holder_of, name_holder
 from scripts.reproduce.fold_state import Fold, config_hash, figures_of, set_aside_others

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from dataset.corpora.fakeavceleb import MARKER
+from dataset.corpora.table import MARKER
 from scripts.synthesize.clip import (
     CATEGORIES,
     MAKES,

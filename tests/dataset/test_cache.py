@@ -20,7 +20,7 @@ from filelock import FileLock
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from dataset import ClipDataset, read_metadata, shard, verify
+from dataset import ClipDataset, read_corpus, shard, verify
 from dataset import cache as cache_module
 from dataset.cache import CacheReport, ClipCache
 from dataset.clips import ClipSampler
@@ -45,7 +45,7 @@ def built(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def clips(prepared_root: Path) -> pd.DataFrame:
-    return read_metadata(prepared_root)
+    return read_corpus(prepared_root)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_bytes_depend_on_the_clips_alone(clips: pd.DataFrame, cache: ClipCache, 
     )
     for workers in (1, 3):
         other = ClipCache(tmp_path / f"with {workers}")
-        other.build(read_metadata(moved), num_workers=workers, progress=False)
+        other.build(read_corpus(moved), num_workers=workers, progress=False)
         assert contents(other) == expected
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from dataset import ClipDataset, features, read_metadata, shard
+from dataset import ClipDataset, features, read_corpus, shard
 from dataset import cache as cache_module
 from dataset.cache import CacheReport, ClipCache
 from dataset.shard import CachedClip
@@ -36,7 +36,7 @@ def built(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def clips(prepared_root: Path) -> pd.DataFrame:
-    return read_metadata(prepared_root)
+    return read_corpus(prepared_root)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dataset import FakeAVCelebDataModule, read_metadata
+from dataset import FakeAVCelebDataModule, read_corpus
 from dataset.collate import collate_pad
 from dataset.folds import hold_out
 from utils.errors import DataError
@@ -86,7 +86,7 @@ def test_validation_is_apart_from_training_and_test(original_root: Path) -> None
 
 def test_validation_as_a_table_splits_it(original_root: Path) -> None:
     split = {"id00076": "train", "id00113": "val", "id00150": "test"}
-    table = read_metadata(original_root)[["file", "subject", "category"]]
+    table = read_corpus(original_root)[["file", "subject", "category"]]
     table.assign(split=table["subject"].map(split)).to_csv(original_root / "clips.csv", index=False)
     module = FakeAVCelebDataModule(original_root, recipe="clean", dataset="csv", check=False)
     module.setup("fit")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dataset import ClipDataset, read_metadata
+from dataset import ClipDataset, read_corpus
 from dataset.faces import ClipFault, FaceDetector, Survey, Window, make_detector, survey, windows
 from dataset.faces.crop import DOWN, SCALE
 from dataset.features import audio_features
@@ -39,7 +39,7 @@ WALK = (20, 10, 200), (400, 100, 200)  # from where to where
 
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_crops_are_what_the_data_set_makes_of_them(original_root: Path, detector: FaceDetector, every: int) -> None:
-    dataset = ClipDataset(read_metadata(original_root)[::every], train=False)
+    dataset = ClipDataset(read_corpus(original_root)[::every], train=False)
     for item, path in zip((dataset[index] for index in range(len(dataset))), dataset.clips["path"], strict=True):
         found = survey(path, detector)
         assert (found.is_crop, found.people, found.notes, found.face) == (True, 1, (), None)

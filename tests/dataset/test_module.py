@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
-from dataset import ClipDataset, FakeAVCelebDataModule, read_metadata
+from dataset import ClipDataset, FakeAVCelebDataModule, read_corpus
 from dataset import check as check_module
 from dataset.check import ClipChecker
 from dataset.clips import ClipSampler
@@ -51,7 +51,7 @@ def test_workers_and_global_seed_change_nothing(prepared_root: Path) -> None:
 
 
 def test_epochs_and_seeds_differ(prepared_root: Path) -> None:
-    dataset = ClipDataset(read_metadata(prepared_root), train=True)
+    dataset = ClipDataset(read_corpus(prepared_root), train=True)
     videos = []
     for seed, epoch in ((42, 0), (42, 1), (42, 2), (7, 0)):
         dataset.seed = seed
@@ -71,7 +71,7 @@ def test_epochs_and_seeds_differ(prepared_root: Path) -> None:
 
 
 def test_one_crop_and_one_flip_a_clip(prepared_root: Path) -> None:
-    clips = read_metadata(prepared_root)
+    clips = read_corpus(prepared_root)
     dataset = ClipDataset(clips, train=True)
     ramp = torch.arange(112).expand(3, 5, 112, 112) + torch.arange(112)[:, None]  # value = row + column
     seen = set()
@@ -87,7 +87,7 @@ def test_one_crop_and_one_flip_a_clip(prepared_root: Path) -> None:
 
 
 def test_sides_of_two_processes_are_disjoint(prepared_root: Path) -> None:
-    dataset = ClipDataset(read_metadata(prepared_root), train=True)
+    dataset = ClipDataset(read_corpus(prepared_root), train=True)
     sides = [set(ClipSampler(dataset, 2, rank, seed=42)) for rank in range(2)]
     assert not sides[0] & sides[1]
     assert sides[0] | sides[1] == set(range(12))

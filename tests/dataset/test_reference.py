@@ -13,8 +13,8 @@ import torch
 from numpy.lib.npyio import NpzFile
 from numpy.testing import assert_allclose
 
-from dataset import ClipDataset, FakeAVCelebDataModule, read_metadata
-from dataset.corpora.fakeavceleb import LABELS
+from dataset import ClipDataset, FakeAVCelebDataModule, read_corpus
+from dataset.corpora.table import LABELS
 from dataset.features import audio_features, fit_length, log_filterbank, stack_frames
 from dataset.media import read_audio, read_video
 from dataset.transforms import normalise
@@ -87,7 +87,7 @@ def test_batch(prepared: FakeAVCelebDataModule, expected: NpzFile) -> None:
 
 
 def test_sound_from_the_mp4(original_root: Path, expected_sound: NpzFile) -> None:
-    for clip in read_metadata(original_root).itertuples():
+    for clip in read_corpus(original_root).itertuples():
         samples = read_audio(clip.path)
         assert samples.dtype == np.int16
         assert len(samples) == expected_sound[f"{clip.file}|samples"]
@@ -104,7 +104,7 @@ def test_sound_from_the_mp4(original_root: Path, expected_sound: NpzFile) -> Non
 
 
 def test_both_layouts_hold_the_same_rows(original_root: Path, prepared_root: Path) -> None:
-    original, prepared = read_metadata(original_root), read_metadata(prepared_root)
+    original, prepared = read_corpus(original_root), read_corpus(prepared_root)
     assert original["layout"].unique() == ["original"]
     assert prepared["layout"].unique() == ["prepared"]
     columns = ["file", "subject", "category", "method", "race", "gender", *LABELS]
@@ -114,7 +114,7 @@ def test_both_layouts_hold_the_same_rows(original_root: Path, prepared_root: Pat
 def test_both_layouts_give_the_same_items(original_root: Path, tmp_path: Path) -> None:
     # The two reference corpora were encoded apart, so that the same clips have to be laid out here.
     prepared_root = prepare(original_root, tmp_path / "laid out")
-    original, prepared = (ClipDataset(read_metadata(root), train=False) for root in (original_root, prepared_root))
+    original, prepared = (ClipDataset(read_corpus(root), train=False) for root in (original_root, prepared_root))
     for mine, theirs in zip(original, prepared, strict=True):
         assert mine["file"] == theirs["file"]
         assert torch.equal(mine["video"], theirs["video"])

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from dataset import FakeAVCelebDataModule, read_metadata
-from dataset.corpora.table import corpus_folder, fold_numbers, read_corpus, read_table
+from dataset import FakeAVCelebDataModule
+from dataset.corpora import corpus_folder, fold_numbers, read_corpus
+from dataset.corpora.csv import read as read_table
 from utils.errors import DataError
 
 HEADER = "file,subject,category,method,split"
@@ -22,7 +23,7 @@ def write_table(folder: Path, *rows: str, header: str = HEADER, name: str = "cli
 
 def table_of(root: Path, split: dict[str, str] | None = None) -> pd.DataFrame:
     """The reference corpus as a table, with a split by subject if one is given."""
-    clips = read_metadata(root)
+    clips = read_corpus(root)
     table = clips[["file", "subject", "category", "method"]].copy()
     if split is not None:
         table["split"] = table["subject"].map(split)
@@ -118,7 +119,7 @@ def test_numbered_folds(original_root: Path) -> None:
 
 
 def test_folds_by_subject_with_long_names(original_root: Path) -> None:
-    clips = read_metadata(original_root)
+    clips = read_corpus(original_root)
     names = {"id00076": "celebrity number 1", "id00113": "celebrity number 2", "id00150": "celebrity number 3"}
     clips[["file", "category"]].assign(subject=clips["subject"].map(names)).to_csv(original_root / "c.csv", index=False)
     module = FakeAVCelebDataModule(original_root / "c.csv", dataset="csv", check=False)

@@ -17,7 +17,7 @@ from pytorch_lightning import seed_everything
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dataset import FakeAVCelebDataModule, read_metadata
+from dataset import FakeAVCelebDataModule, read_corpus
 from dataset.transforms import normalise
 from model import MODELS, Detector, load_detector, read_checkpoint
 from model.norm_act import sync_batch_norm
@@ -199,7 +199,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = folder / "data"
     data.mkdir()
     (data / "corpus").symlink_to(REFERENCE / "corpus" / "original")
-    clips = read_metadata(REFERENCE / "corpus" / "original")
+    clips = read_corpus(REFERENCE / "corpus" / "original")
     clips = clips[(clips["category"] != "D") | (clips["subject"] == "id00150")]
     fold = clips["subject"].map({"id00076": 1, "id00113": 2, "id00150": 3})
     table = clips[["subject", "category"]].assign(file="corpus/" + clips["file"], split=fold)

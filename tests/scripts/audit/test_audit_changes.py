@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dataset import read_metadata
+from dataset import read_corpus
 from dataset.clips import ClipDataset
 from dataset.features import audio_features
 from dataset.transforms import centre_crop, normalise
@@ -42,7 +42,7 @@ def test_names_say_what_is_done() -> None:
 
 
 def test_the_original_is_what_a_test_sees(original_root: Path) -> None:
-    clips = read_metadata(original_root).iloc[::3]
+    clips = read_corpus(original_root).iloc[::3]
     data = ClipDataset(clips, train=False, max_frames=33)
     for item, row in zip(data, clips.itertuples(), strict=True):
         media = change_clip(ORIGINAL, Clip(row.file, Path(row.path), 33), Context())

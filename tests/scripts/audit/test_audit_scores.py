@@ -13,7 +13,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from pandas.testing import assert_frame_equal
 
-from dataset import read_metadata
+from dataset import read_corpus
 from dataset.clips import ClipDataset
 from dataset.transforms import normalise
 from model import CheckpointError, Detector, load_detector
@@ -33,7 +33,7 @@ Score = Callable[..., pd.DataFrame]
 @pytest.fixture
 def clips(original_root: Path) -> pd.DataFrame:
     """The four clips of one subject, which differ in length."""
-    table = read_metadata(original_root)
+    table = read_corpus(original_root)
     return table[table["subject"] == table["subject"].iloc[0]]
 
 
@@ -243,7 +243,7 @@ def test_nothing_is_left(score: Score, clips: pd.DataFrame) -> None:
 
 
 def test_swaps_take_a_stream_of_the_same_subject_if_they_can(score: Score, original_root: Path) -> None:
-    clips = read_metadata(original_root).iloc[[0, 2, 4, 6, 8]]  # real sounds of two subjects, one fake sound
+    clips = read_corpus(original_root).iloc[[0, 2, 4, 6, 8]]  # real sounds of two subjects, one fake sound
     table = score(named("swap sound"), table=clips)
     swapped = table[table["change"] == "swap sound"].set_index("file")["score"]
     untouched = table[table["change"] == "original"].set_index("file")["score"]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import main
-from dataset import ClipDataset, read_metadata
+from dataset import ClipDataset, read_corpus
 from dataset.transforms import normalise
 from model import load_detector
 from scripts.predict import run as run_module
@@ -45,7 +45,7 @@ def test_a_clip_of_the_corpus_scores_as_in_a_test(
     original_root: Path, released_checkpoint: Path, tmp_path: Path
 ) -> None:
     """That is, as test.py with --batch_size 1 scores it, whatever the batch is here."""
-    clips = read_metadata(original_root)
+    clips = read_corpus(original_root)
     clips = clips[clips["category"] == "A"].reset_index(drop=True)
     dataset, detector, expected = ClipDataset(clips, train=False), load_detector(released_checkpoint), {}
     for path, item in zip(clips["path"], dataset, strict=True):

@@ -12,9 +12,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 import main
-from dataset import FakeAVCelebDataModule, check, read_metadata
+from dataset import FakeAVCelebDataModule, check, read_corpus
 from dataset.cache import ClipCache
-from dataset.corpora.fakeavceleb import CSV_NAME, LABELS
+from dataset.corpora.fakeavceleb import CSV_NAME
+from dataset.corpora.table import LABELS
 from dataset.features import log_filterbank
 from dataset.folds import read_fold
 from scripts.prepare import report
@@ -61,7 +62,7 @@ def faulty_root(original_root: Path) -> Path:
 def test_report_of_a_sound_corpus(original_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare("--data_root", original_root)
     table = read_report(original_root / "prepare")
-    clips = read_metadata(original_root)
+    clips = read_corpus(original_root)
     for column in ("line", "file", "subject", "category", "method", "race", "gender"):
         assert list(table[column]) == list(clips[column])
     assert set(table["state"]) == {"ok"}
@@ -74,7 +75,7 @@ def test_report_of_a_sound_corpus(original_root: Path, capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     assert printed.strip() == (original_root / "prepare" / "summary.md").read_text().strip()
     assert "12 rows, 12 of them with a clip that can be used" in printed
-    assert "10,857" in printed  # what papers report
+    assert "10,835" in printed  # what papers report
     assert "each of the 3 is tested in exactly one" in printed
     for what in ("not on disk", "cannot be used", "name a file twice", "no row names"):
         assert f"{what}: none." in printed
@@ -83,20 +84,18 @@ def test_report_of_a_sound_corpus(original_root: Path, capsys: pytest.CaptureFix
 def test_report_of_a_faulty_corpus(faulty_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare("--data_root", faulty_root)
     table = read_report(faulty_root / "prepare").set_index("line")
-    assert len(table) == 14
-    assert list(table["state"].value_counts().sort_index().items()) == [("broken", 1), ("missing", 1), ("ok", 12)]
+    assert len(table) == 13
+    assert list(table["state"].value_counts().sort_index().items()) == [("broken", 1), ("missing", 1), ("ok", 11)]
     assert table.loc[6, "reason"] == "no such file"
     assert table.loc[6, "frames"] == ""
     assert table.loc[13, "reason"].startswith("truncated, ")
-    assert table.loc[15, "same_file_as"] == "14"
-    assert (table.loc[table.index != 15, "same_file_as"] == "").all()
     printed = capsys.readouterr().out
     for line in (
         "Clips that are not on disk: 1.",
         "- line 6: RealVideo-FakeAudio/Asian (East)/men/id00113/00101_fake.mp4: no such file",
         "Clips that cannot be used: 1.",
         "- line 13: FakeVideo-FakeAudio/Asian (South)/men/id00150/00102_2_wavtolip.mp4: truncated, ",
-        "- line 15 names FakeVideo-FakeAudio/Asian (South)/men/id00150/späre 東 (1).mp4 again, after line 14",
+        "- a file has more than one row (such as FakeVideo-FakeAudio/Asian (South)/men/id00150/späre 東 (1).mp4)",
         "Media files that no row names: 1.\n\n- RealVideo-RealAudio/stray clip.mp4\n",
     ):
         assert line in printed
@@ -216,7 +215,7 @@ def test_prepared_layout_keeps_its_folds(prepared_root: Path) -> None:
 def test_wavs_are_those_of_ffmpeg(original_root: Path, reference: Path) -> None:
     prepare("--data_root", original_root, "--write_wav")
     expected = np.load(reference / "data_open_original.npz")
-    for clip in read_metadata(original_root).itertuples():
+    for clip in read_corpus(original_root).itertuples():
         with wave.open(str(Path(clip.path).with_suffix(".wav"))) as sound:
             assert sound.getparams()[:3] == (1, 2, 16_000)
             samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
@@ -264,12 +263,12 @@ def test_strict_identities(original_root: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_a_table(original_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clips = read_metadata(original_root)
+    clips = read_corpus(original_root)
     table = clips[["file", "subject", "category", "method"]].assign(split=["train"] * 6 + ["test"] * 6)
     table.to_csv(original_root / "clips.csv", index=False)
     prepare("--dataset", "csv", "--data_root", original_root / "clips.csv")
     printed = capsys.readouterr().out
-    assert "10,857" not in printed
+    assert "10,835" not in printed
     assert "WARNING: subjects on both sides in train_1 (3)" in printed
     assert not list(original_root.glob("train_*.txt"))
     subset = pd.read_csv(original_root / "prepare" / "subset.csv", keep_default_na=False)

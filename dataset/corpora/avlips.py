@@ -1,0 +1,38 @@
+"""AVLips: two folders, and nothing else is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from dataset.corpora.table import Corpus, clip_table, media_files, need_folder
+
+COUNTS = {"real": 3_396, "fake": 4_206}  # of one user; the owners count images
+FOLDERS = {"0_real": 1, "1_fake": 0}
+
+
+def read(root: Path) -> pd.DataFrame:
+    """Read the clips in ``0_real`` and ``1_fake``, whose audio is in the mp4; fakes are lips made for real speech.
+
+    Raises
+    ------
+    DataError
+        If neither folder is there, or both are empty.
+    """
+    need_folder(root, "0_real and 1_fake", *FOLDERS)
+    parts = []
+    for folder, real in FOLDERS.items():
+        files = media_files(root / folder, root)
+        parts.append(pd.DataFrame({"file": files, "v_label": real, "a_label": 1, "method": "real" if real else ""}))
+    notes = [f"{folder} holds no clip" for folder, part in zip(FOLDERS, parts, strict=True) if part.empty]
+    return clip_table(pd.concat(parts, ignore_index=True), root, notes, COUNTS)
+
+
+CORPUS = Corpus(
+    "AVLips",
+    read,
+    "each clip by itself; neither people nor sources are told, so both may be on both sides of folds by it",
+    COUNTS,
+    full_frames=True,
+)

@@ -1,0 +1,144 @@
+"""KoDF, in either shape: AI-Hub's Korean csv files somewhere in the tree, or an unpacked copy whose names tell all."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+import pandas as pd
+
+from dataset.corpora.table import Corpus, by_name, clip_table, media_files, missing_note, read_csv
+from utils.errors import DataError
+
+COUNTS = {"real": 62_166, "fake": 175_776}
+VIDEO, PERSON, TARGET, SOURCE, MODEL, GENDER = "영상ID", "UUID", "타겟UUID", "소스UUID", "변조모델", "인물성별"
+GENDERS = {"남성": "men", "여성": "women"}
+MODELS = {"1": "dfl", "2": "dffs", "3": "fsgan", "4": "fo", "5": "audio-driven"}  # the digit in a fake's name
+ACTOR = r"(?:[0-9a-f]{20}|\d{6})"
+FAKE = re.compile(rf"(?P<target>{ACTOR})_(?P<source>{ACTOR})_(?P<code>\d)_\d+$")
+REAL = re.compile(rf"(?P<target>{ACTOR})_\d+$")
+
+
+def read(root: Path) -> pd.DataFrame:
+    """Match the csv files, if there are any, with the clips by their names; clips that none names by those names.
+
+    All voices are real; ``audio-driven`` lips were made for the speech of another recording.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder, no clip and no csv, or a csv cannot be read.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; --data_root must be the folder of KoDF")
+    notes: list[str] = []
+    files = media_files(root, root)
+    places = by_name(files, notes)
+    table = _from_csv(root, places, notes)
+    named = set(table["file"])
+    table = pd.concat([table, _from_names([file for file in files if file not in named], notes)], ignore_index=True)
+    if table.empty:
+        raise DataError(f"{root}: holds neither clips nor csv files with a column {VIDEO}")
+    is_fake = table["method"] != "real"
+    known = table["method"] != ""
+    table["v_label"] = (~is_fake).astype("Int64").where(known)
+    table["a_label"] = pd.Series(1, table.index, dtype="Int64").where(known)
+    return clip_table(table, root, notes, COUNTS)
+
+
+def _from_csv(root: Path, places: dict[str, str], notes: list[str]) -> pd.DataFrame:
+    parts = [part for path in _csv_files(root) if (part := _read_one(path, root)) is not None]
+    columns = ["name", "method", "subject", "target1", "gender", "split", "source"]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns, dtype=str)
+    table["file"] = table["name"].map(places)
+    missing_note(int(table["file"].isna().sum()), "the csv files", notes)
+    table["file"] = table["file"].fillna(table["name"])
+    return _one_split(table, notes)
+
+
+def _one_split(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Of clips that several csv files name keep the row of the split in whose folder they lie, else the first."""
+    if table.empty:
+        return table
+    lies_in = table["file"].map(_split_of)
+    ordered = table.assign(elsewhere=(lies_in != table["split"])).sort_values("elsewhere", kind="stable")
+    differing = table.groupby("file")["split"].nunique() > 1
+    if differing.any():
+        notes.append(
+            f"{differing.sum():,} clips are in the csv files of two splits (such as {differing.idxmax()}); "
+            "the folder decides, else the first file"
+        )
+        ordered = ordered[~(ordered["file"].map(differing) & ordered["file"].duplicated())]
+    return ordered.sort_index(kind="stable").drop(columns="elsewhere")
+
+
+def _csv_files(root: Path) -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(root):
+        folders.sort()
+        found += [Path(parent) / name for name in sorted(names) if name.lower().endswith(".csv")]
+    return found
+
+
+def _read_one(path: Path, root: Path) -> pd.DataFrame | None:
+    """Rows of a csv of originals or of fakes; None if it is something else."""
+    with path.open("rb") as head:
+        start = head.read(400)
+    if not any(VIDEO in unicodedata.normalize("NFC", start.decode(code, "ignore")) for code in ("utf-8", "cp949")):
+        return None
+    table = read_csv(path, ("utf-8-sig", "cp949"))
+    table.columns = [unicodedata.normalize("NFC", name) for name in table.columns]
+    table = table.assign(**{name: "" for name in (PERSON, TARGET, SOURCE, GENDER) if name not in table})
+    is_fake = MODEL in table
+    name = table[VIDEO]
+    rows = {
+        "name": name.where(name.str.contains(r"\.\w{2,4}$"), name + ".mp4"),
+        "method": table[MODEL].str.lower() if is_fake else "real",
+        "subject": table[TARGET if is_fake else PERSON],
+        "target1": table[SOURCE].where(table[SOURCE] != table[TARGET], "") if is_fake else "",
+        "gender": table[GENDER].map(GENDERS).fillna(""),
+        "split": _split_of(path.name) or _split_of(str(path.relative_to(root))),
+        "source": path.name,
+    }
+    return pd.DataFrame(rows, index=table.index).rename_axis("line").reset_index()
+
+
+def _split_of(path: str) -> str:
+    """The split that a path tells, by the last of its parts that does."""
+    told = re.findall(r"training|train|validation|validate|valid|test", path.lower())
+    return {"t": "train", "v": "val"}[told[-1][0]] if told and told[-1] != "test" else ("test" if told else "")
+
+
+def _from_names(files: list[str], notes: list[str]) -> pd.DataFrame:
+    """Rows of clips by their names: an actor and a number, or target, source, a digit for the model, and a number."""
+    rows, odd = [], []
+    for file in files:
+        stem = Path(file).stem.lower()
+        if match := FAKE.fullmatch(stem):
+            folders = set(file.lower().split("/"))
+            told = next((model for model in MODELS.values() if model in folders), "")
+            model = MODELS.get(match["code"], told)
+            source = match["source"] if match["source"] != match["target"] else ""
+            rows.append((file, model, match["target"], source))
+        elif match := REAL.fullmatch(stem):
+            rows.append((file, "real", match["target"], ""))
+        else:
+            odd.append(file)
+            rows.append((file, "", "", ""))
+    if odd:
+        notes.append(
+            f"{len(odd):,} clips are in no csv and have names of no known form (such as {odd[0]}): not labelled"
+        )
+    table = pd.DataFrame(rows, columns=["file", "method", "subject", "target1"], dtype=str)
+    return table.assign(gender="", split=table["file"].map(_split_of), line=range(1, len(table) + 1))
+
+
+CORPUS = Corpus(
+    "KoDF",
+    read,
+    "people (the target of a fake); whether train and val share any is not known",
+    COUNTS,
+    full_frames=True,
+)

@@ -1,0 +1,74 @@
+"""LAV-DF: one JSON list, two booleans a clip; nobody is named, so clips are grouped by the real one they come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from dataset.corpora.table import Corpus, clip_table, need_folder, read_rows
+
+FIELDS = ("file", "original", "modify_video", "modify_audio", "split", "duration", "fake_periods")
+COUNTS = {
+    "all": 136_304, "real": 36_431, "fake": 99_873, "B": 33_170, "C": 33_543, "D": 33_160,
+    "train real": 20_728, "train fake": 57_975, "val real": 8_436, "val fake": 23_065, "test real": 7_267,
+    "test fake": 18_833,
+}  # fmt: skip
+
+
+def read(root: Path) -> pd.DataFrame:
+    """Read ``metadata.min.json``, or ``metadata.json`` where it is missing.
+
+    Raises
+    ------
+    DataError
+        If neither is there, or a row has no file.
+    """
+    need_folder(root, "metadata.min.json", "metadata.min.json", "metadata.json")
+    path = root / "metadata.min.json"
+    table = read_rows(path if path.is_file() else root / "metadata.json", FIELDS)
+    notes = _notes(table)
+    table["v_label"], table["a_label"] = (_real(table[name]) for name in ("modify_video", "modify_audio"))
+    table["split"] = table["split"].fillna(table["file"].str.partition("/")[0]).replace("dev", "val")
+    table["subject"] = sources(table["file"], table["original"])
+    is_real = ((table["v_label"] == 1) & (table["a_label"] == 1)).fillna(False)
+    table["method"] = is_real.map({True: "real", False: ""})
+    return clip_table(table, root, notes, COUNTS)
+
+
+def _real(modified: pd.Series) -> pd.Series:
+    """1 where a stream is as it was, 0 where it was modified, NA where neither is said."""
+    return modified.map({False: 1, True: 0}).astype("Int64")
+
+
+def sources(file: pd.Series, original: pd.Series) -> pd.Series:
+    """Follow ``original`` to the clip at the root of each chain, which may be a clip that the corpus lacks."""
+    parents = {
+        name: parent
+        for name, parent in zip(file, original, strict=True)
+        if isinstance(parent, str) and parent and parent != name
+    }
+    roots: dict[str, str] = {}
+    for name in file:
+        chain = [name]
+        while chain[-1] not in roots and chain[-1] in parents and parents[chain[-1]] not in chain:
+            chain.append(parents[chain[-1]])
+        roots |= dict.fromkeys(chain, roots.get(chain[-1], chain[-1]))
+    return file.map(roots)
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    late = [
+        any(isinstance(period, list) and period[-1] > duration for period in periods)
+        for duration, periods in zip(table["duration"], table["fake_periods"], strict=True)
+        if isinstance(periods, list) and isinstance(duration, int | float)
+    ]
+    return [f"clips whose fake periods go past their end: {sum(late):,}"] if any(late) else []
+
+
+CORPUS = Corpus(
+    "LAV-DF",
+    read,
+    "the real clip that each one comes from; people are not named, so one person may be on both sides of folds by it",
+    COUNTS,
+)

@@ -1,0 +1,91 @@
+"""MAVOS-DD: a Hugging Face data set on disk, an Arrow stream beside the clips."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from dataset.corpora.table import BOTH, Corpus, clip_table, need_columns, need_folder, read_json
+from utils.errors import DataError
+
+COUNTS = {"train": 19_770, "val": 3_295, "test": 37_299}
+COLUMNS = ("video_path", "label", "split", "generative_method", "audio_generative_method")
+YOUTUBE = r"([\w-]{11})(?:_\d+p)?_\d+_\d+(?:_\d+fps)?(?:\.\w+)*$"
+
+
+def read(root: Path) -> pd.DataFrame:
+    """Read the Arrow files that ``state.json`` names, or all in the root.
+
+    Raises
+    ------
+    DataError
+        If there is none, one cannot be read, or a column is missing.
+    """
+    need_folder(root, "data-*.arrow", "*.arrow", "*/*.arrow")
+    notes: list[str] = []
+    table = pd.concat([_read_arrow(path) for path in _arrow_files(root)], ignore_index=True)
+    need_columns(table, COLUMNS, root / "data-*.arrow")
+    label = table["label"].astype(str).str.lower().map({"real": 1, "fake": 0}).astype("Int64")
+    generator, voice = (table[name].fillna("real").astype(str) for name in COLUMNS[3:])
+    video = (generator.str.lower() == "real").astype("Int64")
+    audio = (voice.str.lower() == "real").astype("Int64")
+    for name, of_method in (("video_fake", video), ("audio_fake", audio)):  # told in newer releases only
+        if name in table:
+            told = table[name].map({True: 0, False: 1}).astype("Int64")
+            if (told != of_method).any():
+                notes.append(f"{(told != of_method).sum():,} clips have {name} against their method; {name} counts")
+            of_method.update(told)
+    odd = ((video & audio) != label).fillna(False)
+    if odd.any():
+        notes.append(f"{odd.sum():,} clips have a label against their methods: their streams are not labelled")
+    method = generator.where(generator.str.lower() != "real", "")
+    voice = voice.where(voice.str.lower() != "real", "")
+    file = table["video_path"].astype(str)
+    clips = pd.DataFrame(
+        {
+            "file": file,
+            "subject": _sources(file),
+            "v_label": video.mask(odd),
+            "a_label": audio.mask(odd),
+            "m_label": label,
+            "method": (method + BOTH + voice).str.strip(BOTH).replace("", "real"),
+            "split": table["split"].astype(str).replace("validation", "val"),
+        }
+    )
+    return clip_table(clips, root, notes, COUNTS)
+
+
+def _arrow_files(root: Path) -> list[Path]:
+    state = root / "state.json"
+    named = read_json(state).get("_data_files", []) if state.is_file() else []
+    files = [root / entry["filename"] for entry in named if isinstance(entry, dict) and "filename" in entry]
+    return files or sorted(root.glob("*.arrow")) or sorted(root.glob("*/*.arrow"))
+
+
+def _read_arrow(path: Path) -> pd.DataFrame:
+    try:
+        with pa.memory_map(str(path)) as source:
+            try:
+                return pa.ipc.open_stream(source).read_all().to_pandas()
+            except pa.ArrowInvalid:  # `datasets` writes streams; other tools write files
+                return pa.ipc.open_file(source).read_all().to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not an Arrow file that can be read ({str(error).splitlines()[0]})") from error
+
+
+def _sources(file: pd.Series) -> pd.Series:
+    """The video of YouTube that drives each clip, which names end with; where they do not, the clip itself."""
+    found = file.str.rpartition("/")[2].map(lambda name: re.search(YOUTUBE, name))
+    return pd.Series([match[1] if match else "" for match in found], file.index, dtype=object)
+
+
+CORPUS = Corpus(
+    "MAVOS-DD",
+    read,
+    "the driving video of each clip where its name tells one, else the clip itself; people are not named, so one may "
+    "be on both sides of the split",
+    COUNTS,
+)

@@ -1,0 +1,78 @@
+"""PolyGlotFake: names tell all but the speaker; JSON files say who is in the real clips."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dataset.corpora.table import Corpus, by_name, clip_table, media_files, missing_note, need_folder, read_json
+from utils.errors import DataError
+
+COUNTS = {"real": 766, "fake": 14_472}
+REAL = re.compile(r"[a-z]{2,3}_\d+$")
+FAKE = re.compile(r"(?P<source>[a-z]{2,3}_\d+)_to_[a-z]{2,3}_(?P<tts>.+)$")
+GENDERS = {"male": "men", "female": "women"}
+
+
+def read(root: Path) -> pd.DataFrame:
+    """Read the clips below the root by their names, and the real ones' JSON files.
+
+    Every fake has a made voice in another language and lips made for it.
+
+    Raises
+    ------
+    DataError
+        If there is no clip, or a JSON file cannot be read.
+    """
+    need_folder(root, "clips", "**/*.mp4", "**/*.json")
+    notes: list[str] = []
+    files = media_files(root, root)
+    known = _characters(root)
+    rows, odd = [], []
+    for file in files:
+        stem = Path(file).stem.lower()
+        if match := FAKE.fullmatch(stem):
+            rows.append((file, 0, match["tts"], match["source"]))
+        elif REAL.fullmatch(stem):
+            rows.append((file, 1, "real", stem))
+        else:
+            folders = file.lower().split("/")
+            label = 1 if "real" in folders else 0 if "fake" in folders else None
+            odd.append(file)
+            rows.append((file, label, "real" if label else "", ""))
+    if odd:
+        notes.append(f"{len(odd):,} clips have names of no known form (such as {odd[0]}); their folder labels them")
+    absent = sorted(set(known) - set(by_name(files, notes)))
+    missing_note(len(absent), "real_json_files", notes)
+    rows += [(name, 1, "real", Path(name).stem.lower()) for name in absent]
+    table = pd.DataFrame(rows, columns=["file", "v_label", "method", "subject"])
+    genders = {Path(name).stem.lower(): gender for name, gender in known.items()}
+    table = table.assign(a_label=table["v_label"], gender=table["subject"].map(genders).fillna(""))
+    return clip_table(table, root, notes, COUNTS)
+
+
+def _characters(root: Path) -> dict[str, str]:
+    """Real clip → the gender of the one person in it, or empty."""
+    known = {}
+    for path in sorted(root.glob("**/real_json_files/*.json")):
+        content = read_json(path)
+        videos: Any = content.get("videos") if isinstance(content, dict) else content
+        if not isinstance(videos, list) or not all(isinstance(video, dict) for video in videos):
+            raise DataError(f"{path}: has no list `videos`")
+        for video in videos:
+            people = video.get("characters") or []
+            alone = people[0].get("sex", "") if len(people) == 1 else ""
+            known[str(video.get("filename"))] = GENDERS.get(str(alone).lower(), "")
+    return known
+
+
+CORPUS = Corpus(
+    "PolyGlotFake",
+    read,
+    "the real clip that each one comes from; its speakers are not named, so one may be on both sides of folds by it",
+    COUNTS,
+    full_frames=True,
+)
