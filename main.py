@@ -6,50 +6,48 @@ python main.py reproduce --data_root data/FakeAVCeleb_v1.2
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 
-from utils.cli import Parser, first_line, guard, start_logging
-
+# Function behind a command, and what help says of it: here, so that help need not import what the commands do.
 COMMANDS = {
-    "prepare": "scripts.prepare.command.prepare",
-    "reproduce": "scripts.reproduce.command.reproduce",
-    "table": "scripts.reproduce.table.table",
-    "evaluate": "scripts.evaluate.command.evaluate_scores",
-    "report": "scripts.report.command.report",
-    "predict": "scripts.predict.command.predict",
-    "audit": "scripts.audit.command.audit",
-    "card": "scripts.card.command.card",
-    "synthesize": "scripts.synthesize.synthesize",
+    "prepare": (
+        "scripts.prepare.command.prepare",
+        "Check a corpus, make its subset and folds, cache its clips.",
+    ),
+    "reproduce": (
+        "scripts.reproduce.command.reproduce",
+        "Train and test all detectors on all folds; write the table.",
+    ),
+    "table": ("scripts.reproduce.table.table", "Write the table of all runs beside the paper's numbers."),
+    "evaluate": ("scripts.evaluate.command.evaluate_scores", "Evaluate a scores.csv: every metric with its interval."),
+    "report": ("scripts.report.command.report", "Write a report on runs as one HTML page."),
+    "predict": ("scripts.predict.command.predict", "Score clips of any kind with a trained detector."),
+    "audit": ("scripts.audit.command.audit", "Find a corpus's shortcuts, and what a detector depends on."),
+    "card": ("scripts.card.command.card", "Write the model card of a checkpoint."),
+    "synthesize": ("scripts.synthesize.synthesize", "Write a small synthetic corpus in FakeAVCeleb's layout."),
 }
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a subcommand; returns the exit code."""
-    start_logging()
+    """Run a command; returns the exit code."""
     args = list(sys.argv[1:] if args is None else args)
-    parser = Parser(prog="main.py", description="Tools around training and testing.")
-    if not args:
-        parser.error(f"a command is missing: {', '.join(COMMANDS)}")
-    subcommands = parser.add_subcommands(dest="command")
-    # Only the command that is asked for is imported: preparing a corpus needs little of what reproducing does.
-    functions = {name: load(name) for name in COMMANDS if name in args[:1]} or {name: load(name) for name in COMMANDS}
-    for name, function in functions.items():
-        command = Parser(description=first_line(function))
-        command.add_configuration()
-        command.add_options(function)
-        subcommands.add_subcommand(name, command, help=command.description)
-    values = parser.parse_args(args)
-    options = values[values.command].as_dict()
-    options.pop("config")
-    return guard(lambda: functions[values.command](**options), "main.py")
+    if args and args[0] in COMMANDS:
+        from utils.cli import run
 
-
-def load(command: str) -> Callable[..., object]:
-    """Import the function behind a command."""
-    module, _, function = COMMANDS[command].rpartition(".")
-    return getattr(import_module(module), function)
+        module, _, name = COMMANDS[args[0]][0].rpartition(".")
+        command = getattr(import_module(module), name)
+        return run(command, command, f"main.py {args[0]}", args[1:])
+    parser = argparse.ArgumentParser("main.py", description="Tools around training and testing.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, (_, description) in COMMANDS.items():
+        commands.add_parser(name, help=description)
+    parser.epilog = "main.py COMMAND --help shows the options of a command."
+    parser.parse_args(args[:1])  # ends here, unless nothing was asked for
+    parser.print_help(sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

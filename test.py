@@ -20,8 +20,7 @@ from model import detector_of, read_checkpoint
 from model.training.trainer import loading_processes, log_run, make_trainer, score_fold
 from utils.cli import run
 from utils.metrics import evaluate
-from utils.options import TestOptions, plain
-from utils.recipes import CORPORA
+from utils.options import CORPORA, TestOptions, plain
 from utils.results import fold_table, record_of_training, write_fold
 
 log = logging.getLogger("test")

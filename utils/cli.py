@@ -1,47 +1,57 @@
-"""The command line: options from flags and YAML, one line for an error, a log on the screen and in a file."""
+"""The command line: flags and YAML files, exit codes, one line for an error, the log."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+import signal
 import sys
+import traceback
 import warnings
-from argparse import Action
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, is_dataclass
 from inspect import Parameter, signature
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
-import cv2
+from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionConfigFile, ArgumentParser
-from jsonargparse.typing import (
-    ClosedUnitInterval,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    restricted_string_type,
-)
+from jsonargparse.typing import restricted_string_type
 from rich.console import Console
 from rich.logging import RichHandler
+
+from utils.errors import DataError, Terminated
+from utils.options import RECIPES, Folds, Gpus
 
 log = logging.getLogger(__name__)
 
 SCREEN = "-"
 # Nothing else, so that no clip is written over where a name of a file is left out.
-OutputFile = restricted_string_type("OutputFile", r"^(-|.+\.(json|csv))$", docstring="a .json or .csv file, or -")
-# What a flag takes, in words.
+OutputFile = restricted_string_type("OutputFile", r"^(-|.+\.(json|csv|html))$", docstring="a .json, .csv or .html file")
+# Names of one thing: whichever of them a command has, it takes the others as well.
+SYNONYMS = (
+    ("folds", "fold", "train_fold"),
+    ("models", "model", "model_type", "runs", "run"),
+    ("gpus", "gpu", "devices", "device"),
+    ("outputs", "output"),
+)
+# What a flag takes, in words, and how help shows it.
 TAKES = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    PositiveInt: "a whole number above 0",
-    NonNegativeInt: "a whole number from 0 on",
-    PositiveFloat: "a number above 0",
-    NonNegativeFloat: "a number from 0 on",
-    ClosedUnitInterval: "a number from 0 to 1",
+    "bool": ("true or false", "true|false"),
+    "int": ("a whole number", "N"),
+    "float": ("a number", "X"),
+    "PositiveInt": ("a whole number above 0", "N"),
+    "NonNegativeInt": ("a whole number from 0 on", "N"),
+    "PositiveFloat": ("a number above 0", "X"),
+    "NonNegativeFloat": ("a number from 0 on", "X"),
+    "ClosedUnitInterval": ("a number from 0 to 1", "X"),
+    "Folds": (Folds.WORDS, "K[,K]"),
+    "Gpus": (Gpus.WORDS, "N"),
+    "OutputFile": ("a file that ends in .json, .csv or .html, or - for the screen", "FILE"),
+    "Path": ("a path", "PATH"),
 }
 # The value in what jsonargparse says of one that does not fit.
 VALUE = re.compile(
@@ -49,68 +59,229 @@ VALUE = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class Flag:
+    """An option as it is declared.
+
+    Attributes
+    ----------
+    name
+        Name of the option, such as batch_size.
+    kind
+        Its type, without None.
+    default
+        Its default; `Parameter.empty` where it must be given.
+    help
+        What it does.
+    positional
+        Whether it is given by its place, without its name.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    help: str
+    positional: bool = False
+
+    @property
+    def bare(self) -> str | None:
+        """What the flag means where it is given without a value; None if it needs one."""
+        return "true" if self.kind is bool else SCREEN if self.kind is OutputFile else BARE.get(self.name)
+
+    @property
+    def takes(self) -> tuple[str | None, str]:
+        """What it takes, in words and as help shows it."""
+        if get_origin(self.kind) is Literal:
+            values = get_args(self.kind)
+            return "one of " + ", ".join(map(repr, values)), "|".join(map(str, values))
+        item = get_args(self.kind)[0] if self.several else self.kind
+        return TAKES.get(getattr(item, "__name__", ""), (None, self.name.upper()))
+
+    @property
+    def several(self) -> bool:
+        """Whether it takes a list, one argument an item."""
+        return get_origin(self.kind) is list
+
+
+# Other flags that need no value.
+BARE = {"resume": "auto"}
+
+
+def takes(options: type, without: Sequence[str] = ()) -> Callable[[Callable], Callable]:
+    """Say that the `**options` of a command are the fields of a dataclass, less those that it sets itself."""
+
+    def mark(command: Callable) -> Callable:
+        command.__dict__["options"] = [flag for flag in flags_of(options) if flag.name not in without]
+        return command
+
+    return mark
+
+
+def flags_of(source: Callable) -> list[Flag]:
+    """The options of a dataclass, or of a function: its parameters, and what `takes` adds.
+
+    Parameters
+    ----------
+    source
+        Its docstring describes them. A function with a bare `*` takes its required parameters by position.
+    """
+    parameters = signature(source).parameters.values()
+    hints = get_type_hints(source.__init__ if is_dataclass(source) else source)
+    described = {part.arg_name: part.description for part in parse_docstring(source.__doc__ or "").params}
+    by_place = any(parameter.kind is Parameter.KEYWORD_ONLY for parameter in parameters)
+    own = [
+        Flag(
+            parameter.name,
+            _without_none(hints[parameter.name]),
+            parameter.default,
+            " ".join((described.get(parameter.name) or "").split()),
+            by_place and parameter.default is Parameter.empty,
+        )
+        for parameter in parameters
+        if parameter.kind is not Parameter.VAR_KEYWORD
+    ]
+    names = {flag.name for flag in own}
+    return own + [flag for flag in getattr(source, "options", []) if flag.name not in names]
+
+
+def _without_none(hint: Any) -> Any:
+    """The type behind `T | None`."""
+    if get_origin(hint) in (Union, UnionType):
+        kinds = [kind for kind in get_args(hint) if kind is not NoneType]
+        return kinds[0] if len(kinds) == 1 else hint
+    return hint
+
+
 class Parser(ArgumentParser):
-    """An argument parser that takes a bare `--flag` for true and says what is wrong in one line."""
+    """The parser of a program: flags as people type them, and one line for what does not fit.
 
-    def add_configuration(self) -> None:
-        """Add `--config`, a file that stands for the flags in it."""
+    Parameters
+    ----------
+    program
+        Name of the program, for help and errors.
+    source
+        A dataclass of options, or a function; see `flags_of`.
+    """
+
+    def __init__(self, program: str, source: Callable) -> None:
+        description = (source.__doc__ or "").strip().partition("\n\n")[0]
+        super().__init__(prog=program, description=description, usage=f"{program} [--flag value ...]")
+        self.flags = {flag.name: flag for flag in flags_of(source)}
         self.add_argument("--config", action=ActionConfigFile, help="YAML file with options; flags override it.")
+        self.add_argument("--debug", type=bool, default=False, help="Show the traceback of every error.")
+        for flag in self.flags.values():
+            self._add(flag)
 
-    def add_options(self, source: Callable) -> None:
-        """Add the fields of a dataclass, or the parameters of a function, as options.
+    def _add(self, flag: Flag) -> None:
+        given: dict[str, Any] = {"type": flag.kind, "help": flag.help, "metavar": flag.takes[1]}
+        if flag.several:
+            given |= {"type": get_args(flag.kind)[0], "nargs": "+"}
+        if flag.positional:
+            self.add_argument(flag.name, **given | {"metavar": flag.name.upper()})
+        elif flag.default is Parameter.empty:
+            self.add_argument(f"--{flag.name}", required=True, **given)
+        else:
+            if flag.default is None:
+                given["type"] = given["type"] | None
+                given["help"] += _by_recipe(flag.name)
+            self.add_argument(f"--{flag.name}", default=flag.default, **given)
 
-        A function whose options come after a bare `*` takes its required parameters by position, without a flag.
-        One of type `list[Path]` takes one path or several, and one of type `OutputFile` none too, for the screen.
-        """
-        add = self.add_class_arguments if isinstance(source, type) else self.add_function_arguments
-        kinds = {parameter.kind for parameter in signature(source).parameters.values()}
-        add(source, as_positional=Parameter.KEYWORD_ONLY in kinds)
-        for action in self._actions:
-            kind = getattr(action, "_typehint", None)
-            if kind in (bool, bool | None):
-                action.nargs, action.const = "?", True
-            elif kind == OutputFile | None:
-                action.nargs, action.const = "?", SCREEN
-            elif kind in (list[Path], list[Path] | None):
-                # The type is that of each path; jsonargparse's own form of a list, `--flag+`, is not needed then.
-                action.nargs, action._typehint, action.metavar = "+", Path, action.dest.upper()
-                action.option_strings = [flag for flag in action.option_strings if not flag.endswith("+")]
+    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:
+        """Parse arguments in any of the spellings that `spelled` knows."""
+        return super().parse_args(spelled(sys.argv[1:] if args is None else args, self.flags), *more, **settings)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        flag = re.match(r'Parser key "([\w.]+)":?\s*', message)
-        kind = next((_kind(action) for action in self._actions if flag and action.dest == flag[1]), None)
-        value = VALUE.search(message.rstrip())
-        if _words(kind):
-            shown = f" {value[value.lastgroup] or repr('')}" if value else ""
-            message = f"--{flag[1]}{shown}: must be {_words(kind)}"
-        elif flag:
-            message = f"--{flag[1]}: {message[flag.end() :]}"
+        key = re.match(r'Parser key "([\w.]+)"(?: element \d+)?:?\s*', message)
+        flag = self.flags.get(key[1]) if key else None
+        if key and flag and flag.takes[0]:
+            value = VALUE.search(message.rstrip())
+            shown = f" {value[value.lastgroup] or repr('')}" if value and value.lastgroup else ""
+            message = f"--{flag.name}{shown}: must be {flag.takes[0]}"
+        elif key:
+            message = f"--{key[1]}: {message[key.end() :]}"
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see --help)\n")
 
 
-def _kind(action: Action) -> Any:
-    """The type of what a flag takes, if it is given at all."""
-    kinds = get_args(hint) if get_origin(hint := getattr(action, "_typehint", None)) in (Union, UnionType) else [hint]
-    return next((kind for kind in kinds if kind is not NoneType), None)
+def _by_recipe(name: str) -> str:
+    """What the recipes give a flag that is left out, for help."""
+    if name not in RECIPES["released"]:
+        return ""
+    values = {recipe: choices[name] for recipe, choices in RECIPES.items()}
+    if len(set(values.values())) == 1:
+        return f" By default {values['released']}."
+    return " By default " + ", ".join(f"{value} ({recipe})" for recipe, value in values.items()) + "."
 
 
-def _words(kind: Any) -> str | None:
-    """What a type takes, in words; None for one of which nothing is known."""
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(repr, get_args(kind)))
-    restricted = isinstance(kind, type) and hasattr(kind, "_regex")
-    return kind.__doc__ if restricted else TAKES.get(kind)
+def spelled(args: Sequence[str], flags: dict[str, Flag]) -> list[str]:
+    """Arguments as the parser takes them: `--name=value`, with the name as it is declared.
+
+    `--learning-rate` is `--learning_rate`, `--no-compile` is `--compile=false`, a flag that needs no value may stand
+    alone, `--folds 1 3` is `--folds=1,3`, and a synonym stands for the flag that the command has.
+
+    Parameters
+    ----------
+    args
+        Arguments as they were typed.
+    flags
+        The options of the command by name.
+    """
+    known, done = flags | {"debug": Flag("debug", bool, False, "")}, []
+    rest = list(args)
+    while rest:
+        arg = rest.pop(0)
+        if arg == "--":
+            return [*done, arg, *rest]
+        if not arg.startswith("--"):
+            done.append(arg)
+            continue
+        typed, equals, value = arg[2:].partition("=")
+        name = _declared(typed.replace("-", "_"), known)
+        negated = known.get(name.removeprefix("no_"))
+        flag = known.get(name)
+        if flag is None and negated is not None and negated.kind is bool and not equals:
+            done.append(f"--{negated.name}=false")
+        elif flag is None:  # --config, --help, or an unknown one, which the parser names
+            done.append(arg)
+        elif equals:
+            done.append(f"--{name}={value}")
+        elif flag.several:
+            done.append(f"--{name}")
+        elif flag.kind in (Folds, Gpus):
+            values = [rest.pop(0) for _ in range(_count_values(rest))]
+            done.append(f"--{name}={','.join(values)}" if values else f"--{name}")
+        elif flag.bare is not None and not (rest and _is_value(rest[0], flag, known)):
+            done.append(f"--{name}={flag.bare}")
+        else:
+            done += [f"--{name}={rest.pop(0)}"] if rest else [f"--{name}"]
+    return done
 
 
-def run(options_class: type, main: Callable[[Any], None], program: str, args: Sequence[str] | None = None) -> int:
+def _declared(name: str, flags: dict[str, Flag]) -> str:
+    """The name that a command has for what is typed."""
+    group = next((group for group in SYNONYMS if name in group), ())
+    return name if name in flags else next((other for other in group if other in flags), name)
+
+
+def _count_values(rest: Sequence[str]) -> int:
+    return next((k for k, arg in enumerate(rest) if arg.startswith("--")), len(rest))
+
+
+def _is_value(arg: str, flag: Flag, flags: dict[str, Flag]) -> bool:
+    """Whether an argument is the value of the flag before it, which needs none; a clip to score is not."""
+    if flag.kind is bool and any(other.positional for other in flags.values()):
+        return arg.lower() in ("true", "false")
+    return not arg.startswith("--")
+
+
+def run(source: Callable, main: Callable[..., Any], program: str, args: Sequence[str] | None = None) -> int:
     """Parse the options of a program and run it.
 
     Parameters
     ----------
-    options_class
-        Dataclass of the options; its docstring is the help.
+    source
+        Dataclass of the options, or `main` itself; its docstring is the help.
     main
-        Called with the options.
+        Called with the options: with the dataclass, or with its keywords.
     program
         Name of the program, for help and errors.
     args
@@ -119,40 +290,85 @@ def run(options_class: type, main: Callable[[Any], None], program: str, args: Se
     Returns
     -------
     int
-        Exit code: 0, 2 after an error in the input (one line on stderr), 130 after Ctrl-C.
+        Exit code: 0, 2 after an error in the input (one line on stderr), 130 after Ctrl-C, 143 after SIGTERM.
     """
     start_logging()
-    parser = Parser(prog=program, description=first_line(options_class))
-    parser.add_configuration()
-    parser.add_options(options_class)
-    values = parser.parse_args(args).as_dict()
+    values = Parser(program, source).parse_args(args).as_dict()
     values.pop("config")
-    return guard(lambda: main(options_class(**values)), program)
+    debug = values.pop("debug")
+    return guard(lambda: main(source(**values)) if is_dataclass(source) else main(**values), program, debug)
 
 
-def first_line(source: Callable) -> str:
-    """First line of a docstring."""
-    return source.__doc__.strip().splitlines()[0]
+def guard(action: Callable[[], Any], program: str, debug: bool = False) -> int:
+    """Run `action`, and turn what ends it early into an exit code and one line on stderr.
 
-
-def guard(action: Callable[[], None], program: str) -> int:
-    """Run `action`; turn an error in the input into one line on stderr and exit code 2."""
+    Only what a user can mend becomes a line, with exit code 2: `DataError`, and an `OSError`, which names its file. A
+    fault of the program keeps its traceback. `debug` shows that of everything.
+    """
     try:
-        action()
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{program}: stopped\n")
-        return 130
-    except (ValueError, OSError) as error:
+        with _terminable():
+            action()
+    except (KeyboardInterrupt, Terminated, SystemExit) as stop:
+        # Lightning ends a fit after Ctrl-C with an exit of its own.
+        if isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):
+            sys.stderr.write(f"{program}: stopped\n")
+            return 130
+        if not isinstance(stop, Terminated):
+            raise
+        sys.stderr.write(f"{program}: stopped by SIGTERM\n")
+        return 143
+    except (DataError, OSError, UnicodeEncodeError) as error:
+        if isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() == "utf-8":
+            raise
         log.debug("stopped by an error", exc_info=True)  # the whole story is in the log file
-        sys.stderr.write(f"{program}: error: {error}\n")
+        if debug:
+            traceback.print_exc()
+        hint = "; set PYTHONUTF8=1, as this locale cannot say it" if isinstance(error, UnicodeEncodeError) else ""
+        sys.stderr.write(f"{program}: error: {error}{hint}\n")
         return 2
+    except Exception as error:
+        log.debug("stopped by a fault", exc_info=True)
+        if isinstance(error, ValueError) and _deliberate(error):
+            sys.stderr.write(f"{program}: error: {error}\n")
+            return 2
+        raise
     return 0
+
+
+def _deliberate(error: Exception) -> bool:
+    """Whether a statement of ours raised it: until every deliberate ValueError is a DataError."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    ours = "site-packages" not in frame.filename and (frame.line or "").startswith("raise ")
+    return ours and not isinstance(error, UnicodeError)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end what runs as an exception does, so that files are put in order."""
+
+    def end(*_: object) -> NoReturn:
+        raise Terminated
+
+    try:
+        earlier = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # only the main thread can
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def start_logging() -> None:
     """Log to the screen, and keep the libraries to what a user can act on."""
+    import cv2  # here, so that help need not wait for it
+
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a clip that does not decode is reported by name
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    for stream in (sys.stdout, sys.stderr):  # a character that the locale has not is no reason to stop
+        if getattr(stream, "errors", None) == "strict":
+            stream.reconfigure(errors="backslashreplace")
     if sys.stderr.isatty():  # beside a progress bar
         handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, log_time_format="[%X]")
     else:
@@ -166,7 +382,7 @@ def start_logging() -> None:
         ".*directory .* exists and is not empty.*",
         ".*number of training batches .* is smaller than the logging interval.*",
         ".*isinstance.treespec, LeafSpec.*",
-        ".*when logging on epoch level in distributed.*",  # said of figures that all processes have alike
+        ".*when logging on epoch level in distributed.*",  # said of metrics that all processes have alike
     ):
         warnings.filterwarnings("ignore", message)
 
@@ -180,7 +396,7 @@ def log_to_file(path: Path) -> None:
         If the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

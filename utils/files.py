@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,19 +17,52 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from utils.errors import DataError
+
 log = logging.getLogger(__name__)
+
+# File systems take 255 bytes, and a run's files are named after it, such as RUN_train_1-last.ckpt.
+NAME_BYTES = 200
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary file to write, which in the end takes the place of `path`; after a failure it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Short, whatever the length of the name, which may be the longest that the file system takes.
+    temporary = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def plain_name(name: str, flag: str) -> str:
+    """Check a name that becomes part of the names of files and folders.
+
+    Parameters
+    ----------
+    name
+        The name, such as that of a run.
+    flag
+        The flag that gave it, for the message.
+
+    Returns
+    -------
+    str
+        The name.
+
+    Raises
+    ------
+    DataError
+        If it is a path, or so long that file systems would not take the files that are named after it.
+    """
+    if name in ("", ".", "..") or any(char in name for char in "/\\\0\n"):
+        raise DataError(f"{flag} {name!r}: must be a plain name, not a path")
+    if (size := len(os.fsencode(name))) > NAME_BYTES:
+        raise DataError(f"{flag} {name[:20]}…: has {size} bytes; names of runs have {NAME_BYTES} at most")
+    return name
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

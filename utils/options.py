@@ -5,6 +5,7 @@ The command line overrides a YAML file (`--config`), which overrides the default
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -15,17 +16,96 @@ from jsonargparse.typing import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    restricted_string_type,
+    register_type,
 )
 
-from utils.recipes import CORPORA, RECIPES
+from utils.errors import DataError
+from utils.files import plain_name
 
 ModelType = Literal["AVDF", "AVDF_Ensemble", "AVDF_Multilabel", "AVDF_Multiclass", "MRDF_Margin", "MRDF_CE"]
 Dataset = Literal["fakeavceleb", "csv"]
 Logger = Literal["tensorboard", "csv", "wandb", "none"]
 Accelerator = Literal["auto", "cpu"]
-Precision = Literal["16", "16-mixed", "bf16-mixed", "32", "32-true"]
-Folds = restricted_string_type("Folds", r"^[1-5](,[1-5])*$", docstring="fold numbers from 1 to 5, such as 2 or 1,3")
+Precision = Literal["16", "16-mixed", "bf16", "bf16-mixed", "32", "32-true"]
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # What the authors' release does when it is run, which is not always what one would guess: see the README.
+    "released": {
+        "encoder_layers": 0,
+        "train_frontend": False,
+        "padding": "cut",
+        "validation": "test",
+        "selection": "released",
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-4,
+        "schedule": "plateau",
+        "warmup": 0.0,
+        "gradient_clip": 0.0,
+    },
+    # What a careful lab would run: the paper's transformer, and nothing that looks at the test fold.
+    "clean": {
+        "encoder_layers": 12,
+        "train_frontend": True,
+        "padding": "mask",
+        "validation": "subjects",
+        "selection": "auc",
+        "optimizer": "adamw",
+        "learning_rate": 1e-4,
+        "weight_decay": 1e-2,
+        "schedule": "cosine",
+        "warmup": 0.1,
+        "gradient_clip": 1.0,
+    },
+}
+
+CORPORA: dict[str, dict[str, Any]] = {
+    "fakeavceleb": {"num_train": 400, "num_val": 100},  # as in the paper
+    "csv": {"num_train": None, "num_val": None},  # all of them
+}
+
+
+class Folds(str):
+    """Fold numbers, such as 1,3: from a string, a number, a list, or the name of a fold file."""
+
+    WORDS = "fold numbers from 1 to 9, such as 2 or 1,3"
+
+    def __new__(cls, value: object) -> Folds:
+        items = value if isinstance(value, list | tuple) else str(value).strip("[]").split(",")
+        numbers = [re.fullmatch(r"(?:train_)?([1-9])(?:\.txt)?", str(item).strip()) for item in items]
+        if not numbers or None in numbers:
+            raise ValueError(f"must be {cls.WORDS}. Got value: {value}")
+        return super().__new__(cls, ",".join(number[1] for number in numbers if number))
+
+
+class Gpus(int):
+    """A number of GPUs, 0 for the CPU; or the GPUs by their indices, such as 2,3, which then are two."""
+
+    WORDS = "a number of GPUs, 0 for the CPU, or their indices, such as 2,3"
+    indices: list[int] | None
+
+    def __new__(cls, value: object) -> Gpus:
+        text = str(value).strip("[] ").replace("cpu", "0")
+        if not re.fullmatch(r"\d+(\s*,\s*\d+)*,?", text):
+            raise ValueError(f"must be {cls.WORDS}. Got value: {value}")
+        indices = [int(item) for item in text.split(",") if item.strip()]
+        listed = "," in text or isinstance(value, list)
+        if len(set(indices)) < len(indices):
+            raise ValueError(f"must be {cls.WORDS}. Got value: {value}")
+        gpus = super().__new__(cls, len(indices) if listed else indices[0])
+        gpus.indices = indices if listed else None
+        return gpus
+
+    def __str__(self) -> str:
+        if self.indices is None:
+            return str(int(self))
+        return ",".join(map(str, self.indices)) + ("," if len(self.indices) == 1 else "")
+
+
+register_type(Folds)
+register_type(Gpus)
+ALL_FOLDS = Folds("1,2,3,4,5")
+ONE_GPU = Gpus(1)
 
 
 @dataclass
@@ -35,111 +115,117 @@ class TrainOptions:
     Parameters
     ----------
     dataset
-        Kind of data set: fakeavceleb, or csv for any other that comes with a table (see the README).
+        Corpus: fakeavceleb, or csv for any other that comes with a table (see dataset/README.md).
     model_type
-        Detector to train.
+        Detector to train: one of the paper's two (MRDF) or of its four baselines (AVDF).
     data_root
-        Folder of FakeAVCeleb v1.2, the one with meta_data.csv; for a csv, that file or the folder of clips.csv.
+        Folder of the corpus, for FakeAVCeleb the one with meta_data.csv; for a csv, that file or the folder of
+        clips.csv.
     folds
-        Folds to train, such as 2 or 1,3; all five by default.
+        Folds to train and test, such as 2, 1 3 or 1,3. By default all five.
     recipe
-        Protocol: released does what the authors' release does, clean what the paper describes. It sets what is not
-        given of encoder_layers, train_frontend, padding, validation, selection, optimizer, learning_rate,
-        weight_decay, schedule, warmup and gradient_clip.
+        Settings that are not given: released trains as the authors' release does, clean as the paper describes, with a
+        validation set of its own. The flags that it fills in name both values.
     pretrained
-        Official AV-HuBERT checkpoint to start from; the encoder takes its shape.
+        AV-HuBERT checkpoint in fairseq's format to start the encoder from, which takes its number of layers.
     encoder_layers
-        Transformer layers of the encoder.
+        Number of transformer layers of the encoder.
     train_frontend
-        Train the visual front end.
+        Train the 3-D convolution in front of the image encoder too; false leaves it at its random start.
     freeze_encoder_steps
-        For so many optimiser steps train the heads alone.
+        Number of first optimizer steps in which the encoder is frozen and only the heads are trained.
     padding
-        cut: clips of a batch are cut to the shortest; mask: padded to the longest and masked.
+        cut: the clips of a batch are cut to the shortest; mask: they are padded to the longest, with a mask.
     validation
-        test: the epoch is picked on the test fold; subjects: on a tenth of the training subjects, not trained on.
+        Clips that choose the best epoch. test: the test fold, as in the release; subjects: those of a tenth of the
+        training subjects, who are left out of training.
     selection
         Metric by which the best epoch is picked: released is that of the release (accuracy + hard AUC of each batch,
         averaged over the batches), acc_auc accuracy + hard AUC of all validation clips, auc the AUC of their scores.
     batch_size
-        Clips in a batch, on each device.
+        Number of clips in a batch, on each device.
     accumulate
-        Batches to an optimiser step.
+        Number of batches whose gradients are accumulated before an optimizer step.
     checkpoint_activations
-        Recompute activations in the backward pass: several times less memory, steps a third longer.
+        Compute activations again in the backward pass instead of keeping them: several times less memory, and a step
+        takes a third longer.
     num_workers
-        Processes that load clips; by default none on a CPU, up to 8 beside a GPU.
+        Number of worker processes that load clips. By default as many as suit the cores and the device.
     gpus
-        GPUs to use; several train in parallel (DDP). Without a GPU the CPU is used.
+        Number of GPUs, 0 for the CPU, or the indices of those to use, such as 2,3. Several train with DDP. The CPU is
+        used too where the machine has no GPU.
     accelerator
-        auto: GPUs, or one process on the CPU; cpu: as many processes on the CPU as gpus says.
+        auto: GPUs if there are any; cpu: as many processes on the CPU as --gpus says.
     precision
-        16 and bf16-mixed are mixed precision. Without a GPU 16 becomes 32.
+        Numbers that the network computes with: 16 and bf16 are mixed precision, 32 is float32. On a CPU 16 becomes 32.
     max_frames
-        Frames of a clip at most, from its start; 25 are a second.
+        Number of frames of a clip that are used at most, from its start; 25 are a second.
     cache_dir
-        Cache that main.py prepare --cache made; by default it is looked for in data_root and in the outputs.
+        Folder of the cache that `main.py prepare --cache` made. By default it is looked for in data_root and outputs.
     num_train
-        Training clips of each category at most, the first in csv order; by default 400, for a csv all.
+        Number of training clips of each category at most, the first in the order of the table. By default 400 for
+        fakeavceleb, else all.
     num_val
-        Test clips of each category at most, the first in csv order; by default 100, for a csv all.
+        Number of test clips of each category at most, the first in the order of the table. By default 100 for
+        fakeavceleb, else all.
     max_epochs
-        Epochs at most.
+        Number of epochs of training at most.
     min_epochs
-        Epochs at least.
+        Number of epochs at least, whatever --patience says.
     patience
-        Stop when what the epoch is picked by has not risen for this many epochs; 0 never does.
+        Stop after this many epochs without a better value of what --selection names; 0 never does.
     log_steps
-        Steps between two entries of the training log.
+        Number of steps between two entries of the training curves.
     resume
-        auto goes on from the last checkpoint of each fold, where there is one of the same configuration; files of
-        another one are moved aside. A file goes on from that.
+        auto, or no value: each fold goes on from its last checkpoint, if that has the same settings (others are moved
+        aside). A path: go on from that checkpoint.
     save_name
-        Name of the run in the outputs; by default the model type.
+        Name of the run in the outputs. By default the name of the detector.
     optimizer
-        adam as in the release, or adamw.
+        Optimizer of the weights: adam or adamw.
     learning_rate
-        The highest.
+        Learning rate; with a cosine schedule its highest value, after the warm-up.
     backbone_learning_rate
-        Of the encoder and its streams; by default the same.
+        Learning rate of the AV-HuBERT backbone. By default that of the heads.
     weight_decay
-        Of the optimiser.
+        Weight decay of the optimizer.
     schedule
-        plateau: halved when the validation loss stalls; cosine: raised over the warm-up, then lowered to 0.
+        Learning rate schedule. plateau: halved when the validation loss stops falling; cosine: a linear warm-up, then
+        a cosine down to 0.
     warmup
-        Share of the steps in which a cosine schedule raises the rate.
+        Share of the training steps in which a cosine schedule warms up.
     gradient_clip
-        Largest norm of the gradient; 0 does not clip.
+        Largest norm of the gradient, to which larger ones are clipped; 0 does not clip.
     contrast_weight
-        Of the cross-modality term (MRDF_Margin, MRDF_CE).
+        Weight of the cross-modality loss (MRDF_Margin, MRDF_CE).
     within_weight
-        Of the two within-modality terms (MRDF_Margin, MRDF_CE).
+        Weight of the two within-modality losses (MRDF_Margin, MRDF_CE).
     margin_audio
-        Margin of the within-modality loss of the sound (MRDF_Margin).
+        Margin of the within-modality loss of the audio (MRDF_Margin).
     margin_visual
-        Margin of the within-modality loss of the picture (MRDF_Margin).
+        Margin of the within-modality loss of the video (MRDF_Margin).
     margin_contrast
         Margin of the cross-modality loss (MRDF_Margin, MRDF_CE).
     outputs
         Folder for checkpoints, results and logs.
     seed
-        Of everything that is drawn: the subset and the folds; weights, order, crops and dropout of train_1. Each other
-        fold has a seed of its own for these, made from this one and the fold.
+        Random seed of the subset and the folds; of weights, order, crops and dropout of train_1. Each other fold has a
+        seed of its own for these, made from this one and the fold.
     skip_bad
-        Go on without clips that are missing or do not decode, instead of stopping before training.
+        Leave out clips that are missing or do not decode, instead of stopping before training.
     compile
-        Compile the image trunk with torch.compile: slower to start, faster steps.
+        Compile the image encoder with torch.compile: a slower start, then faster steps.
     deterministic
-        Use only algorithms that give the same bits each time: slower on a GPU. On a CPU that is so anyway.
+        Use only deterministic algorithms: slower on a GPU. On a CPU they always are.
     logger
-        Where curves go: tensorboard, csv, wandb (if that package is installed) or none. All but none write the csv
-        file, from which the report draws its curves.
+        Where training curves go: tensorboard, csv, wandb (if that package is installed) or none. All but none write the
+        csv file too, from which the report draws its curves.
     """
 
     dataset: Dataset = "fakeavceleb"
     model_type: ModelType = "MRDF_CE"
     data_root: Path = Path("data/FakeAVCeleb_v1.2")
-    folds: Folds = "1,2,3,4,5"
+    folds: Folds = ALL_FOLDS
     recipe: Literal["released", "clean"] = "released"
     pretrained: Path | None = None
     encoder_layers: NonNegativeInt | None = None
@@ -152,7 +238,7 @@ class TrainOptions:
     accumulate: PositiveInt = 1
     checkpoint_activations: bool = False
     num_workers: NonNegativeInt | None = None
-    gpus: PositiveInt = 1
+    gpus: Gpus = ONE_GPU
     accelerator: Accelerator = "auto"
     precision: Precision = "16"
     max_frames: PositiveInt = 500
@@ -185,10 +271,8 @@ class TrainOptions:
     logger: Logger = "tensorboard"
 
     def __post_init__(self) -> None:
-        _unrestrict(self)
-        self.save_name = self.save_name or self.model_type
-        if Path(self.save_name).name != self.save_name:
-            raise ValueError(f"--save_name {self.save_name}: must be a plain name, not a path")
+        _settle(self)
+        self.save_name = plain_name(self.save_name or self.model_type, "--save_name")
         for name, value in (RECIPES[self.recipe] | CORPORA[self.dataset]).items():
             shape_is_given = name == "encoder_layers" and self.pretrained is not None
             if getattr(self, name) is None and not shape_is_given:
@@ -196,7 +280,7 @@ class TrainOptions:
         # One fold may be asked for twice, but is trained once.
         self.fold_names = [f"train_{number}" for number in dict.fromkeys(self.folds.split(","))]
         if self.resume not in (None, "auto") and len(self.fold_names) > 1:
-            raise ValueError(f"--resume {self.resume}: a file resumes one fold; add --folds with its number")
+            raise DataError(f"--resume {self.resume}: a file resumes one fold; add --folds with its number")
 
 
 @dataclass
@@ -206,40 +290,43 @@ class TestOptions:
     Parameters
     ----------
     data_root
-        Folder of FakeAVCeleb v1.2, the one with meta_data.csv; for a csv, that file or the folder of clips.csv.
+        Folder of the corpus, for FakeAVCeleb the one with meta_data.csv; for a csv, that file or the folder of
+        clips.csv.
     checkpoint
-        A checkpoint that train.py or the authors' release wrote.
+        Checkpoint to test, written by train.py or by the authors' release.
     model_type
         Detector in the checkpoint; needed only where the file does not tell.
     dataset
-        Kind of data set: fakeavceleb, or csv for any other that comes with a table (see the README).
+        Corpus: fakeavceleb, or csv for any other that comes with a table (see dataset/README.md).
     train_fold
-        Fold file; everyone that it does not list is tested.
+        Fold to test, as the name of its file (train_2.txt) or its number: everyone whom it does not list is tested.
     batch_size
-        Clips in a batch; by default as in training, otherwise 64. Under recipe released a clip's score depends on the
-        others, as a batch is cut to its shortest.
+        Number of clips in a batch. By default as in training, else 64. With --padding cut a score depends on the other
+        clips of its batch.
     num_workers
-        Processes that load clips; by default none on a CPU, up to 8 beside a GPU.
+        Number of worker processes that load clips. By default as many as suit the cores and the device.
     gpus
-        GPUs to use. Without a GPU the CPU is used.
+        Number of GPUs, 0 for the CPU, or the indices of those to use, such as 2,3. The CPU is used too where the
+        machine has no GPU.
     accelerator
-        auto: GPUs, or one process on the CPU; cpu: as many processes on the CPU as gpus says.
+        auto: GPUs if there are any; cpu: as many processes on the CPU as --gpus says.
     precision
-        16 and bf16-mixed are mixed precision; by default as in training, otherwise 16. Without a GPU 16 becomes 32.
+        Numbers that the network computes with: 16 and bf16 are mixed precision, 32 is float32. By default as in
+        training. On a CPU 16 becomes 32.
     max_frames
-        Frames of a clip at most, from its start; by default as in training.
+        Number of frames of a clip that are used at most, from its start. By default as in training.
     cache_dir
-        Cache that main.py prepare --cache made; by default it is looked for in data_root and in the outputs.
+        Folder of the cache that `main.py prepare --cache` made. By default it is looked for in data_root and outputs.
     num_val
-        Test clips of each category at most, the first in csv order; by default as in training, for a csv all.
+        Number of test clips of each category at most, the first in the order of the table. By default as in training.
     seed
-        Of the subset and the folds; by default as in training.
+        Random seed of the subset and the folds. By default as in training.
     outputs
-        Folder for results.
+        Folder of all outputs, in whose results/ the test is written.
     skip_bad
-        Go on without clips that are missing or do not decode.
+        Leave out clips that are missing or do not decode, instead of stopping before the test.
     deterministic
-        Use only algorithms that give the same bits each time; by default as in training.
+        Use only deterministic algorithms: slower on a GPU. By default as in training.
     """
 
     __test__ = False  # not a test, whatever pytest thinks of its name
@@ -251,7 +338,7 @@ class TestOptions:
     train_fold: str = "train_1.txt"
     batch_size: PositiveInt | None = None
     num_workers: NonNegativeInt | None = None
-    gpus: PositiveInt = 1
+    gpus: Gpus = ONE_GPU
     accelerator: Accelerator = "auto"
     precision: Precision | None = None
     max_frames: PositiveInt | None = None
@@ -263,9 +350,11 @@ class TestOptions:
     deterministic: bool | None = None
 
     def __post_init__(self) -> None:
-        _unrestrict(self)
+        _settle(self)
+        if re.fullmatch(r"(train_)?[1-9]", self.train_fold):
+            self.train_fold = f"train_{self.train_fold[-1]}.txt"
         if Path(self.train_fold).name != self.train_fold or not self.train_fold.endswith(".txt"):
-            raise ValueError(f"--train_fold {self.train_fold}: must be the name of a fold file, such as train_1.txt")
+            raise DataError(f"--train_fold {self.train_fold}: must be the name of a fold file, such as train_1.txt")
 
     @property
     def fold_name(self) -> str:
@@ -274,14 +363,19 @@ class TestOptions:
 
 
 def plain(options: TrainOptions | TestOptions) -> dict[str, Any]:
-    """The options as plain values, for YAML, JSON and checkpoints."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    """The options as plain values, for YAML, JSON and checkpoints; GPUs by their number."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()} | {
+        "gpus": int(options.gpus)
+    }
 
 
-def _unrestrict(options: TrainOptions | TestOptions) -> None:
-    """Make the restricted numbers and strings of the command line ordinary ones, which checkpoints can hold."""
+def _settle(options: TrainOptions | TestOptions) -> None:
+    """Make the restricted values of the command line ordinary ones, which checkpoints can hold, in one spelling."""
     for field in fields(options):
         value = getattr(options, field.name)
         for kind in (int, float, str):
-            if isinstance(value, kind) and not isinstance(value, bool):
+            if isinstance(value, kind) and not isinstance(value, bool | Gpus):
                 setattr(options, field.name, kind(value))
+    options.gpus = Gpus(options.gpus)
+    if options.precision == "bf16":
+        options.precision = "bf16-mixed"

@@ -23,8 +23,7 @@ from scripts.audit.sentences import sentences
 from scripts.audit.shortcuts import find_shortcuts, go_together
 from utils.errors import DataError
 from utils.files import file_digest
-from utils.options import Dataset, ModelType
-from utils.recipes import CORPORA
+from utils.options import CORPORA, Dataset, ModelType
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from scripts.card.facts import Facts, day
 from scripts.report.configuration import skipped
 from scripts.report.markup import counted
 from utils.files import markdown_table
-from utils.recipes import RECIPES
+from utils.options import RECIPES
 from utils.results import AUC_EXPLAINED, CATEGORIES
 from utils.statistics.groups import NOT_GIVEN
 

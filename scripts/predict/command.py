@@ -34,7 +34,7 @@ from scripts.predict.reading import Reader
 from scripts.predict.results import ClipResult
 from scripts.predict.run import Run, Wanted
 from scripts.predict.scoring import Scorer
-from utils.cli import SCREEN
+from utils.cli import SCREEN, takes
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ NOT_ALL_SCORED = 3
 Item = TypeVar("Item")
 
 
+@takes(PredictOptions)
 def predict(clips: list[Path], *, checkpoint: Path | None = None, **options: Any) -> None:
     """Say of clips of any kind whether they are real; the score is the probability of real: 1 = real, 0 = fake.
 

@@ -20,8 +20,9 @@ from scripts.reproduce.fold_lock import held, holder_of, name_holder
 from scripts.reproduce.fold_state import Fold, config_hash, figures_of, set_aside_others
 from scripts.reproduce.overview import Overview, State, Status
 from scripts.reproduce.table import table
+from utils.cli import takes
 from utils.files import write_atomic
-from utils.options import Folds, ModelType, TrainOptions, plain
+from utils.options import ALL_FOLDS, Folds, ModelType, TrainOptions, plain
 from utils.results import fold_folders
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 POLL_SECONDS = 1.0
 # How long a process that is asked to stop may take: it finishes its step first.
 PATIENCE_SECONDS = 30
-NOT_HANDED_ON = ("model_type", "folds", "save_name", "resume")
 
 
 class Job(NamedTuple):
@@ -41,9 +41,10 @@ class Job(NamedTuple):
     command: list[str]
 
 
+@takes(TrainOptions, without=("model_type", "folds", "save_name", "resume"))
 def reproduce(
     models: str = ",".join(get_args(ModelType)),
-    folds: Folds = "1,2,3,4,5",
+    folds: Folds = ALL_FOLDS,
     shard: str | None = None,
     **options: Any,
 ) -> None:

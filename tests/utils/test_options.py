@@ -12,10 +12,8 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from main import main
 from model import MODELS
 from model.training.trainer import close_loggers, make_loggers, make_trainer
-from scripts.predict.options import PredictOptions
 from utils.cli import run
-from utils.options import TestOptions, TrainOptions
-from utils.recipes import RECIPES
+from utils.options import RECIPES, TestOptions, TrainOptions
 
 Capture = pytest.CaptureFixture[str]
 
@@ -80,7 +78,7 @@ def test_flags_override_the_configuration_file(tmp_path: Path) -> None:
 def test_bad_options(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for arguments, words in (
         (("--model_type", "Foo"), ["--model_type", *MODELS]),
-        (("--folds", "6"), ["--folds", "6"]),
+        (("--folds", "10"), ["--folds", "10"]),
         (("--batch_size", "0"), ["--batch_size", "0"]),
         (("--dataset", "other"), ["--dataset", "fakeavceleb"]),
         (("--bach_size", "4"), ["--bach_size"]),
@@ -94,11 +92,12 @@ def test_bad_options(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_main_lists_its_commands(capsys: pytest.CaptureFixture) -> None:
-    for arguments in ([], ["frobnicate"]):
-        with pytest.raises(SystemExit) as stop:
-            main(arguments)
-        assert stop.value.code == 2
-        assert "synthesize" in capsys.readouterr().err
+    assert main([]) == 2
+    assert "synthesize" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["frobnicate"])
+    assert stop.value.code == 2
+    assert "synthesize" in capsys.readouterr().err
 
 
 def test_main_synthesizes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -157,34 +156,3 @@ def test_wandb_starts_a_run_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model.training.trainer.WandbLogger", Wandb)
     close_loggers(SimpleNamespace(loggers=[Wandb(), object()]))
     assert ended == [True]
-
-
-@pytest.mark.parametrize(
-    ("options", "arguments", "message"),
-    [
-        (TrainOptions, "--warmup 1.5", "--warmup 1.5: must be a number from 0 to 1"),
-        (TrainOptions, "--backbone_learning_rate 0", "--backbone_learning_rate 0: must be a number above 0"),
-        (TrainOptions, "--encoder_layers x", "--encoder_layers x: must be a whole number from 0 on"),
-        (TrainOptions, "--train_frontend maybe", "--train_frontend maybe: must be true or false"),
-        (TrainOptions, "--optimizer sgd", "--optimizer sgd: must be one of 'adam', 'adamw'"),
-        (TrainOptions, "--precision fp16", "--precision fp16: must be one of '16', '16-mixed', 'bf16-mixed', '32', "),
-        (TrainOptions, "--accumulate 0", "--accumulate 0: must be a whole number above 0"),
-        (TrainOptions, "--margin_audio x", "--margin_audio x: must be a number (see"),
-        (TrainOptions, "--folds 7", "--folds 7: must be fold numbers from 1 to 5, such as 2 or 1,3"),
-        (PredictOptions, "--threshold 1.5", "--threshold 1.5: must be a number from 0 to 1"),
-        (PredictOptions, "--csv x.txt", "--csv x.txt: must be a .json or .csv file, or -"),
-        (PredictOptions, "--csv ", "--csv '': must be a .json or .csv file, or -"),
-        (TrainOptions, "--config lists.yaml", "--batch_size: must be a whole number above 0"),
-    ],
-)
-def test_a_value_that_does_not_fit_is_one_plain_sentence(
-    options: type, arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
-    (tmp_path / "lists.yaml").write_text("batch_size: [1, 2]\n")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        run(options, print, "train.py", arguments.split(" "))
-    assert stop.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"train.py: error: {message}")
-    assert line.endswith(" (see --help)")

@@ -19,7 +19,7 @@ from scripts.report.cautions import CAUTIONS
 from tests.card_files import AVDF, CKPT, FOLD, RUN, TITLES, main_table, part, text_of, write
 from tests.score_tables import random_table, table_of, with_heads
 from utils.metrics import evaluate
-from utils.recipes import RECIPES
+from utils.options import RECIPES
 from utils.statistics.intervals import more_intervals
 
 

@@ -18,7 +18,7 @@ from tests.conftest import REFERENCE
 from tests.score_tables import random_table, table_of
 from utils.errors import DataError
 from utils.metrics import evaluate
-from utils.recipes import RECIPES
+from utils.options import RECIPES
 from utils.results import write_fold
 
 SIDES = ("training", "validation", "test")
