@@ -296,7 +296,8 @@ def run(source: Callable, main: Callable[..., Any], program: str, args: Sequence
     values = Parser(program, source).parse_args(args).as_dict()
     values.pop("config")
     debug = values.pop("debug")
-    return guard(lambda: main(source(**values)) if is_dataclass(source) else main(**values), program, debug)
+    action = (lambda: main(source(**values))) if is_dataclass(source) else (lambda: main(**values))
+    return guard(action, program.split()[0], debug)
 
 
 def guard(action: Callable[[], Any], program: str, debug: bool = False) -> int:

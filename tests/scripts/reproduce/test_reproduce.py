@@ -205,7 +205,7 @@ def test_shards_have_every_fold_once() -> None:
         (("--models", ","), "--models ,: names no detector; known are AVDF, AVDF_Ensemble"),
         (("--shard", "5/4"), "--shard 5/4: must be such as 2/4"),
         (("--shard", "2"), "--shard 2: must be such as 2/4"),
-        (("--folds", "6"), "--folds 6: must be fold numbers from 1 to 5"),
+        (("--folds", "0"), "--folds 0: must be fold numbers from 1 to 9"),
         (("--data_root", "absent"), "absent"),
         (("--resume", "auto"), "--resume"),
     ],
