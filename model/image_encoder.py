@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from model.norm_act import affine_act, has_graph, is_fast, norm_act, scale_and_shift
 from model.recompute import recomputed
 
 
@@ -39,12 +40,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → (N, channels, H / stride, W / stride)."""
-        residual = x
-        if self.downsample is not None:
-            conv, norm = self.downsample
-            residual = norm_act(conv(x), norm)
-        x = norm_act(_convolve(self.conv1, x), self.bn1, self.relu1)
-        return norm_act(_convolve(self.conv2, x), self.bn2, self.relu2, residual)
+        residual = x if self.downsample is None else self.downsample(x)
+        x = self.relu1(self.bn1(self.conv1(x)))
+        return self.relu2(self.bn2(self.conv2(x)).add_(residual))
 
 
 class Trunk(nn.Module):
@@ -82,7 +80,7 @@ class FramePool(nn.MaxPool3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) → (N, C, T, H / 2, W / 2), both rounded up."""
-        if not (torch.are_deterministic_algorithms_enabled() and has_graph(x)):
+        if not (torch.are_deterministic_algorithms_enabled() and torch.is_grad_enabled() and x.requires_grad):
             return super().forward(x)
         x = F.pad(x, (1, 1, 1, 1), value=-torch.inf)
         for dim in (-1, -2):
@@ -117,16 +115,16 @@ class ImageEncoder(nn.Module):
         ).requires_grad_(train_frontend)
         self.trunk = Trunk(checkpoint_activations).to(memory_format=torch.channels_last)
 
-    def forward(self, video: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+    def forward(self, video: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         """Embed each frame.
 
         Parameters
         ----------
         video
             (B, in_channels, T, H, W), normalised.
-        padding_mask
-            (B, T), True = padding: zeros to the real frames beside it, left out of BatchNorm's statistics and of the
-            trunk, whatever it contains.
+        lengths
+            Real frames of each clip, B numbers from 1 to T; None: all are real. What follows them is never looked at:
+            it is left out of BatchNorm's statistics and of the trunk, and counts as zeros beside real frames.
 
         Returns
         -------
@@ -136,65 +134,24 @@ class ImageEncoder(nn.Module):
         B, _, T, _, _ = video.shape
         with torch.set_grad_enabled(self.train_frontend and torch.is_grad_enabled()):
             if self.checkpoint_activations:
-                x = recomputed(self._frontend, video, padding_mask, norms=self.frontend3D)
+                x = recomputed(self._frontend, video, lengths, norms=self.frontend3D)
             else:
-                x = self._frontend(video, padding_mask)  # (N, 64, H / 4, W / 4)
-        x = self.trunk(x)  # (N, 512)
-        if padding_mask is None:
+                x = self._frontend(video, lengths)  # (N, 64, H / 4, W / 4)
+        x = self.trunk(x.contiguous(memory_format=torch.channels_last))  # (N, 512)
+        if lengths is None:
             return x.view(B, T, -1)
-        embedded = x.new_zeros(B, T, x.shape[-1])
-        embedded[~padding_mask] = x
-        return embedded
+        x = pad_sequence(x.split(list(lengths)), batch_first=True)  # (B, the longest, 512)
+        return F.pad(x, (0, 0, 0, T - x.shape[1]))
 
-    def _frontend(self, video: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+    def _frontend(self, video: Tensor, lengths: Sequence[int] | None) -> Tensor:
         """`frontend3D` with each real frame a row of the batch, (B, C, T, H, W) → (N, 64, H / 4, W / 4)."""
-        conv, norm, prelu, pool = self.frontend3D
-        graph = has_graph(video, *self.frontend3D.parameters())
-        if not is_fast(video) or (graph and not norm.training):
-            if padding_mask is None:
-                return self.frontend3D(video).transpose(1, 2).flatten(0, 1)
-            x = conv(video.masked_fill(padding_mask[:, None, :, None, None], 0))
-            x = x.transpose(1, 2)[~padding_mask]  # (N, 64, H / 2, W / 2)
-            return self.frontend3D[1:](x[:, :, None])[:, :, 0]
-        # On a CPU clip by clip, so that what is allocated fits what the allocator keeps.
-        clips = _convolve_clips(conv, video, padding_mask)
-        pooling = pool.kernel_size[1:], pool.stride[1:], pool.padding[1:]
-        if graph:
-            return F.max_pool2d(norm_act(torch.cat(clips), norm, prelu), *pooling)
-        scale, shift = scale_and_shift(norm, clips)
-        return torch.cat([F.max_pool2d(affine_act(clip, scale, shift, prelu.weight), *pooling) for clip in clips])
-
-
-def _convolve_clips(conv: nn.Conv3d, video: Tensor, padding_mask: Tensor | None) -> list[Tensor]:
-    """`_convolve_time` of each clip, its real frames only."""
-    if padding_mask is None:
-        return [_convolve_time(conv, clip) for clip in video]
-    clips = []
-    for clip, padding in zip(video, padding_mask, strict=True):
-        length = int((~padding).nonzero().max()) + 1
-        clip, gaps = clip[:, :length], padding[:length]
-        if gaps.any():
-            clips.append(_convolve_time(conv, clip.masked_fill(gaps[:, None, None], 0))[~gaps])
-        else:
-            clips.append(_convolve_time(conv, clip))
-    return clips
-
-
-def _convolve_time(conv: nn.Conv3d, clip: Tensor) -> Tensor:
-    """Conv3d on a clip (C, T, H, W) as a Conv2d over the frames under its kernel, stacked as channels.
-
-    The same sums, (T, 64, H / 2, W / 2). PyTorch's 3-D convolution and pooling have no fast channels_last path there.
-    """
-    T, depth, pad = clip.shape[1], conv.kernel_size[0], conv.padding[0]
-    frames = F.pad(clip.permute(1, 2, 3, 0), (0, 0, 0, 0, 0, 0, pad, pad))  # (T + 4, H, W, C)
-    stacked = torch.cat([frames[k : k + T] for k in range(depth)], dim=-1).permute(0, 3, 1, 2)  # (T, 5 C, H, W)
-    kernel = conv.weight.transpose(1, 2).flatten(1, 2)  # (64, 5 C, 7, 7)
-    kernel = kernel.contiguous(memory_format=torch.channels_last)
-    return F.conv2d(stacked, kernel, stride=conv.stride[1:], padding=conv.padding[1:])
-
-
-def _convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """`conv(x)`, on a CPU not channels_last where maps are small and deep: oneDNN is a third faster there."""
-    if is_fast(x) and conv.in_channels >= 512:
-        return F.conv2d(x.contiguous(), conv.weight.contiguous(), None, conv.stride, conv.padding)
-    return conv(x)
+        if lengths is None:
+            return self.frontend3D(video).transpose(1, 2).flatten(0, 1)
+        # Clip by clip, so that neither the video nor its maps exist a second time with their padding.
+        conv, *norm_act_pool = self.frontend3D
+        clips = [conv(clip[None, :, :length]) for clip, length in zip(video, lengths, strict=True)]
+        x = torch.cat(clips, dim=2)  # (1, 64, N, H / 2, W / 2)
+        del clips
+        for module in norm_act_pool:
+            x = module(x)
+        return x[0].transpose(0, 1)

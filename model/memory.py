@@ -48,8 +48,7 @@ def activation_bytes(
     gradients about the pooling, and 2 F in a layer.
 
     Not counted: the batch itself (150 kB a frame as bytes and in float32); parameters, their gradients and Adam's
-    moments (16 bytes a parameter, 18 under autocast, which keeps copies); what PyTorch and cuDNN work with. On a CPU in
-    float32 `model.norm_act` keeps less.
+    moments (16 bytes a parameter, 18 under autocast, which keeps copies); what PyTorch and cuDNN work with.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from model.avhubert import AVHubertModel
-from model.padding import mean_over_time, used_mask
+from model.padding import lengths_of, mean_over_time
 from model.pretrained import encoder_config, encoder_options
 from model.threshold import validation_threshold
 from model.training.optimizer import OPTIMIZERS, held_still, make_optimizer
@@ -139,7 +140,13 @@ class Detector(LightningModule):
     def decide(self, outputs: Outputs) -> Verdict:
         """Scores and decisions from the outputs."""
 
-    def forward(self, video: Tensor, audio: Tensor, padding_mask: Tensor | None = None) -> Outputs:
+    def forward(
+        self,
+        video: Tensor,
+        audio: Tensor,
+        padding_mask: Tensor | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Outputs:
         """Look at and listen to a batch of clips.
 
         Parameters
@@ -149,19 +156,31 @@ class Detector(LightningModule):
         audio
             (B, 104, T).
         padding_mask
-            (B, T), True = padding, which changes no output, whatever it contains. The first frame of a clip is real.
+            (B, T), True = padding: it follows the real frames of a clip and changes no output, whatever it contains.
+        lengths
+            Real frames of each clip, as the mask says it. Without them they are read off the mask, for which the
+            program waits where the mask lies on a GPU.
 
         Returns
         -------
         Outputs
             Logits and embeddings.
         """
-        return self.heads(self.streams(video, audio, padding_mask))
+        return self.heads(self.streams(video, audio, padding_mask, lengths))
 
-    def streams(self, video: Tensor, audio: Tensor, padding_mask: Tensor | None = None) -> Streams:
+    def streams(
+        self,
+        video: Tensor,
+        audio: Tensor,
+        padding_mask: Tensor | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Streams:
         """Embeddings of the two streams of a batch, of the shapes that :meth:`forward` takes."""
-        padding_mask = used_mask(padding_mask)
-        video_stream = self.model.feature_extractor_video(video, padding_mask)  # (B, T, D)
+        if padding_mask is not None:
+            lengths = lengths or lengths_of(padding_mask)
+        if lengths is None or min(lengths) == video.shape[2]:  # nothing is padding
+            padding_mask = lengths = None
+        video_stream = self.model.feature_extractor_video(video, lengths)  # (B, T, D)
         audio_stream = self.model.feature_extractor_audio(audio, padding_mask)  # (B, T, D)
         return Streams(video_stream, audio_stream, padding_mask)
 
@@ -194,7 +213,7 @@ class Detector(LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         frozen = self.global_step < self.hparams.freeze_encoder_steps  # optimiser steps, also after resuming
         with held_still(self.model) if frozen else nullcontext():
-            return self._shared_step(batch, "train", self(batch["video"], batch["audio"], batch["padding_mask"]))
+            return self._shared_step(batch, "train", self(*_inputs(batch)))
 
     def _evaluation_step(self, batch: dict[str, Any], split: str, outputs: Outputs) -> dict[str, Tensor]:
         loss, verdict = self._shared_step(batch, split, outputs), self.decide(outputs)._asdict()
@@ -204,11 +223,11 @@ class Detector(LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Score a batch; returns its loss, scores and decisions."""
-        return self._evaluation_step(batch, "val", self(batch["video"], batch["audio"], batch["padding_mask"]))
+        return self._evaluation_step(batch, "val", self(*_inputs(batch)))
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Score a batch; returns its ids and the embeddings that the regularisation is about, (B, D) each."""
-        streams = self.streams(batch["video"], batch["audio"], batch["padding_mask"])
+        streams = self.streams(*_inputs(batch))
         self._evaluation_step(batch, "test", self.heads(streams))
         (video_cross, audio_cross), (video_within, audio_within) = self.cross(streams), self.within(streams)
         return {
@@ -263,6 +282,11 @@ def weighted_sum(terms: dict[str, Tensor], contrast_weight: float, within_weight
 def probability(logits: Tensor, column: int = 1) -> Tensor:
     """Softmax of one class in float32, (B, classes) → (B,)."""
     return logits.float().softmax(dim=-1)[:, column]
+
+
+def _inputs(batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Sequence[int] | None]:
+    """What a detector takes of a batch."""
+    return batch["video"], batch["audio"], batch["padding_mask"], batch.get("lengths")
 
 
 def _projection(dim: int) -> nn.Sequential:

@@ -1,24 +1,26 @@
-"""Padding in batches of clips of different lengths: whether there is any, and means over the real frames alone."""
+"""Padding in batches of clips of different lengths: how long each clip is, and means over the real frames alone."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
-def used_mask(padding_mask: Tensor | None) -> Tensor | None:
-    """The mask (B, T), True = padding, or None where no frame is padding and nothing need be masked.
+def lengths_of(padding_mask: Tensor) -> tuple[int, ...]:
+    """Real frames of each clip, from the mask (B, T), True = padding. Where that lies on a GPU, this waits for it.
 
     Raises
     ------
     ValueError
-        If it masks the first frame of a clip, from which the detectors read the whole clip.
+        If a clip has no real frame, or padding is not at its end alone.
     """
-    if padding_mask is None or not padding_mask.any():
-        return None
-    if padding_mask[:, 0].any():
-        clip = int(padding_mask[:, 0].nonzero()[0])
-        raise ValueError(f"padding_mask masks the first frame of clip {clip} of the batch; padding follows real frames")
-    return padding_mask
+    padding_mask = padding_mask.cpu()
+    lengths = (~padding_mask).sum(dim=1)  # (B,)
+    expected = torch.arange(padding_mask.shape[1]) >= lengths[:, None]
+    for clip, wrong in enumerate((padding_mask != expected).any(dim=1) | (lengths == 0)):
+        if wrong:
+            raise ValueError(f"padding_mask of clip {clip} of the batch: padding follows at least one real frame")
+    return tuple(lengths.tolist())
 
 
 def mean_over_time(x: Tensor, padding_mask: Tensor | None) -> Tensor:

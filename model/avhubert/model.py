@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,6 @@ from fairseq import TransformerEncoder
 from model.avhubert.config import AVHubertConfig
 from model.gradient import scale_gradient
 from model.image_encoder import ImageEncoder
-from model.padding import used_mask
 
 
 class AudioStream(nn.Module):
@@ -63,10 +64,10 @@ class VisualStream(nn.Module):
         self.resnet = ImageEncoder(in_channels, train_frontend, checkpoint_activations)
         self.proj = nn.Linear(512, embed_dim)
 
-    def forward(self, video: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """(B, C, T, H, W) → (B, T, D); `padding_mask` (B, T), True = padding, as in `ImageEncoder.forward`."""
+    def forward(self, video: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        """(B, C, T, H, W) → (B, T, D); `lengths` as in `ImageEncoder.forward`."""
         with torch.set_grad_enabled(self.grad_mult > 0 and torch.is_grad_enabled()):
-            embedded = self.proj(self.resnet(video, padding_mask))
+            embedded = self.proj(self.resnet(video, lengths))
         return scale_gradient(embedded, self.grad_mult)
 
 
@@ -181,7 +182,7 @@ class AVHubertModel(nn.Module):
             (B, video_channels, T, H, W), normalised.
         padding_mask
             (B, T), True = padding, which the encoder leaves out. The visual front end sees it, as in the official code:
-            the last two real frames of a clip depend on it. `VisualStream` alone can be given the mask too.
+            the last two real frames of a clip depend on it. `VisualStream` alone can be given lengths too.
         output_layer
             Return what transformer layer `output_layer` (from 1) gives, without the final LayerNorm of pre-norm.
 
@@ -197,7 +198,8 @@ class AVHubertModel(nn.Module):
         """
         if audio is None and video is None:
             raise ValueError("extract_features needs audio, video or both")
-        padding_mask = used_mask(padding_mask)
+        if padding_mask is not None and not padding_mask.any():
+            padding_mask = None
         audio_stream = None if audio is None else self.feature_extractor_audio(audio, padding_mask)
         video_stream = None if video is None else self.feature_extractor_video(video)
         if audio_stream is None:

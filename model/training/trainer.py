@@ -19,7 +19,6 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from model import Detector
-from model.norm_act import sync_batch_norm
 from utils.cli import log_to_file
 from utils.results import GROUP_COLUMNS
 
@@ -38,8 +37,9 @@ def make_trainer(
 ) -> Trainer:
     """A trainer on `gpus` GPUs, or on the CPU in float32 where there is none.
 
-    Several processes train with DDP, and BatchNorm's statistics are those of all of them. The first trainer that fits
-    or tests starts the others by running the program again, so all trainers of a program take as many.
+    Several processes train with DDP. On GPUs BatchNorm's statistics are those of all of them; on a CPU, for which
+    PyTorch has no such BatchNorm, those of each process's own clips. The first trainer that fits or tests starts the
+    others by running the program again, so all trainers of a program take as many.
 
     Parameters
     ----------
@@ -69,14 +69,14 @@ def make_trainer(
         gpus = gpus if accelerator == "cpu" else 1
         precision = "32-true" if precision in ("16", "16-mixed") else precision
     bar = [RichProgressBar(leave=False)] if sys.stderr.isatty() else []
-    together = [_SyncBatchNorm()] if gpus > 1 else []
     return Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=gpus,
         # A detector leaves parts of the shared encoder unused, which plain DDP would wait for.
         strategy="ddp_find_unused_parameters_true" if gpus > 1 else "auto",
         precision={"16": "16-mixed", "32": "32-true"}.get(precision, precision),
-        callbacks=[*(callbacks or []), *together, *bar],
+        callbacks=[*(callbacks or []), *bar],
+        sync_batchnorm=on_gpu and gpus > 1,
         logger=logger or False,
         enable_progress_bar=bool(bar),
         enable_model_summary=False,
@@ -166,15 +166,6 @@ def score_fold(trainer: Trainer, detector: Detector, data: LightningDataModule) 
     texts = data.test_dataset.clips[["file", "subject", "method", *GROUP_COLUMNS]]
     table = pd.concat([texts.loc[scores["id"]].reset_index(drop=True), scores.drop(columns="id")], axis=1)
     return FoldTest(table, collected.embeddings | {"category": table["category"].to_numpy(str)})
-
-
-class _SyncBatchNorm(Callback):
-    """Let BatchNorm's statistics be those of all processes in training."""
-
-    def setup(self, trainer: Trainer, pl_module: Detector, stage: str) -> None:
-        # Before DDP wraps the detector and moves it to its device; Lightning's own flag does not serve on a CPU.
-        if stage == "fit":
-            sync_batch_norm(pl_module, trainer.strategy.root_device.type)
 
 
 class _TestScores(Callback):

@@ -18,7 +18,6 @@ from dataset.features import audio_features
 from dataset.transforms import centre_crop, normalise
 from model import Detector
 from model.model import Streams
-from model.padding import used_mask
 from scripts.audit.changes import ORIGINAL, Change, change_clip
 from scripts.audit.clip import Clip, Context
 from scripts.audit.damage import SOUND
@@ -130,7 +129,7 @@ class Scorer:
         if new:
             video = pad_sequence([item.video for item in new], batch_first=True).transpose(1, 2)  # (B, 3, T, 100, 100)
             found = self.detector.model.feature_extractor_video(
-                normalise(video.to(self.detector.device)), self._mask(new)
+                normalise(video.to(self.detector.device)), [len(item.video) for item in new]
             )  # (B, T, D)
             streams |= {item.picture: row[: len(item.video)].clone() for item, row in zip(new, found, strict=True)}
         if keep:
@@ -141,7 +140,7 @@ class Scorer:
         """Where clips have ended (B, T); None if all are as long."""
         lengths = torch.tensor([len(item.video) for item in items])
         mask = torch.arange(int(lengths.max())) >= lengths[:, None]
-        return used_mask(mask.to(self.detector.device))
+        return mask.to(self.detector.device) if mask.any() else None
 
 
 def _one_thread(_worker: int) -> None:

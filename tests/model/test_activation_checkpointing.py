@@ -24,10 +24,7 @@ STEPS = """
 import re, sys
 from pathlib import Path
 
-import model.image_encoder, model.norm_act
 from tests.model.test_activation_checkpointing import CASES, base, torch
-
-model.image_encoder.is_fast = model.norm_act.is_fast = lambda x: False
 
 def kilobytes(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -47,18 +44,6 @@ for case in CASES:
 """
 
 
-@pytest.fixture(params=[True, False], ids=["fast", "modules"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This project's arithmetic for a CPU, and the modules that a GPU runs."""
-    if not request.param:
-        as_on_a_gpu(monkeypatch)
-
-
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("image_encoder", "norm_act"):
-        monkeypatch.setattr(f"model.{module}.is_fast", lambda x: False)
-
-
 def step(detector: Detector, mask: Tensor | None) -> dict[str, Tensor]:
     """Loss, gradients and running statistics of a training step with dropout, the same at each call."""
     torch.manual_seed(1)
@@ -71,7 +56,7 @@ def step(detector: Detector, mask: Tensor | None) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("train_frontend", [True, False])
 @pytest.mark.parametrize("padded", [True, False])
-def test_loss_gradients_and_running_statistics_are_the_same(train_frontend: bool, padded: bool, path: None) -> None:
+def test_loss_gradients_and_running_statistics_are_the_same(train_frontend: bool, padded: bool) -> None:
     mask = torch.tensor([[False] * 5, [False, False, False, True, True]]) if padded else None
     results = []
     for checkpointed in (False, True):
@@ -122,10 +107,7 @@ def base(checkpointed: bool, train_frontend: bool) -> Detector:
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize(("checkpointed", "train_frontend"), CASES)
-def test_what_a_step_keeps(
-    checkpointed: bool, train_frontend: bool, half: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    as_on_a_gpu(monkeypatch)
+def test_what_a_step_keeps(checkpointed: bool, train_frontend: bool, half: bool) -> None:
     detector = base(checkpointed, train_frontend)
     own = {parameter.untyped_storage().data_ptr() for parameter in detector.parameters()}
     copies = {parameter.numel() for parameter in detector.parameters() if parameter.ndim > 1}  # made by autocast

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from model import MODELS, Detector, Outputs
 from model.avhubert import AVHubertConfig, AVHubertModel
-from model.image_encoder import BasicBlock, ImageEncoder
+from model.image_encoder import ImageEncoder
 from model.model import Streams
-from model.padding import mean_over_time, used_mask
+from model.padding import lengths_of, mean_over_time
 
 SIZE = 16  # height and width of these videos
 LENGTHS = (4, 6, 1, 3)
@@ -64,12 +64,6 @@ def labels_of(count: int) -> dict[str, Tensor]:
     return {"v_label": v_label, "a_label": a_label, "c_label": c_label, "m_label": c_label, "mm_label": mm_label}
 
 
-def plain_block(block: BasicBlock, x: Tensor) -> Tensor:
-    residual = x if block.downsample is None else block.downsample(x)
-    x = block.relu1(block.bn1(block.conv1(x)))
-    return block.relu2(block.bn2(block.conv2(x)) + residual)
-
-
 def plain_outputs(detector: Detector, clips: list[Clip]) -> Outputs:
     """Outputs from PyTorch's modules on the clips' frames put together, the rest clip by clip."""
     model = detector.model
@@ -79,7 +73,7 @@ def plain_outputs(detector: Detector, clips: list[Clip]) -> Outputs:
         x = resnet.frontend3D[1:](convolved[:, :, None])[:, :, 0]  # (N, 64, H / 4, W / 4)
     for layer in resnet.trunk.children():
         for block in layer:
-            x = plain_block(block, x)
+            x = block(x)
     frames = model.feature_extractor_video.proj(x.mean(dim=(2, 3)))  # (N, D)
     outputs = []
     for (_, audio), video_stream in zip(clips, frames.split([audio.shape[1] for _, audio in clips]), strict=True):
@@ -97,14 +91,6 @@ def same(actual: Outputs, expected: Outputs, tolerance: float = 1e-9) -> None:
 
 def rows(outputs: Outputs, wanted: list[int]) -> Outputs:
     return Outputs(*(None if value is None else value[wanted] for value in outputs))
-
-
-@pytest.fixture(params=[True, False], ids=["fast", "modules"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This project's arithmetic for a CPU, and the modules that a GPU runs."""
-    if not request.param:
-        for module in ("image_encoder", "norm_act"):
-            monkeypatch.setattr(f"model.{module}.is_fast", lambda x: False)
 
 
 @pytest.mark.parametrize(("name", "layers"), [*((name, 2) for name in MODELS), ("MRDF_CE", 0)])
@@ -138,7 +124,7 @@ def test_every_detector_learns_from_the_real_frames_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize(("layers", "train_frontend"), [(0, True), (2, False)])
-def test_training_is_that_of_the_real_frames(layers: int, train_frontend: bool, path: None) -> None:
+def test_training_is_that_of_the_real_frames(layers: int, train_frontend: bool) -> None:
     learns_from_real_frames_alone("MRDF_CE", layers, train_frontend)
 
 
@@ -169,15 +155,21 @@ def test_a_mask_without_padding_is_no_mask(train: bool) -> None:
         assert (ours is None and theirs is None) or torch.equal(ours, theirs)
 
 
-def test_frames_left_out_in_the_middle_count_as_zeros(path: None) -> None:
-    torch.manual_seed(0)
+@pytest.mark.parametrize("train", [True, False])
+def test_lengths_beside_the_mask_change_nothing(train: bool) -> None:
+    detector = filled("MRDF_CE", 1, train_frontend=True).train(train)
+    batch = padded(clips_of(), extra=2)
+    for ours, theirs in zip(detector(*batch, LENGTHS), detector(*batch), strict=True):
+        assert (ours is None and theirs is None) or torch.equal(ours, theirs)
+
+
+def test_embeddings_of_padding_are_zeros() -> None:
     encoder = ImageEncoder(3).double().eval()
-    video = torch.randn(2, 3, 6, SIZE, SIZE, dtype=torch.float64)
-    mask = torch.tensor([[False, False, True, False, True, True], [False] * 6])
+    video, _, mask = padded(clips_of((3, 1, 2)), extra=2)
     with torch.no_grad():
-        expected = encoder(video.masked_fill(mask[:, None, :, None, None], 0))
-        actual = encoder(video.masked_fill(mask[:, None, :, None, None], float("nan")), mask)
-    torch.testing.assert_close(actual, expected.masked_fill(mask[..., None], 0))
+        embedded = encoder(video, (3, 1, 2))
+    assert embedded.shape == (3, 5, 512)
+    assert torch.equal(embedded.abs().sum(dim=-1) == 0, mask)
 
 
 def test_features_ignore_the_sound_of_padding() -> None:
@@ -198,8 +190,7 @@ def test_means_and_masks() -> None:
     mask = torch.tensor([[False, False, True], [False, False, False]])
     assert mean_over_time(x, mask).tolist() == [[1.5], [4.0]]
     assert mean_over_time(x, None).tolist() == [[4.0], [4.0]]
-    assert used_mask(None) is None
-    assert used_mask(torch.zeros(2, 3, dtype=torch.bool)) is None
-    assert used_mask(mask) is mask
-    with pytest.raises(ValueError, match="first frame of clip 1 of the batch"):
-        used_mask(torch.tensor([[False, True], [True, True]]))
+    assert lengths_of(mask) == (2, 3)
+    for clip, wrong in ((0, [[True, False], [False, True]]), (1, [[False, True], [True, True]])):
+        with pytest.raises(ValueError, match=f"padding_mask of clip {clip} of the batch"):
+            lengths_of(torch.tensor(wrong))

@@ -99,7 +99,8 @@ def test_loss_and_gradients_in_train_mode(name: str, batch: dict[str, torch.Tens
     largest = max(norm for norm in expected.values() if norm is not None)
     for key, norm in expected.items():
         if norm is not None:
-            assert float(ours[key].norm()) == pytest.approx(norm, rel=1e-3, abs=1e-7 * largest), key
+            # In channels_last BatchNorm sums in one float32 chain on a CPU.
+            assert float(ours[key].norm()) == pytest.approx(norm, rel=2e-3, abs=1e-7 * largest), key
 
 
 @every_detector

@@ -15,12 +15,12 @@ import torch
 import torch.distributed as dist
 from pytorch_lightning import seed_everything
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from dataset import FakeAVCelebDataModule, read_corpus
 from dataset.transforms import normalise
 from model import MODELS, Detector, load_detector, read_checkpoint
-from model.norm_act import sync_batch_norm
 from model.training.trainer import make_trainer, score_fold
 from tests.reference import recipe
 from utils.results import read_metrics, read_scores
@@ -50,12 +50,17 @@ class Loss(nn.Module):
 
 
 def detector_without_dropout(name: str) -> Detector:
+    """In train mode, but for BatchNorm: on a CPU each process would normalise by its own clips."""
     torch.manual_seed(0)
     detector = MODELS[name](encoder=TINY, train_frontend=True, margin_audio=0.1, margin_visual=0.2)
     for module in detector.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    return detector.train()
+    detector.train()
+    for module in detector.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+    return detector
 
 
 def batch_of(lengths: tuple[int, ...], share: slice) -> dict[str, Tensor]:
@@ -71,11 +76,11 @@ def batch_of(lengths: tuple[int, ...], share: slice) -> dict[str, Tensor]:
 
 
 def results_of(loss: nn.Module, detector: Detector, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Loss of a batch in training and in evaluation, gradients and running statistics."""
+    """Loss of a batch in training and in evaluation, and gradients."""
     results = {"loss": loss(batch)}
     results["loss"].backward()
     gradients = {f"grad of {name}": value.grad for name, value in detector.named_parameters() if value.grad is not None}
-    results |= gradients | {name: value.clone() for name, value in detector.named_buffers()}
+    results |= gradients
     with torch.no_grad():
         results["loss in evaluation"] = Loss(detector.eval())(batch)
     return {name: value.detach() for name, value in results.items()}
@@ -89,7 +94,7 @@ def process(rank: int, folder: Path) -> None:
     )
     results = {}
     for case, (name, lengths) in CASES.items():
-        detector = sync_batch_norm(detector_without_dropout(name))
+        detector = detector_without_dropout(name)
         loss = DistributedDataParallel(Loss(detector), find_unused_parameters=True)
         results[case] = results_of(loss, detector, batch_of(lengths, SHARES[rank]))
     torch.save(results, folder / f"{rank}.pt")
@@ -123,8 +128,6 @@ def test_loss_and_gradients_of_two_processes_are_those_of_the_whole_batch(case: 
         assert torch.equal(first[key], second[key]), key  # after DDP's reduction
         # A bias before a norm or a softmax has no gradient but rounding.
         assert relative_error(first[key], whole[key], floor=1e-3 * largest) < 1e-4, key
-    for key, _ in detector.named_buffers():
-        assert relative_error(first[key].double(), whole[key].double()) < 1e-5, key
 
 
 def test_pairs_within_each_process_alone_are_not_those_of_the_whole_batch(two_processes: list[dict]) -> None:
@@ -148,16 +151,15 @@ def test_processes_of_a_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model.training.trainer.Trainer", lambda **options: seen.update(options))
     for gpus, there, accelerator, expected in (
         (2, False, "auto", ("cpu", 1, "auto", "32-true", False)),
-        (2, False, "cpu", ("cpu", 2, "ddp_find_unused_parameters_true", "32-true", True)),
-        (2, True, "cpu", ("cpu", 2, "ddp_find_unused_parameters_true", "32-true", True)),
+        (2, False, "cpu", ("cpu", 2, "ddp_find_unused_parameters_true", "32-true", False)),
+        (2, True, "cpu", ("cpu", 2, "ddp_find_unused_parameters_true", "32-true", False)),
         (1, True, "cpu", ("cpu", 1, "auto", "32-true", False)),
         (2, True, "auto", ("gpu", 2, "ddp_find_unused_parameters_true", "16-mixed", True)),
     ):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         make_trainer(gpus, "16", accelerator=accelerator)
         options = [seen[name] for name in ("accelerator", "devices", "strategy", "precision")]
-        synchronised = any("SyncBatchNorm" in type(callback).__name__ for callback in seen["callbacks"])
-        assert (*options, synchronised) == expected
+        assert (*options, seen["sync_batchnorm"]) == expected
     with pytest.raises(ValueError, match="accelerator 'tpu' is unknown; use one of auto, cpu"):
         make_trainer(1, "16", accelerator="tpu")
     with pytest.raises(ValueError, match="precision bf16-mixed: several processes on the CPU compute in float32"):
@@ -241,7 +243,7 @@ def test_two_processes_train_and_the_first_alone_writes(trained: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_step_of_two_processes_has_the_crops_and_the_statistics_of_one(trained: Path) -> None:
+def test_the_first_of_two_processes_has_the_crops_and_the_statistics_of_its_clips(trained: Path) -> None:
     seed_everything(42, verbose=False)
     detector = MODELS["MRDF_Margin"](encoder_layers=1, train_frontend=True).train()
     data = FakeAVCelebDataModule(
@@ -249,8 +251,9 @@ def test_a_step_of_two_processes_has_the_crops_and_the_statistics_of_one(trained
     )
     data.setup("fit")
     (batch,) = data.train_dataloader()
+    own = slice(None, None, 2)  # the sampler deals the clips out in turn, and on a CPU BatchNorm is each process's own
     with torch.no_grad():
-        detector(normalise(batch["video"]), batch["audio"], batch["padding_mask"])
+        detector(normalise(batch["video"][own]), batch["audio"][own], batch["padding_mask"][own])
     weights = read_checkpoint(trained / "outputs/ckpts/two/two_train_1-last.ckpt")["state_dict"]
     buffers = dict(detector.named_buffers())
     assert any("trunk" in name for name in buffers)
