@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from dataset.corpora.csv import FOLD_NUMBERS, SPLITS, table_path
-from dataset.corpora.table import Corpus
+from dataset.corpora.table import Corpus, table_digest
+
+__all__ = ["NAMES", "Corpus", "corpus", "corpus_folder", "fold_numbers", "read_corpus", "table_digest"]
 
 log = logging.getLogger(__name__)
 

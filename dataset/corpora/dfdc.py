@@ -54,7 +54,8 @@ def read(root: Path) -> pd.DataFrame:
     if without:
         folders = sorted({file.rpartition("/")[0] or "." for file in without})
         notes.append(f"{len(without):,} clips have no label ({', '.join(folders[:5])}): no metadata file names them")
-        table = pd.concat([table, pd.DataFrame({"file": without, "real": pd.NA, "original": None, "method": ""})])
+        table = table.set_index("file").reindex([*table["file"], *without]).reset_index()
+        table["method"] = table["method"].fillna("")
     table = table.reset_index(drop=True)
     real = table["real"].astype("Int64")
     stream = real.where(real == 1)  # of a fake clip's streams, nothing is known

@@ -107,7 +107,7 @@ def clip_table(
         raise DataError(f"{root}: holds no clip")
     table = table.copy()
     counted = pd.Series(np.arange(1, len(table) + 1), index=table.index)
-    table["line"] = table.get("line", counted).fillna(counted).astype(int)
+    table["line"] = pd.to_numeric(table["line"]).fillna(counted).astype(int) if "line" in table else counted
     check_inside(table["file"].set_axis(table["line"]), source or root)
     for name in TEXTS:
         if name not in table:
@@ -129,7 +129,8 @@ def _add_labels(table: pd.DataFrame) -> None:
     """Fill in what follows from the labels of the two streams."""
     video, audio = (pd.array(table[name], dtype="Int64") for name in ("v_label", "a_label"))
     table["v_label"], table["a_label"] = video, audio
-    both_real = pd.Series(video & audio, index=table.index)  # one fake stream is enough, whatever the other is
+    # As booleans, since there one fake stream is enough, whatever the other is.
+    both_real = pd.Series((video.astype("boolean") & audio.astype("boolean")).astype("Int64"), index=table.index)
     given = pd.Series(pd.array(table["m_label"], dtype="Int64") if "m_label" in table else pd.NA, index=table.index)
     real = given.astype("Int64").fillna(both_real)
     table["m_label"] = real

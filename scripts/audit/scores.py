@@ -183,7 +183,7 @@ def _read(path: Path, key: str, files: pd.Series) -> pd.DataFrame | None:
     # Python's float is exact; the parsers of pandas are not in every version.
     texts, floats = dict.fromkeys((*TEXTS, "remark", "key"), str), dict.fromkeys(SCORES, lambda x: float(x or "nan"))
     try:
-        table = pd.read_csv(path, converters=texts | floats)
+        table = pd.read_csv(path, converters=texts | floats).astype({"label": "Int64"})
         is_ours = (table["key"] == key).all() and list(table["file"]) == list(files)
         return table.drop(columns="key") if is_ours else None
     except (OSError, ValueError, KeyError):
