@@ -71,11 +71,16 @@ def make_folds(clips: pd.DataFrame, n_folds: int = 5, seed: int = 42) -> dict[st
     -------
     File name → sorted ids of the training subjects (everyone who is not in that fold's test set).
     """
+    dealt = deal_subjects(clips, n_folds, seed)
+    return {f"train_{k + 1}.txt": sorted(dealt.index[dealt != k]) for k in range(n_folds)}
+
+
+def deal_subjects(clips: pd.DataFrame, parts: int, seed: int = 42) -> pd.Series:
+    """Subject → one of so many parts (0, 1, …), equal in size give or take one, and balanced over race and gender."""
     subjects = clips.drop_duplicates("subject")
     subjects = subjects.assign(draw=[draw(seed, subject) for subject in subjects["subject"]])
     subjects = subjects.sort_values(["race", "gender", "draw"])
-    dealt = np.arange(len(subjects)) % n_folds
-    return {f"train_{k + 1}.txt": sorted(subjects["subject"][dealt != k]) for k in range(n_folds)}
+    return pd.Series(np.arange(len(subjects)) % parts, index=subjects["subject"].to_numpy())
 
 
 def write_folds(folds: Mapping[str, Collection[str]], folder: str | Path) -> None:
@@ -189,7 +194,7 @@ def split_fold(
         raise DataError(f"the fold names no known subject (its first is {next(iter(subjects))})")
     if is_train.all():
         raise DataError("the fold names every subject, which leaves no clip to test on")
-    sides = (_first_of_each(clips[is_train], num_train), _first_of_each(clips[~is_train], num_val))
+    sides = (first_of_each(clips[is_train], num_train), first_of_each(clips[~is_train], num_val))
     if any(side.empty for side in sides):
         raise DataError("num_train and num_val must be at least 1")
     return sides
@@ -231,7 +236,7 @@ def split_table(
         is_train = ~is_test
     if not is_test.any():
         raise DataError(f"the table has no clip to test on in {fold}: see its column split")
-    return _first_of_each(clips[is_train], num_train), _first_of_each(clips[is_test], num_val)
+    return first_of_each(clips[is_train], num_train), first_of_each(clips[is_test], num_val)
 
 
 def hold_out(clips: pd.DataFrame, seed: int = 42, parts: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -254,7 +259,8 @@ def hold_out(clips: pd.DataFrame, seed: int = 42, parts: int = 10) -> tuple[pd.D
     return clips[is_train], clips[~is_train]
 
 
-def _first_of_each(clips: pd.DataFrame, count: int | None) -> pd.DataFrame:
+def first_of_each(clips: pd.DataFrame, count: int | None = None) -> pd.DataFrame:
+    """The first `count` clips of each category, category by category; None takes all."""
     if count is not None:
         clips = clips.groupby("category").head(max(count, 0))
     return clips.sort_values("category", kind="stable")

@@ -1,0 +1,167 @@
+"""What a named protocol is: who is trained on, validated on and tested, said so that a reader can judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataset.corpora.fakeavceleb import RACE, SPELLINGS
+from utils.errors import DataError
+
+
+class Sides(NamedTuple):
+    """Clips of one fold.
+
+    Attributes
+    ----------
+    train
+        Empty where the protocol only tests.
+    val
+        None where the protocol names none: what a recipe validates on is then taken from the others.
+    test
+        What is scored.
+    """
+
+    train: pd.DataFrame
+    val: pd.DataFrame | None
+    test: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What folds are made from.
+
+    Attributes
+    ----------
+    clips
+        The whole clip table (of `mrdf-5fold`, the paper's subset).
+    dataset
+        Name of the corpus.
+    root
+        Where fold files lie.
+    seed
+        Of everything that is drawn.
+    fold_dir
+        Where fold files go if the root cannot be written to.
+    lists
+        The user's clone of the repository whose lists the protocol uses.
+    notes
+        Collects what does not fit, in words.
+    """
+
+    clips: pd.DataFrame
+    dataset: str = "fakeavceleb"
+    root: Path = Path(".")
+    seed: int = 42
+    fold_dir: Path | None = None
+    lists: Path | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named protocol.
+
+    Attributes
+    ----------
+    definition, source, not_controlled
+        In words, for people who read its figures.
+    folds
+        Name of each fold (``train_1``, …) → what is particular to it, or empty.
+    sides
+        The clips of a fold.
+    corpora
+        Corpora for which it is defined; empty for any.
+    """
+
+    definition: str
+    source: str
+    not_controlled: str
+    folds: Callable[[Setting], Mapping[str, str]]
+    sides: Callable[[Setting, str], Sides]
+    corpora: tuple[str, ...] = ()
+
+
+def one_fold(_setting: Setting) -> dict[str, str]:
+    """The folds of a protocol that has one."""
+    return {"train_1": ""}
+
+
+def nothing(clips: pd.DataFrame) -> pd.DataFrame:
+    """No clip, as a table."""
+    return clips.iloc[:0]
+
+
+def labelled(clips: pd.DataFrame) -> pd.DataFrame:
+    """The clips of which it is known whether they are real."""
+    return clips[clips["m_label"].notna()]
+
+
+def name_key(file: str) -> str:
+    """A clip of FakeAVCeleb in one spelling, whatever folder a list begins with and however it spells races."""
+    start = max(file.find("RealVideo-"), file.find("FakeVideo-"))
+    if "Video-" in file:
+        start = min(at for at in (file.find("RealVideo-"), file.find("FakeVideo-")) if at >= 0)
+    return RACE.sub(SPELLINGS[0], file[max(start, 0) :])
+
+
+def pick(setting: Setting, files: Iterable[str], what: str, key: Callable[[str], str] = name_key) -> pd.DataFrame:
+    """The clips that a list names, in its order.
+
+    Parameters
+    ----------
+    setting
+        Gives the clips, and takes a note of names that are not among them.
+    files
+        Names in the list's spelling.
+    what
+        The list, for messages.
+    key
+        Brings names of the list, and files of the table, into one spelling.
+
+    Raises
+    ------
+    DataError
+        If the table has none of them.
+    """
+    wanted = pd.Index([key(file) for file in files]).drop_duplicates()
+    known = pd.Series(np.arange(len(setting.clips)), index=[key(file) for file in setting.clips["file"]])
+    known = known[~known.index.duplicated()]
+    rows = known.reindex(wanted)
+    absent = rows.index[rows.isna()]
+    if len(absent) == len(wanted):
+        raise DataError(f"{what}: none of its {len(wanted):,} clips is in the corpus (its first is {wanted[0]})")
+    if len(absent):
+        setting.notes.append(f"{what}: {len(absent):,} of {len(wanted):,} clips are not in the corpus ({absent[0]}, …)")
+    return setting.clips.iloc[rows.dropna().astype(int)]
+
+
+def compare_labels(setting: Setting, clips: pd.DataFrame, real: Iterable[bool], what: str) -> None:
+    """Take a note if a list calls clips real that the corpus calls fake, or the other way round."""
+    differing = clips["m_label"].notna().to_numpy() & (
+        clips["m_label"].fillna(-1).to_numpy() != np.asarray(list(real), int)
+    )
+    if differing.any():
+        setting.notes.append(f"{what}: {differing.sum():,} clips have another label than in the corpus, which counts")
+
+
+def find_list(setting: Setting, protocol: str, *names: str) -> Path:
+    """A file of the lists, anywhere below their folder: the first of `names` that is there.
+
+    Raises
+    ------
+    DataError
+        If no folder is given, or it has none of them.
+    """
+    if setting.lists is None:
+        raise DataError(f"--protocol {protocol} needs --lists DIR, your clone of the repository that has {names[0]}")
+    for name in names:
+        found = sorted(setting.lists.rglob(name))
+        if found:
+            return found[0]
+    raise DataError(f"{setting.lists}: no {' or '.join(names)} in it; --lists must be the clone that has it")
