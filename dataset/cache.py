@@ -1,246 +1,420 @@
-"""A folder of decoded clips, so that an epoch reads frames rather than decodes them."""
+"""Decoded clips on disk, so that an epoch reads frames rather than decodes them: one safetensors file a clip."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from safetensors.numpy import save
 
 from dataset.check import BadClip
-from dataset.decoding import decode_clip, decoding_settings, source_sums
-from dataset.media import MAX_FRAMES
-from dataset.parallel import in_threads
-from dataset.shard import (
-    INDEX_BYTES,
-    CachedClip,
-    Entry,
-    Index,
-    entry_bytes,
-    read_data,
-    read_index,
-    shard_name,
-    write_shard,
-)
-from dataset.verify import Seen, Verified, summary, verify
+from dataset.features import FEATURES, audio_features
+from dataset.media import DECODING, MAX_FRAMES, SAMPLES_PER_FRAME, SIDE, Sound, read_audio, read_video, wav_beside
 from utils.errors import DataError
-from utils.files import alone_in
+from utils.files import alone_in, file_digest, write_atomic
+from utils.parallel import in_threads
 
 log = logging.getLogger(__name__)
 
-CLIPS_PER_SHARD = 16
-LOST = "lost"  # stands for the checksum of an entry that was damaged while its source was out of sight
+BYTES_PER_FRAME = 3 * SIDE * SIDE + 4 * FEATURES
+HEADER_BYTES = 2048  # of a clip's file at most, roughly
+AUDIBLE = 5e-4 * 32_768  # level of a 16-bit sample above which there is no silence any more: see `leading_silence`
+
+
+class Reading(NamedTuple):
+    """How the clips of a corpus are read.
+
+    Attributes
+    ----------
+    trim_silence
+        Leave out the silence at the start, with the frames that go with it.
+    """
+
+    trim_silence: bool = False
+
+
+def leading_silence(path: str | Path) -> int:
+    """Frames to leave out at the start of a clip whose audio begins with silence.
+
+    As AVH-Align trims: silence ends at the first sample of 16 kHz mono audio whose level exceeds 5e-4 of full scale;
+    if that is not the very first sample, its frame is left out and all frames before it. Of a clip that is silent from
+    beginning to end nothing is left out.
+    """
+    start = 0
+    for chunk in Sound(path):
+        loud = np.flatnonzero(np.abs(chunk.astype(np.int32)) > AUDIBLE)
+        if len(loud):
+            first = start + int(loud[0])
+            return first // SAMPLES_PER_FRAME + 1 if first else 0
+        start += len(chunk)
+    return 0
+
+
+def decode_clip(
+    path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decode a clip.
+
+    Parameters
+    ----------
+    path
+        The mp4.
+    max_frames
+        Where decoding stops, counted from the first frame that is used.
+    reading
+        How it is read.
+
+    Returns
+    -------
+    numpy.ndarray
+        Frames (3, T, 112, 112) uint8; channel first, so that a crop copies whole rows.
+    numpy.ndarray
+        Audio features (T, 104) float32.
+
+    Raises
+    ------
+    DataError
+        If it does not decode, or nothing is left of it.
+    """
+    reading = reading or Reading()
+    skipped = leading_silence(path) if reading.trim_silence else 0
+    video = read_video(path, max_frames + skipped)[skipped:]  # (T, 112, 112, 3)
+    if len(video) == 0:
+        raise DataError(f"{path}: nothing is left of it without its leading silence")
+    samples = read_audio(path, max_frames + skipped)[skipped * SAMPLES_PER_FRAME :]
+    audio = audio_features(samples, len(video)).numpy()  # (T, 104)
+    return np.ascontiguousarray(video.transpose(3, 0, 1, 2)), audio
+
+
+class Source(NamedTuple):
+    """A file that a clip is read from; its digest is looked at only where size and time do not tell."""
+
+    size: int
+    modified: int  # nanoseconds
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Source | None:
+        """Look at a file; None if there is none."""
+        try:
+            stat = path.stat()
+            return cls(stat.st_size, stat.st_mtime_ns, file_digest(path))
+        except OSError:
+            return None
+
+    def is_still(self, path: Path) -> bool:
+        """Whether that file holds the same; a copy of it, made at another time, does."""
+        try:
+            stat = path.stat()
+            if stat.st_size != self.size:
+                return False
+            return stat.st_mtime_ns == self.modified or file_digest(path) == self.sha256
+        except OSError:
+            return False
+
+
+class Entry(NamedTuple):
+    """What a cached clip says of itself, in the head of its file."""
+
+    file: str  # as the csv spells it
+    decoding: int
+    reading: Reading
+    mp4: Source
+    wav: Source | None
+    frames: int
+    whole: bool  # whether the clip ended before the limit
+    crc32: int  # of the frames, then the features
+
+    @classmethod
+    def from_json(cls, text: str) -> Entry:
+        """Read what `json.dumps` made of an entry."""
+        values = cls(*json.loads(text))
+        wav = None if values.wav is None else Source(*values.wav)
+        return values._replace(reading=Reading(*values.reading), mp4=Source(*values.mp4), wav=wav)
+
+    def fault(self, path: Path, reading: Reading) -> str:
+        """Why this is not what decoding the clip at `path` now would give; "" if it is."""
+        if (self.decoding, self.reading) != (DECODING, reading):
+            return "was decoded by another version of this program"
+        has_wav = wav_beside(path).is_file()
+        if not self.mp4.is_still(path) or has_wav != (self.wav is not None):
+            return "has changed since it was cached"
+        return "" if self.wav is None or self.wav.is_still(wav_beside(path)) else "has changed since it was cached"
+
+
+class CachedClip(NamedTuple):
+    """A clip in the cache, as it was found when the run began."""
+
+    path: Path
+    entry: Entry
+
+    def read(self, max_frames: int = MAX_FRAMES) -> tuple[np.ndarray, np.ndarray]:
+        """Read the clip into memory.
+
+        It is not mapped there: where another machine rebuilds the cache on a shared disk, a mapped file would end
+        this process by a bus error.
+
+        Returns
+        -------
+        numpy.ndarray
+            Frames (3, T, 112, 112) uint8, cut at `max_frames`.
+        numpy.ndarray
+            Audio features (T, 104) float32, cut likewise.
+
+        Raises
+        ------
+        DataError
+            If the file is gone or damaged, or holds something else than before.
+        """
+        entry, arrays = _read(self.path)
+        if entry != self.entry:
+            raise DataError(f"{self.path}: has changed since the run began")
+        return arrays["video"][:, :max_frames], arrays["audio"][:max_frames]
 
 
 class CacheReport(NamedTuple):
-    """What :meth:`ClipCache.build` did: clips in shards kept and written, why some were rewritten, clips unusable."""
+    """What `ClipCache.build` did: clips kept and built, why some were built again, clips that cannot be used."""
 
     kept: int
     built: int
-    damaged: list[str]
+    replaced: list[str]
     bad: list[BadClip]
 
 
-class Built(NamedTuple):
-    """A shard after a build."""
-
-    index: Index
-    is_new: bool
-    fault: str
-
-
 class ClipCache:
-    """Decoded clips in a folder, 16 to a file (a shard), in the order of the clip table.
-
-    Whatever is not exactly what decoding now would give is found and rebuilt: other sources, other settings of the
-    decoding, damage. Several processes may use one folder at once.
+    """A folder of decoded clips. Several processes may use one folder at once.
 
     Parameters
     ----------
     folder
-        Where the shards lie; :meth:`build` makes it.
+        Where the clips lie; `build` makes it.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._seen: Seen = {}
+        self._found: dict[tuple[str, Reading], CachedClip | str] = {}
+
+    def path_of(self, file: str, reading: Reading) -> Path:
+        """Where a clip lies: by a digest, as its own name may be of any length."""
+        name = hashlib.sha256(json.dumps([file, *reading]).encode()).hexdigest()[:32]
+        return self.folder / name[:2] / f"{name}.safetensors"
 
     @staticmethod
     def needed_bytes(frames: Iterable[int]) -> int:
-        """Disk space that clips with so many frames take, each cut at 500; a little more than less."""
-        return sum(entry_bytes(min(count, MAX_FRAMES)) + INDEX_BYTES for count in frames)
+        """Disk space that clips of so many frames take, each cut at 500; a little more than less."""
+        return sum(min(count, MAX_FRAMES) * BYTES_PER_FRAME + HEADER_BYTES for count in frames)
 
-    def build(self, clips: pd.DataFrame, num_workers: int | None = None, progress: bool = True) -> CacheReport:
-        """Make the cache of a clip table: keep the shards that are right, write the others, remove those beyond.
+    def build(
+        self,
+        clips: pd.DataFrame,
+        reading: Reading | None = None,
+        num_workers: int | None = None,
+        progress: bool = True,
+        every_byte: bool = False,
+    ) -> CacheReport:
+        """Decode the clips of a table that are not in the cache, or not as they are now.
 
         Parameters
         ----------
         clips
-            Rows of :func:`dataset.corpora.read_corpus`.
+            Rows of the clip table.
+        reading
+            How they are read.
         num_workers
-            Threads; by default one a core. The bytes written do not depend on it.
+            Threads; by default one for each usable core. The bytes written do not depend on it.
         progress
             Show a progress bar.
+        every_byte
+            Compare also each byte of what is there with its checksum.
 
         Raises
         ------
         OSError
-            If the disk is full or the folder cannot be written to; finished shards stay.
+            If the disk is full or the folder cannot be written to; finished clips stay.
         """
-        sources = dict(zip(clips["file"], map(Path, clips["path"]), strict=True))
-        files = list(sources)
-        parts = [files[start : start + CLIPS_PER_SHARD] for start in range(0, len(files), CLIPS_PER_SHARD)]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        rows = list(clips.drop_duplicates("file")[["file", "path"]].itertuples(index=False, name=None))
         with self._locked():
-            names = {shard_name(number) for number in range(len(parts))}
-            for shard in self._shards():
-                if shard.name not in names:
-                    shard.unlink()
-            build = partial(self._build_shard, sources=sources)
-            built = list(in_threads(build, list(enumerate(parts)), "Caching clips", num_workers, progress))
+            build = partial(self._build, reading=reading or Reading(), every_byte=every_byte)
+            done = list(in_threads(build, rows, "Caching clips", num_workers, progress))
+        self._found.clear()
         return CacheReport(
-            kept=sum(len(shard.index.entries) for shard in built if not shard.is_new),
-            built=sum(len(shard.index.entries) for shard in built if shard.is_new),
-            damaged=[shard.fault for shard in built if shard.fault],
-            bad=[BadClip(e.file, e.reason) for shard in built for e in shard.index.entries if e.reason],
+            kept=sum(outcome is None for outcome in done),
+            built=sum(isinstance(outcome, str) for outcome in done),
+            replaced=[outcome for outcome in done if isinstance(outcome, str) and outcome],
+            bad=[outcome for outcome in done if isinstance(outcome, BadClip)],
         )
 
     def entries(
-        self, clips: pd.DataFrame, max_frames: int = MAX_FRAMES, progress: bool = True, repair: bool = True
+        self, clips: pd.DataFrame, max_frames: int = MAX_FRAMES, reading: Reading | None = None
     ) -> dict[str, CachedClip]:
-        """Verify the entries of some clips, sources and data alike, and return those that training may use.
+        """Find the clips that can be read from here, and compare them with the size and time of their files.
 
-        Nothing is trusted from an earlier run. This object itself reads a file anew only if it has changed.
+        Each clip is looked at once in the life of this object: share one among the folds of a run. What is damaged
+        inside is found by `main.py prepare --verify`.
 
         Parameters
         ----------
         clips
-            Rows of the table that the cache was built of, or some of them.
+            Rows of the clip table.
         max_frames
-            How many frames will be read; a clip that the cache has cut before is left out.
-        progress
-            Show a progress bar.
-        repair
-            Rebuild what is stale or damaged, if the folder can be written to; otherwise it is left out, which the
-            log says.
+            How many frames will be read; a clip of which the cache has fewer than it could have is left out.
+        reading
+            How they are read.
 
         Returns
         -------
-        File → entry. Clips that are not cached or do not decode are not in it.
+        dict
+            File → clip. What is missing or stale is not in it, which the log says.
         """
-        sources = dict(zip(clips["file"], map(Path, clips["path"]), strict=True))
-        check = partial(verify, sources=sources, settings=decoding_settings(), max_frames=max_frames, seen=self._seen)
-        shards = self._shards()
-        found = dict(zip(shards, in_threads(check, shards, "Verifying cached clips", progress=progress), strict=True))
-        broken = [shard for shard, verified in found.items() if verified.stale]
-        if broken and repair:
-            found |= self._repair(broken, sources, check, progress)
-        usable: dict[str, CachedClip] = {}
-        for verified in found.values():
-            usable |= {file: clip for file, clip in verified.clips.items() if file not in usable}
-        self._tell_left_out(list(found.values()), len(sources.keys() - usable.keys()))
-        return usable
-
-    def _shards(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("shard-*.bin") if re.fullmatch(r"shard-\d{4,}\.bin", path.name))
+        reading = reading or Reading()
+        rows = clips.drop_duplicates("file")[["file", "path"]].itertuples(index=False, name=None)
+        new = [row for row in rows if (row[0], reading) not in self._found]
+        found = in_threads(partial(self._find, reading=reading), new, "Looking at cached clips")
+        self._found |= {(file, reading): clip for (file, _), clip in zip(new, found, strict=True)}
+        asked = {file: self._found[file, reading] for file in clips["file"]}
+        faults = [f"{file} {clip}" for file, clip in asked.items() if isinstance(clip, str)]
+        if faults:
+            log.warning(
+                "%d of %d clips are not in the cache %s as they are now (the first: %s); "
+                "`main.py prepare --cache` brings it up to date",
+                len(faults),
+                len(asked),
+                self.folder,
+                faults[0],
+            )
+        return {
+            file: clip
+            for file, clip in asked.items()
+            if isinstance(clip, CachedClip) and (clip.entry.whole or max_frames <= MAX_FRAMES)
+        }
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Have the folder for oneself, without what a killed process may have left in it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with alone_in(self.folder, "waiting for another process that writes to %s"):
-            for temporary in self.folder.glob(".shard-*.tmp"):
+            for temporary in self.folder.glob("??/.*.tmp"):
                 temporary.unlink()
             yield
 
-    def _build_shard(self, part: tuple[int, list[str]], sources: Mapping[str, Path]) -> Built:
-        number, files = part
-        path = self.folder / shard_name(number)
-        old, fault = None, ""
-        if path.exists():
-            old, fault = _why_rebuild(path, files, sources)
-            if old is not None and not fault:
-                return Built(old, False, "")
-        return Built(_write(path, number, files, sources, old), True, fault)
-
-    def _repair(
-        self,
-        shards: Sequence[Path],
-        sources: Mapping[str, Path],
-        check: Callable[[Path], Verified],
-        progress: bool,
-    ) -> dict[Path, Verified]:
-        """Rebuild shards in place, each with the clips that it had; nothing if the folder does not let us."""
-
-        def rebuild(shard: Path) -> Verified:
-            now = check(shard)  # another process may have been faster
-            if not now.stale:
-                return now
-            _write(shard, now.index.number, [entry.file for entry in now.index.entries], sources, now.index)
-            return check(shard)
-
-        repaired = {}
+    def _find(self, row: tuple[str, str], reading: Reading) -> CachedClip | str:
+        """A clip, or why it cannot be used."""
+        file, source = row
+        path = self.path_of(file, reading)
+        if not path.is_file():
+            return "is not there"
         try:
-            with self._locked():
-                for shard, verified in zip(
-                    shards, in_threads(rebuild, shards, "Repairing cached clips", progress=progress), strict=False
-                ):
-                    repaired[shard] = verified
+            entry = _read_entry(path)
+        except DataError as error:
+            return f"cannot be read, {error}"
+        return entry.fault(Path(source), reading) or CachedClip(path, entry)
+
+    def _build(self, row: tuple[str, str], reading: Reading, every_byte: bool) -> str | BadClip | None:
+        """Nothing if the clip is there, else why it was not right ("" if it was not there), or why it cannot be."""
+        file, source = row
+        found = self._find(row, reading)
+        if isinstance(found, CachedClip):
+            fault = _damage(found) if every_byte else ""
+            if not fault:
+                return None
+            found = fault
+        path = self.path_of(file, reading)
+        was_there = path.exists()
+        try:
+            write_atomic(path, encode(file, Path(source), reading))
+        except DataError as error:
+            reason = str(error).removeprefix(f"{source}: ")
+            return BadClip(file, reason.replace(f"{Path(source).parent}{os.sep}", ""))
         except OSError as error:
-            log.warning("the cache cannot be repaired (%s)", error)
-        return repaired
-
-    def _tell_left_out(self, found: Sequence[Verified], absent: int) -> None:
-        """Say in one line how many clips are decoded although they should be in the cache."""
-        faults = list(chain.from_iterable(verified.faults for verified in found))
-        if not faults:
-            return
-        unreadable = any(verified.index is None for verified in found)
-        count = absent if unreadable else sum(verified.stale for verified in found)
-        log.warning(
-            "%d clips are decoded from their mp4, as they are stale or damaged in the cache %s (%s); "
-            "`main.py prepare --cache` rebuilds them",
-            count,
-            self.folder,
-            summary(faults),
-        )
+            raise OSError(error.errno, error.strerror, error.filename or str(path)) from error
+        return f"{file} {found}" if was_there else ""
 
 
-def _why_rebuild(path: Path, files: Sequence[str], sources: Mapping[str, Path]) -> tuple[Index | None, str]:
-    """The index of a shard if it can be read, and why it has to be rebuilt if it has."""
+def encode(file: str, source: Path, reading: Reading) -> bytes:
+    """Decode a clip and lay it out as the cache keeps it.
+
+    Raises
+    ------
+    DataError
+        If it does not decode.
+    """
+    mp4, wav = Source.of(source), Source.of(wav_beside(source))  # before decoding: a change meanwhile is found later
+    video, audio = decode_clip(source, MAX_FRAMES, reading)
+    crc32 = zlib.crc32(audio, zlib.crc32(video))
+    entry = Entry(file, DECODING, reading, mp4, wav, len(audio), len(audio) < MAX_FRAMES, crc32)
+    return save({"video": video, "audio": audio}, metadata={"clip": json.dumps(entry)})
+
+
+def _damage(clip: CachedClip) -> str:
     try:
-        index = read_index(path)
+        video, audio = clip.read()
     except DataError as error:
-        return None, str(error)
-    if [entry.file for entry in index.entries] != list(files):
-        return index, f"{path.name}: it held other clips"
-    return index, summary(verify(path, sources, decoding_settings(), index.max_frames, {}).faults)
+        return f"is damaged, {error}"
+    crc32 = zlib.crc32(audio, zlib.crc32(np.ascontiguousarray(video)))
+    return "" if crc32 == clip.entry.crc32 else "is damaged"
 
 
-def _write(path: Path, number: int, files: Sequence[str], sources: Mapping[str, Path], old: Index | None) -> Index:
-    """Write a shard, taking from its earlier self what is still right."""
-    index = Index(number, MAX_FRAMES, decoding_settings(), ())
-    reusable = {entry.file: entry for entry in old.entries} if old and old.settings == index.settings else {}
-    return write_shard(path, index, (_part(path, file, sources.get(file), reusable.get(file)) for file in files))
-
-
-def _part(shard: Path, file: str, source: Path | None, old: Entry | None) -> tuple[Entry, Sequence[np.ndarray]]:
-    """An entry and its data: as they were if they are right and of the same source, decoded otherwise."""
-    sums = None if source is None else source_sums(source)  # before decoding: a change meanwhile is found later
-    if old is not None and sums in (None, (old.mp4, old.wav)):
-        data = read_data(shard, old)
-        if data is not None:
-            return old, [data]
-    if source is None:
-        return Entry(file, LOST, None, reason="was damaged in the cache"), ()
+def _read_entry(path: Path) -> Entry:
+    """The head of a clip's file, if the file is as long as it says."""
     try:
-        video, audio = decode_clip(source, MAX_FRAMES)
-    except DataError as error:
-        return Entry(file, *sums, reason=str(error)), ()
-    return Entry(file, *sums, frames=len(audio), whole=len(audio) < MAX_FRAMES), [video, audio]
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = _header(path, file.read(min(length, 1 << 20)))
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return _checked(path, header, 8 + length, size)
+
+
+def _read(path: Path) -> tuple[Entry, dict[str, np.ndarray]]:
+    """A clip's file whole: what it says of itself, and its arrays."""
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    length = int.from_bytes(data[:8].tobytes(), "little")
+    header = _header(path, data[8 : 8 + length].tobytes())
+    entry = _checked(path, header, 8 + length, len(data))
+    arrays = {}
+    for name, dtype in (("video", np.uint8), ("audio", np.dtype("<f4"))):
+        start, end = header[name]["data_offsets"]
+        arrays[name] = data[8 + length + start : 8 + length + end].view(dtype).reshape(header[name]["shape"])
+    return entry, arrays
+
+
+def _header(path: Path, text: bytes) -> dict[str, Any]:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path}: its head is damaged") from error
+
+
+def _checked(path: Path, header: dict[str, Any], start: int, size: int) -> Entry:
+    """What the head says of the clip, if all of it is there.
+
+    Raises
+    ------
+    DataError
+        If the head is not one that this program writes, or the file is of another length.
+    """
+    try:
+        entry = Entry.from_json(header["__metadata__"]["clip"])
+        ends = [header[name]["data_offsets"][1] for name in ("video", "audio")]
+        shapes = [header["video"]["shape"], header["audio"]["shape"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: its head is damaged, or of another version") from error
+    if shapes != [[3, entry.frames, SIDE, SIDE], [entry.frames, FEATURES]]:
+        raise DataError(f"{path}: its head contradicts itself")
+    if size != start + max(ends):
+        raise DataError(f"{path}: is truncated, {size} of {start + max(ends)} bytes are there")
+    return entry

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataset.media import probe, read_audio, read_video, wav_beside
-from dataset.parallel import in_threads
 from utils.errors import DataError
+from utils.parallel import in_threads
 
 Stamp = tuple[int, ...]
 

@@ -1,51 +1,74 @@
-"""The clips of a fold as a dataset, and the order in which an epoch visits them."""
+"""The clips of a fold as a dataset, the order in which an epoch visits them, and batches of them."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from pytorch_lightning import Trainer
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler, get_worker_info
+from torch.nn import functional as F
+from torch.utils.data import Dataset, DistributedSampler, default_collate, get_worker_info
 
-from dataset.collate import TEXTS, one_thread
+from dataset.cache import CachedClip, Reading, decode_clip
 from dataset.corpora.table import LABELS
-from dataset.features import audio_features
-from dataset.media import MAX_FRAMES, read_audio, read_video
-from dataset.parallel import in_threads
-from dataset.shard import CachedClip
+from dataset.media import MAX_FRAMES
 from dataset.transforms import centre_crop, random_crop
 from utils.errors import DataError
+from utils.parallel import in_threads, usable_cores
 
 log = logging.getLogger(__name__)
 
+TEXTS = ("file", "subject", "category", "method")
+
+
+class ClipKey(NamedTuple):
+    """What a sampler asks a dataset for.
+
+    Attributes
+    ----------
+    index
+        Of the clip.
+    epoch
+        By which it is cropped. As it travels with the index, workers need not know it.
+    repeated
+        The clip is of a batch that only fills up the last round of several processes, and must not count twice.
+    """
+
+    index: int
+    epoch: int = 0
+    repeated: bool = False
+
 
 class ClipDataset(Dataset):
-    """Clips decoded one at a time.
+    """Clips read one at a time, from the cache or else from their files.
 
     Parameters
     ----------
     clips
-        Rows of :func:`dataset.corpora.read_corpus`.
+        Rows of the clip table.
     train
         Crop at random and flip half of the clips; otherwise crop the centre.
     seed
         With the epoch and the clip's index, all that crop and flip depend on: neither the number of workers nor
-        the global random state matters.
+        the random state of the process matters.
     max_frames
         Where decoding stops.
     cache
-        File → clip that lies there decoded: see :meth:`dataset.cache.ClipCache.entries`. Not a bit of an item changes.
+        File → clip that lies there decoded: see `dataset.cache.ClipCache.entries`. Not a bit of an item changes.
+    reading
+        How clips are read.
 
     Notes
     -----
-    ``dataset[i]`` is a dict: ``file``, ``subject``, ``category``, ``method`` (str), ``video`` (3, T, 100, 100) uint8,
-    ``audio`` (T, 104) float32, ``v_label``, ``a_label``, ``c_label``, ``m_label``, ``mm_label`` and ``id`` (i itself).
+    `dataset[i]` is a dict: `file`, `subject`, `category`, `method` (str), `video` (3, T, 100, 100) uint8, `audio`
+    (T, 104) float32, `v_label`, `a_label`, `c_label`, `m_label`, `mm_label` (-1 = unknown) and `id` (i itself).
     """
 
     def __init__(
@@ -55,85 +78,183 @@ class ClipDataset(Dataset):
         seed: int = 42,
         max_frames: int = MAX_FRAMES,
         cache: Mapping[str, CachedClip] | None = None,
+        reading: Reading | None = None,
     ) -> None:
         self.clips = clips.reset_index(drop=True)
         self.train = train
         self.seed = seed
         self.max_frames = max_frames
+        self.reading = reading or Reading()
         # Looked up once: a row of a table takes longer to find than a short clip to load.
         self._paths = list(self.clips["path"])
         self._cached = [(cache or {}).get(file) for file in self.clips["file"]]
         self._texts = self.clips[list(TEXTS)].to_dict("records")
         self._labels = self.clips[list(LABELS)].fillna(-1).astype(int).to_dict("records")
-        # Shared memory, so that workers which outlive an epoch see the next one.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        with one_thread():
-            item = self._item(index, *self._load(index))
-            return item | {"video": item["video"].contiguous()}
+    def __getitem__(self, key: int | ClipKey) -> dict[str, Any]:
+        index = _as_key(key).index
+        return self._item(key, *self._load(index))
 
-    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+    def __getitems__(self, keys: Sequence[int | ClipKey]) -> list[dict[str, Any]]:
         """Items of a batch, as a DataLoader asks for them.
 
-        Their videos may be views, of the cache's file even: what a batch is made of is copied once, and what it
-        leaves out never. Where there are more cores than worker processes, threads decode several clips at a time.
+        Where there are more cores than workers, threads decode several clips at a time.
         """
+        indices = [_as_key(key).index for key in keys]
         threads = 1
         if any(self._cached[index] is None for index in indices):
             worker = get_worker_info()
-            cores = (os.cpu_count() or 1) // (worker.num_workers if worker else 1)
-            threads = max(1, min(cores, len(indices)))
-        with one_thread():
-            loaded = in_threads(self._load, indices, workers=threads, progress=False)
-            return [self._item(index, *clip) for index, clip in zip(indices, loaded, strict=True)]
+            threads = max(1, min(usable_cores() // (worker.num_workers if worker else 1), len(indices)))
+        loaded = in_threads(self._load, indices, workers=threads, progress=False)
+        return [self._item(key, *clip) for key, clip in zip(keys, loaded, strict=True)]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Draw other crops and flips from now on; called by :class:`ClipSampler`."""
-        self._epoch.fill_(epoch)
-
-    def _item(self, index: int, video: Tensor, audio: Tensor) -> dict[str, Any]:
+    def _item(self, key: int | ClipKey, video: Tensor, audio: Tensor) -> dict[str, Any]:
+        index, epoch, repeated = _as_key(key)
+        if self.train:
+            seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
+            video = random_crop(video, int(seed))
+        else:
+            video = centre_crop(video)
         return {
-            "video": self._crop(video, index),  # (3, T, 100, 100)
+            "video": video.contiguous(),  # (3, T, 100, 100)
             "audio": audio,  # (T, 104)
             "id": index,
             **self._texts[index],
             **self._labels[index],
+            **({"repeated": True} if repeated else {}),
         }
 
     def _load(self, index: int) -> tuple[Tensor, Tensor]:
-        """Frames (3, T, 112, 112) and features (T, 104) of a clip; the frames may lie in the cache's file."""
+        """Frames (3, T, 112, 112) and features (T, 104) of a clip."""
         cached = self._cached[index]
         if cached is not None:
             try:
-                video, audio = cached.read(self.max_frames)
-                return torch.from_numpy(video), torch.from_numpy(audio.copy())
+                return _tensors(cached.read(self.max_frames))
             except DataError as error:
                 log.warning("%s; its clip is decoded instead", error)
                 self._cached[index] = None
-        frames = read_video(self._paths[index], self.max_frames)  # (T, 112, 112, 3)
-        samples = read_audio(self._paths[index], self.max_frames)
-        return torch.from_numpy(frames).permute(3, 0, 1, 2), audio_features(samples, len(frames))
+        return _tensors(decode_clip(self._paths[index], self.max_frames, self.reading))
 
-    def _crop(self, video: Tensor, index: int) -> Tensor:
-        if not self.train:
-            return centre_crop(video)
-        seed = np.random.SeedSequence((self.seed, int(self._epoch), index)).generate_state(1)[0]
-        return random_crop(video, int(seed))
+
+def _as_key(key: int | ClipKey) -> ClipKey:
+    return key if isinstance(key, ClipKey) else ClipKey(int(key))
+
+
+def _tensors(arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
+    video, audio = arrays
+    return torch.from_numpy(video), torch.from_numpy(audio)
 
 
 class ClipSampler(DistributedSampler):
-    """A sampler that tells its dataset the epoch too.
+    """The keys of one process in one epoch, which depend on nothing but the seed and the epoch.
 
-    Lightning calls ``set_epoch`` at the start of every epoch, and leaves a DistributedSampler as it is; so the order
-    and the crops depend on nothing but the seed and the epoch, with one process or several.
+    Training clips are shuffled anew each epoch. Clips to evaluate come in the order of the table and in whole batches,
+    batch k to process k mod n: what a batch holds, on which scores depend where it is cut to its shortest clip, does
+    not depend on the number of processes. A process that has a batch less than others repeats one.
+
+    Parameters
+    ----------
+    dataset
+        The clips.
+    ranks, rank
+        Number of processes, and which of them this is.
+    shuffle
+        Whether they are training clips.
+    seed
+        Of the order.
+    batch_size
+        How many of the keys make a batch.
+    trainer
+        Tells the epoch when an iteration begins. A worker reads ahead from that moment, which in a resumed run comes
+        before Lightning calls `set_epoch`. Without a trainer `set_epoch` counts.
+
+    Notes
+    -----
+    Lightning leaves a DistributedSampler as it is.
     """
 
     dataset: ClipDataset
 
-    def set_epoch(self, epoch: int) -> None:
-        super().set_epoch(epoch)
-        self.dataset.set_epoch(epoch)
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        ranks: int = 1,
+        rank: int = 0,
+        shuffle: bool = True,
+        seed: int = 42,
+        batch_size: int = 1,
+        trainer: Trainer | None = None,
+    ) -> None:
+        super().__init__(dataset, ranks, rank, shuffle, seed)
+        self.batch_size = batch_size
+        self.trainer = trainer
+
+    def __iter__(self) -> Iterator[ClipKey]:
+        if self.trainer is not None:
+            self.epoch = self.trainer.current_epoch
+        if self.shuffle:
+            return map(ClipKey, super().__iter__(), [self.epoch] * len(self))
+        return chain.from_iterable(self._evaluation_batches())
+
+    def __len__(self) -> int:
+        return super().__len__() if self.shuffle else sum(map(len, self._evaluation_batches()))
+
+    def _evaluation_batches(self) -> list[list[ClipKey]]:
+        starts = range(0, len(self.dataset), self.batch_size)
+        rounds = math.ceil(len(starts) / self.num_replicas)
+        batches = []
+        for number in range(self.rank, rounds * self.num_replicas, self.num_replicas):
+            repeated = number >= len(starts)
+            start = 0 if repeated else starts[number]
+            end = min(start + self.batch_size, len(self.dataset))
+            batches.append([ClipKey(index, self.epoch, repeated) for index in range(start, end)])
+        return batches
+
+
+def collate_cut(items: Sequence[dict[str, Any]], max_frames: int = MAX_FRAMES) -> dict[str, Any]:
+    """Cut the clips from their start to the shortest of them, as the authors' release does.
+
+    Returns
+    -------
+    dict
+        Batch with `video` (B, 3, T, 100, 100) uint8, `audio` (B, 104, T) float32, `padding_mask` (B, T) bool (nothing
+        is padding, so all False), `v_label`, `a_label`, `c_label`, `m_label`, `mm_label` and `id` (B,) int64, `file`,
+        `subject`, `category`, `method` as lists of str; `lengths`, the B numbers of frames that are not padding (as
+        plain integers, so that nobody has to ask a GPU for the mask), and `repeated` (see `ClipKey`).
+    """
+    return _collate(items, [min(max_frames, *(len(item["audio"]) for item in items))] * len(items))
+
+
+def collate_pad(items: Sequence[dict[str, Any]], max_frames: int = MAX_FRAMES) -> dict[str, Any]:
+    """Pad the clips with zeros to the longest of them.
+
+    Returns
+    -------
+    dict
+        Batch as that of `collate_cut`, whose `padding_mask` is True where a clip has ended.
+    """
+    return _collate(items, [min(max_frames, len(item["audio"])) for item in items])
+
+
+COLLATE = {"cut": collate_cut, "mask": collate_pad}
+
+
+def _collate(items: Sequence[dict[str, Any]], lengths: Sequence[int]) -> dict[str, Any]:
+    """Batch of the first frames of each item, zero-padded to the longest length."""
+    longest = max(lengths)
+    fitted = []
+    for item, length in zip(items, lengths, strict=True):
+        video, audio = item["video"][:, :length], item["audio"][:length].T
+        if length < longest:
+            video = F.pad(video, (0, 0, 0, 0, 0, longest - length))
+            audio = F.pad(audio, (0, longest - length))
+        plain = {name: value for name, value in item.items() if name != "repeated"}
+        fitted.append(plain | {"video": video, "audio": audio})
+    return default_collate(fitted) | {
+        "padding_mask": torch.arange(longest) >= torch.tensor(lengths)[:, None],  # (B, T)
+        "lengths": tuple(lengths),
+        "repeated": any("repeated" in item for item in items),
+    }

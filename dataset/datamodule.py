@@ -13,15 +13,15 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from dataset.cache import CachedClip, ClipCache
+from dataset.cache import CachedClip, ClipCache, Reading
 from dataset.check import BadClip, ClipChecker
-from dataset.clips import ClipDataset, ClipSampler
-from dataset.collate import COLLATE
+from dataset.clips import COLLATE, ClipDataset, ClipSampler
 from dataset.corpora import corpus_folder, read_corpus
 from dataset.corpora.table import MARKER, Layout
 from dataset.folds import FOLD_NAMES, find_fold, fold_sides, hold_out, paper_subset
+from dataset.loading import Loading, batch_bytes, default_workers, fit_shared_memory
 from dataset.media import MAX_FRAMES
-from dataset.prepared import FOLDER, find_prepared
+from dataset.prepared import FOLDER, Prepared, find_prepared
 from dataset.transforms import normalise
 from utils.errors import DataError
 
@@ -45,8 +45,13 @@ class FakeAVCelebDataModule(LightningDataModule):
     train_fold
         Name of the fold file, which lists the training subjects; everyone else is tested. The folds are made if the
         root holds none.
-    batch_size, num_workers
-        As in :class:`torch.utils.data.DataLoader`.
+    batch_size
+        Clips in a batch of one process.
+    num_workers
+        Processes that load clips. None: none beside a CPU, and beside a GPU as many as there are cores for, up to 8.
+        Fewer are used where shared memory has no room for what they load ahead.
+    prefetch
+        Batches that each worker loads ahead.
     recipe
         ``released`` or ``clean``: what the next two are if they are not given.
     padding
@@ -74,7 +79,9 @@ class FakeAVCelebDataModule(LightningDataModule):
     checker
         What to check with; share one among folds to read each clip once.
     cache
-        Decoded clips, used for all that they hold intact; share one among folds to verify each clip once.
+        Decoded clips, used as far as they are there; share one among folds to look at each clip once.
+    trim_silence
+        Leave out the silence at the start of each clip, video and audio: see `dataset.cache.leading_silence`.
     dataset
         ``fakeavceleb`` or ``csv``.
 
@@ -85,6 +92,8 @@ class FakeAVCelebDataModule(LightningDataModule):
     train_dataset, val_dataset, test_dataset : ClipDataset
     skipped : list of BadClip
         Clips (file, reason) left out by `skip_bad`.
+    notes : dict
+        File → what main.py prepare found odd about a clip that is used all the same.
     """
 
     def __init__(
@@ -92,7 +101,8 @@ class FakeAVCelebDataModule(LightningDataModule):
         root: str | Path,
         train_fold: str = FOLD_NAMES[0],
         batch_size: int = 64,
-        num_workers: int = 0,
+        num_workers: int | None = 0,
+        prefetch: int = 2,
         recipe: str = "released",
         padding: str | None = None,
         validation: str | None = None,
@@ -107,6 +117,7 @@ class FakeAVCelebDataModule(LightningDataModule):
         check: bool = True,
         checker: ClipChecker | None = None,
         cache: ClipCache | None = None,
+        trim_silence: bool = False,
         dataset: str = "fakeavceleb",
     ) -> None:
         super().__init__()
@@ -118,7 +129,8 @@ class FakeAVCelebDataModule(LightningDataModule):
         self.train_fold = train_fold
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.collate = partial(COLLATE[padding or RECIPES[recipe]["padding"]], max_frames=max_frames)
+        self.prefetch = prefetch
+        self.padding = padding or RECIPES[recipe]["padding"]
         self.validation = validation or RECIPES[recipe]["validation"]
         self.num_train = num_train
         self.num_val = num_val
@@ -130,9 +142,12 @@ class FakeAVCelebDataModule(LightningDataModule):
         self.max_frames = max_frames
         self.checker = (checker or ClipChecker()) if check else None
         self.cache = cache
+        self.reading = Reading(trim_silence)
         self.clips: pd.DataFrame | None = None
         self.skipped: list[BadClip] = []
+        self.notes: dict[str, list[str]] = {}
         self._cached: dict[str, CachedClip] = {}
+        self._frames: dict[str, int] = {}
         self._ready: set[str] = set()
 
     @property
@@ -166,16 +181,11 @@ class FakeAVCelebDataModule(LightningDataModule):
         needed = {"train", "test"} if stage in (None, "fit") else {"test"}
         if needed <= self._ready:
             return
-        self.clips = self._read_clips()
-        train, test = fold_sides(
-            self.clips, self.train_fold, self.root, self.seed, self.fold_dir, self.num_train, self.num_val
-        )
-        val = test
-        if self.validation == "subjects" and "train" in needed:
-            train, val = self._hold_out(train)
+        train, val, test = self.sides("train" in needed)
         used = pd.concat([train, val, test]).drop_duplicates("file") if "train" in needed else test
         if self.cache is not None:
-            self._cached = self.cache.entries(used, self.max_frames)
+            self._cached = self.cache.entries(used, self.max_frames, self.reading)
+            self._frames |= {file: clip.entry.frames for file, clip in self._cached.items()}
         if self.checker is not None:
             self._find_bad(used[~used["file"].isin(self._cached.keys())])
         self.train_dataset = self._dataset(train, is_train=True)
@@ -186,6 +196,28 @@ class FakeAVCelebDataModule(LightningDataModule):
             self._require(self.train_dataset, "training")
             self._require(self.val_dataset, "validation")
         self._ready = needed
+
+    def sides(self, with_validation: bool = True) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Training, validation and test clips of the fold as the tables say, whether they can be used or not.
+
+        Parameters
+        ----------
+        with_validation
+            Part validation from training clips, where they are of the same fold; a test needs neither.
+
+        Raises
+        ------
+        DataError
+            If the corpus or the fold is not usable.
+        """
+        if self.clips is None:
+            self.clips = self._read_clips()
+        train, test = fold_sides(
+            self.clips, self.train_fold, self.root, self.seed, self.fold_dir, self.num_train, self.num_val
+        )
+        if self.validation == "subjects" and with_validation:
+            return *self._hold_out(train), test
+        return train, test, test
 
     def train_dataloader(self) -> DataLoader:
         """Training clips, shuffled anew each epoch."""
@@ -200,21 +232,37 @@ class FakeAVCelebDataModule(LightningDataModule):
         return self._loader(self.test_dataset, shuffle=False)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Normalise the video where it has arrived: until here it is uint8, a quarter of the bytes."""
-        return batch | {"video": normalise(batch["video"])}
+        """Normalise the video where it has arrived: until here it is uint8, a quarter of the bytes.
+
+        It is in the precision of the step, so that no step has to hold it twice.
+        """
+        half = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+        dtype = half.get(self.trainer.precision, torch.float32) if self.trainer else torch.float32
+        return batch | {"video": normalise(batch["video"], dtype)}
 
     def _read_clips(self) -> pd.DataFrame:
         clips = read_corpus(self.source, self.dataset)
         folders = [Path(folder) for folder in (self.root / FOLDER, self.prepare_dir) if folder is not None]
         prepared = find_prepared(self.source, self.dataset, folders)
         if prepared is not None:
-            if self.checker is not None:
-                prepared.teach(self.checker, clips)
+            self._learn(prepared, clips)
             subset = prepared.subset(clips)
             if subset is not None:
                 log.debug("%d clips as main.py prepare chose them: %s", len(subset), prepared.folder)
                 return subset
         return paper_subset(clips, self.seed) if clips["layout"].iloc[0] == Layout.ORIGINAL else clips
+
+    def _learn(self, prepared: Prepared, clips: pd.DataFrame) -> None:
+        """Take over what main.py prepare found, so that unchanged clips are not decoded once more."""
+        findings = prepared.findings()
+        for file, path in zip(clips["file"], clips["path"], strict=True):
+            if file in findings:
+                seen, facts = findings[file]
+                if self.checker is not None:
+                    self.checker.learn(path, seen, facts["reason"])
+                self._frames[file] = facts["frames_25"] or self.max_frames
+                if facts["notes"]:
+                    self.notes[file] = facts["notes"]
 
     def _hold_out(self, train: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Training and validation clips: as the table splits them, else by subject."""
@@ -232,7 +280,7 @@ class FakeAVCelebDataModule(LightningDataModule):
 
     def _dataset(self, clips: pd.DataFrame, is_train: bool) -> ClipDataset:
         usable = clips[~clips["file"].isin([bad.file for bad in self.skipped])]
-        return ClipDataset(usable, is_train, self.fold_seed, self.max_frames, self._cached)
+        return ClipDataset(usable, is_train, self.fold_seed, self.max_frames, self._cached, self.reading)
 
     def _require(self, dataset: ClipDataset, side: str) -> None:
         if len(dataset) == 0:
@@ -240,18 +288,31 @@ class FakeAVCelebDataModule(LightningDataModule):
 
     def _loader(self, dataset: ClipDataset, shuffle: bool) -> DataLoader:
         ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        loading = self._loading(dataset)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            sampler=ClipSampler(dataset, ranks, rank, shuffle=shuffle, seed=self.fold_seed),
-            num_workers=self.num_workers,
-            collate_fn=self.collate,
+            sampler=ClipSampler(dataset, ranks, rank, shuffle, self.fold_seed, self.batch_size, self.trainer),
+            num_workers=loading.workers,
+            prefetch_factor=loading.prefetch if loading.workers else None,
+            collate_fn=partial(COLLATE[self.padding], max_frames=self.max_frames),
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=loading.workers > 0,
             worker_init_fn=_one_thread,
             # Its own, as an iterator draws from it: from the global state, dropout would differ after resuming.
             generator=torch.Generator(),
         )
+
+    def _loading(self, dataset: ClipDataset) -> Loading:
+        """Workers and the batches that they load ahead, as far as this machine has room for them."""
+        processes = self.trainer.num_devices if self.trainer else 1  # on this machine
+        workers = self.num_workers
+        if workers is None:
+            on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+            workers = default_workers(processes, on_gpu)
+        lengths = [min(self.max_frames, self._frames.get(file, self.max_frames)) for file in dataset.clips["file"]]
+        size = batch_bytes(lengths, self.batch_size, self.padding)
+        return fit_shared_memory(Loading(workers, self.prefetch), size, processes)
 
 
 def _one_thread(_worker: int) -> None:

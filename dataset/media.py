@@ -14,6 +14,7 @@ from dataset.resample import CHUNK, SAMPLE_RATE, to_mono
 from dataset.timing import FRAME_RATE, FrameClock, codec_name, read_timeline
 from utils.errors import DataError
 
+DECODING = 1  # goes up whenever the same file would give other frames or other audio
 MAX_FRAMES = 500
 SIDE = 112  # of a picture as it is read
 HALVED = 224  # side of FakeAVCeleb's own frames

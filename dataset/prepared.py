@@ -1,4 +1,4 @@
-"""What main.py prepare has left behind, for those that read it: the subset, and which clips were found to be good."""
+"""What main.py prepare leaves on disk, for itself and for those that read it: findings, the subset, the cache."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dataset.cache import ClipCache
-from dataset.check import ClipChecker
+from dataset.check import Stamp
 from dataset.corpora.csv import table_path
 from dataset.corpora.fakeavceleb import CSV_NAME
 from dataset.corpora.table import Layout
-from dataset.prepared_state import STATE_NAME, State
 from utils.errors import DataError
-from utils.files import file_digest
+from utils.files import file_digest, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +23,64 @@ FOLDER = "prepare"
 CACHE = "cache"
 RECORD_NAME = "prepare.json"
 SUBSET_NAME = "subset.csv"
+STATE_NAME = "state.jsonl"
+FORMAT = 1  # of the state; goes up whenever an inspection says something else about the same file
+
+
+class State:
+    """Findings by clip, in a file to which each is added at once.
+
+    A prepare that is killed loses the clips that were being decoded, no more. A last line that was cut short, or a
+    file of another format, is not an error: those clips are looked at again.
+
+    Parameters
+    ----------
+    path
+        The file; made by the first finding.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.findings: dict[str, tuple[Stamp, dict[str, Any]]] = {}
+        if not path.is_file():
+            return
+        header, *lines = path.read_bytes().split(b"\n")
+        if header != self._header():
+            return
+        for line in lines:
+            try:
+                file, seen, facts = json.loads(line)
+            except ValueError:
+                continue
+            self.findings[file] = (tuple(seen), facts)
+
+    def of(self, file: str, seen: Stamp) -> dict[str, Any] | None:
+        """What was found of a clip whose files had this stamp."""
+        known, facts = self.findings.get(file, (None, None))
+        return facts if known == seen else None
+
+    def open(self) -> None:
+        """Begin the file anew with what is known, whole lines only, so that findings can be added to it."""
+        lines = [self._header(), *(self._line(file) for file in self.findings)]
+        write_atomic(self.path, b"\n".join([*lines, b""]))
+
+    def add(self, file: str, seen: Stamp, facts: dict[str, Any]) -> None:
+        """Add a finding: the fields of `dataset.inspection.ClipFacts`."""
+        self.findings[file] = (seen, facts)
+        with self.path.open("ab") as out:
+            out.write(self._line(file) + b"\n")
+
+    def close(self, files: pd.Series) -> None:
+        """Write the file once more, in the order of the table and without clips that are no longer in it."""
+        self.findings = {file: self.findings[file] for file in dict.fromkeys(files) if file in self.findings}
+        self.open()
+
+    def _line(self, file: str) -> bytes:
+        return json.dumps([file, *self.findings[file]], ensure_ascii=False).encode()
+
+    @staticmethod
+    def _header() -> bytes:
+        return json.dumps({"format": FORMAT}).encode()
 
 
 class Prepared(NamedTuple):
@@ -52,13 +109,9 @@ class Prepared(NamedTuple):
             raise DataError(f"{path}: names clips that the table does not have; main.py prepare writes it again")
         return chosen
 
-    def teach(self, checker: ClipChecker, clips: pd.DataFrame) -> None:
-        """Tell a checker what prepare found, so that unchanged clips are not decoded once more."""
-        findings = State(self.folder / STATE_NAME).findings
-        for file, path in zip(clips["file"], clips["path"], strict=True):
-            if file in findings:
-                seen, facts = findings[file]
-                checker.learn(path, seen, facts["reason"])
+    def findings(self) -> dict[str, tuple[Stamp, dict[str, Any]]]:
+        """What is known of each clip, by its file: when, and the fields of `dataset.inspection.ClipFacts`."""
+        return State(self.folder / STATE_NAME).findings
 
 
 def find_prepared(root: Path, dataset: str, folders: list[Path]) -> Prepared | None:
@@ -91,7 +144,7 @@ def find_cache(root: Path, cache_dir: Path | None, outputs: Path) -> ClipCache |
     """The cache to read from: the one asked for, else one in the corpus or in the outputs, if there is any."""
     folders = [root / CACHE, outputs / CACHE] if cache_dir is None else [cache_dir]
     for folder in folders:
-        if any(folder.glob("shard-*.bin")):
+        if any(folder.glob("??/*.safetensors")):
             log.info("decoded clips are taken from %s as far as they are there", folder)
             return ClipCache(folder)
     if cache_dir is not None:

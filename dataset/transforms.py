@@ -1,62 +1,62 @@
-"""What happens to the pixels: crop and flip on uint8 frames, scaling and normalisation on the device."""
+"""What happens to the pixels: crop and flip of uint8 frames, scaling and normalisation on the device."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torchvision.transforms import v2
 
 CROP = 100
 MEAN = 0.421  # of pixels scaled to [0, 1]; both from AV-HuBERT
 STD = 0.165
 
+RANDOM = v2.Compose([v2.RandomCrop(CROP), v2.RandomHorizontalFlip(0.5)])
+CENTRE = v2.CenterCrop(CROP)
+
 
 def random_crop(video: Tensor, seed: int) -> Tensor:
-    """Crop 100x100 at random, and flip every other time: one crop and one flip for all frames of a clip.
-
-    Draws the numbers that torchvision's ``RandomCrop(100)`` and then ``RandomHorizontalFlip(0.5)`` draw after
-    ``torch.manual_seed(seed)``, without touching the global random state.
+    """Crop 100x100 at random and flip every other time: one crop and one flip for all frames of a clip.
 
     Parameters
     ----------
     video
         Frames (..., H, W) of any type.
     seed
-        What crop and flip depend on.
+        What crop and flip depend on; the random state of the process is left as it was.
 
     Returns
     -------
-    Frames (..., 100, 100); a view of `video` if they are not flipped.
-
-    Raises
-    ------
-    ValueError
-        If a side is shorter than 100.
+    torch.Tensor
+        Frames (..., 100, 100); a view of `video` if they are not flipped.
     """
-    generator = torch.Generator().manual_seed(seed)
-    top, left = (_draw(extent, generator) for extent in video.shape[-2:])
-    cropped = video[..., top : top + CROP, left : left + CROP]
-    return cropped.flip(-1) if torch.rand(1, generator=generator) < 0.5 else cropped
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would set a GPU's state too
+        return RANDOM(video)
 
 
 def centre_crop(video: Tensor) -> Tensor:
-    """Cut the central 100x100 from (..., H, W), as torchvision's ``CenterCrop(100)``; a view."""
-    top, left = (round((_checked(extent) - CROP) / 2) for extent in video.shape[-2:])
-    return video[..., top : top + CROP, left : left + CROP]
+    """Cut the central 100x100 from frames (..., H, W), at an offset of (H - 100) / 2 rounded; a view."""
+    return CENTRE(video)
 
 
-def normalise(video: Tensor) -> Tensor:
-    """Scale uint8 pixels to [0, 1] and normalise them, on whichever device they are, in float32 of the same shape."""
+def normalise(video: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Scale uint8 pixels to [0, 1] and normalise them, on whichever device they are.
+
+    Parameters
+    ----------
+    video
+        Clips (B, 3, T, H, W), or in float32 frames of any shape.
+    dtype
+        Of what is returned. It is rounded from float32 clip by clip, so that a batch exists in one precision only.
+
+    Returns
+    -------
+    torch.Tensor
+        Pixels of the same shape.
+    """
+    if dtype is not torch.float32:
+        rounded = torch.empty(video.shape, dtype=dtype, device=video.device)
+        for row, clip in zip(rounded, video, strict=True):
+            row.copy_(normalise(clip))
+        return rounded
     return video.to(torch.float32).mul_(1 / (255 * STD)).sub_(MEAN / STD)
-
-
-def _draw(extent: int, generator: torch.Generator) -> int:
-    """Where a crop starts; a side that is just long enough costs no draw."""
-    if _checked(extent) == CROP:
-        return 0
-    return int(torch.randint(0, extent - CROP + 1, (), generator=generator))
-
-
-def _checked(extent: int) -> int:
-    if extent < CROP:
-        raise ValueError(f"frames with a side of {extent} pixels are too small for a crop of {CROP}")
-    return extent

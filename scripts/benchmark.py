@@ -1,6 +1,7 @@
 """Measure this machine: the loading of clips, training steps, inference, peak memory and the two losses.
 
     python scripts/benchmark.py --data_root data/mini
+    python scripts/benchmark.py --data_root data/mini --only loading --workers 8
 
 Without --data_root the loading of clips is left out; --only loading leaves out the rest. Times are the best of several
 runs. The figure of the authors' loader was measured by running their release, on two such cores: 22 clips of 45 frames
@@ -10,12 +11,10 @@ a second, which is 981 frames.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,17 +27,15 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dataset import ClipDataset, FakeAVCelebDataModule, read_corpus
+from dataset import ClipDataset, FakeAVCelebDataModule
 from dataset.cache import CachedClip, ClipCache
-from dataset.clips import ClipSampler
-from dataset.collate import collate_cut
-from dataset.folds import make_folds, paper_subset
-from dataset.media import probe
+from dataset.clips import ClipSampler, collate_cut
+from dataset.loading import Loading, batch_bytes, fit_shared_memory
 from model import MODELS, Detector
 from utils.loss import cross_modality_loss, within_modality_loss
+from utils.parallel import usable_cores
 
 RELEASE = 981  # frames a second of the authors' loader
-ROWS = 21_566  # of the csv of FakeAVCeleb v1.2
 EPOCH = 256  # clips, however many there are
 
 
@@ -49,99 +46,68 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=8, help="clips in a batch (8)")
     parser.add_argument("--frames", type=int, default=40, help="frames in a clip (40)")
     parser.add_argument("--runs", type=int, default=3, help="runs to take the best of (3)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of PyTorch (all cores)")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="threads of PyTorch (all usable cores)")
     parser.add_argument("--data_root", type=Path, help="a corpus whose clips to load, such as data/mini")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="numbers of workers (0 1 2)")
+    parser.add_argument("--prefetch", type=int, default=2, help="batches that each worker loads ahead (2)")
     parser.add_argument("--only", choices=("loading", "model"), help="leave out the other half")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.data_root is not None and options.only != "model":
-        Console().print(loading_table(options.data_root, options.batch_size))
+        Console().print(loading_table(options))
     if options.only != "loading":
         Console().print(model_table(options))
 
 
-def loading_table(root: Path, batch_size: int) -> Table:
-    """Frames a second from the mp4s and from the cache, the memory that takes, and the reading of a large csv."""
-    data = FakeAVCelebDataModule(root, check=False)
+def loading_table(options: argparse.Namespace) -> Table:
+    """Frames a second from the files and from the cache, by the number of workers."""
+    data = FakeAVCelebDataModule(options.data_root, check=False)
     data.setup("fit")
     clips = data.train_dataset.clips
-    table = Table("", "a clip", "frames a second", "the release: 981", title=f"Loading, {len(clips)} clips of {root}")
-    measure_loading(table, "mp4", clips, {}, batch_size)
+    table = Table("from", "workers", "a clip", "frames a second", f"the release: {RELEASE}", "peak memory",
+                  title=f"Loading, {len(clips)} clips of {options.data_root}, {usable_cores()} cores")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         ClipCache(folder).build(clips, progress=False)
-        entries = ClipCache(folder).entries(clips, progress=False)
-        measure_loading(table, "cache", clips, entries, batch_size)
-        share, factor = compression(entries)
-        table.add_row("an entry packed with zlib", f"{share:.0%} of the size", f"{factor:.0f} × the time to read")
-    table.add_row(f"a csv of {ROWS:,} rows: read, subset, folds", f"{csv_seconds():.2f} s")
+        entries = ClipCache(folder).entries(clips)
+        lengths = [entry.entry.frames for entry in entries.values()]
+        size = batch_bytes(lengths, options.batch_size, "cut")
+        for source, cache in (("mp4", {}), ("cache", entries)):
+            for workers in options.workers:
+                loading = fit_shared_memory(Loading(workers, options.prefetch), size, 1)
+                count, seconds = load(clips, cache, options.batch_size, loading)
+                speed = count / seconds * sum(lengths) / len(lengths)
+                table.add_row(
+                    source,
+                    str(loading.workers),
+                    f"{1000 * seconds / count:.2f} ms",
+                    f"{speed:,.0f}",
+                    f"× {speed / RELEASE:.1f}",
+                    f"{peak_memory(torch.device('cpu')) / 1e6:.0f} MB",
+                )
     return table
 
 
-def measure_loading(
-    table: Table, source: str, clips: pd.DataFrame, cache: dict[str, CachedClip], batch_size: int
-) -> None:
-    """Rows for 0, 1 and 2 workers, and for the memory that three epochs take."""
-    for workers in (0, 1, 2):
-        count, seconds, peaks = load(clips, cache, batch_size, workers)
-        speed = count / seconds * clips["path"].map(probe).mean()
-        label = f"from the {source}, {workers} workers"
-        table.add_row(label, f"{1000 * seconds / count:.2f} ms", f"{speed:,.0f}", f"× {speed / RELEASE:.1f}")
-        if workers == 0:
-            memory = ", ".join(f"{peak / 1e6:.0f}" for peak in peaks)
-    table.add_row(f"peak MB after 3 epochs, {source}", memory)
-
-
-def load(
-    clips: pd.DataFrame, cache: dict[str, CachedClip], batch_size: int, workers: int
-) -> tuple[int, float, list[int]]:
-    """Clips in an epoch, seconds of the fastest of three, and the peak memory in bytes after each of them."""
+def load(clips: pd.DataFrame, cache: dict[str, CachedClip], batch_size: int, loading: Loading) -> tuple[int, float]:
+    """Clips in an epoch, and seconds of the fastest of three."""
     repeated = pd.concat([clips] * (1 + EPOCH // len(clips)))[:EPOCH]
     dataset = ClipDataset(repeated, train=True, cache=cache)
     loader = DataLoader(
         dataset,
         batch_size,
-        sampler=ClipSampler(dataset, 1, 0),
-        num_workers=workers,
+        sampler=ClipSampler(dataset),
+        num_workers=loading.workers,
+        prefetch_factor=loading.prefetch if loading.workers else None,
         collate_fn=collate_cut,
-        persistent_workers=workers > 0,
+        persistent_workers=loading.workers > 0,
     )
-    times, peaks = [], []
-    for epoch in range(4):  # the first warms everything up
-        loader.sampler.set_epoch(epoch)
+    times = []
+    for number in range(4):  # the first warms everything up
+        loader.sampler.set_epoch(number)
         start = time.perf_counter()
         for _ in loader:
             pass
         times.append(time.perf_counter() - start)
-        peaks.append(peak_memory(torch.device("cpu")))
-    return len(dataset), min(times[1:]), peaks[1:]
-
-
-def compression(entries: dict[str, CachedClip]) -> tuple[float, float]:
-    """Size of a cached clip packed by zlib at its fastest, and the time to unpack it, as shares of the plain ones."""
-    video, _ = next(iter(entries.values())).read(500)
-    plain = video.tobytes()
-    packed = zlib.compress(plain, 1)
-    cpu = torch.device("cpu")
-    unpack = best_of(lambda: zlib.decompress(packed), 5, cpu)
-    read = best_of(lambda: next(iter(entries.values())).read(500)[0].copy(), 5, cpu)
-    return len(packed) / len(plain), unpack / read
-
-
-def csv_seconds() -> float:
-    """Seconds to read a csv as large as that of FakeAVCeleb, choose the subset and make the folds."""
-    kinds = (("A", "RealVideo-RealAudio"), ("B", "RealVideo-FakeAudio"), ("C", "FakeVideo-RealAudio"),
-             ("D", "FakeVideo-FakeAudio"))  # fmt: skip
-    rows = []
-    for number in range(ROWS):
-        category, kind = kinds[number // 500 if number < 1000 else 2 + number % 2]
-        subject = number % 500
-        race, gender = f"race {subject % 5}", ("men", "women")[subject // 5 % 2]
-        folder = f"FakeAVCeleb/{kind}/{race}/{gender}/id{subject:05d}"
-        rows.append(f"id{subject:05d},-,-,x,{category},{kind},{race},{gender},{number}.mp4,{folder}")
-    with tempfile.TemporaryDirectory() as folder:
-        header = "source,target1,target2,method,category,type,race,gender,path,"
-        Path(folder, "meta_data.csv").write_text("\n".join([header, *rows]) + "\n")
-        return best_of(lambda: make_folds(paper_subset(read_corpus(folder))), 3, torch.device("cpu"))
+    return len(dataset), min(times[1:])
 
 
 def model_table(options: argparse.Namespace) -> Table:

@@ -17,8 +17,8 @@ import pandas as pd
 from dataset.check import stamp
 from dataset.inspection import inspect_clip
 from dataset.media import NO_PICTURE, SAMPLE_RATE, Sound
-from dataset.parallel import in_threads
 from utils.files import write_atomic
+from utils.parallel import in_threads
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from dataset.decoding import decoding_settings
-from dataset.media import MAX_FRAMES, wav_beside
-from dataset.parallel import in_threads
+from dataset.media import DECODING, MAX_FRAMES, wav_beside
 from model import load_detector
 from scripts.audit.changes import CHANGES, ORIGINAL, Change
 from scripts.audit.clip import Clip, Context, loudness
@@ -27,6 +25,7 @@ from scripts.audit.partners import candidates_of
 from scripts.audit.scoring import LEFT_OUT, SCORES, ChangedClips, Scorer
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic
+from utils.parallel import in_threads
 
 VERSION = 1  # goes up when a change gives other pixels or samples than before
 BATCH_SIZE = 8
@@ -93,7 +92,7 @@ def score_changes(
     folder = Path(folder)
     clips = clips.reset_index(drop=True)
     changes = (ORIGINAL, *(change for change in changes if change != ORIGINAL))
-    settings = [VERSION, decoding_settings(), file_digest(checkpoint_path), model_type, _stamps(clips), max_frames]
+    settings = [VERSION, DECODING, file_digest(checkpoint_path), model_type, _stamps(clips), max_frames]
     lenders = _stamps(partners)
     keys = {c: _digest([settings, seed, c, lenders if c.family == "swap" else []]) for c in changes}
     tables = {change: _read(csv_path(folder, change), keys[change], clips["file"]) for change in changes}

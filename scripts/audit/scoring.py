@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from dataset.collate import one_thread
 from dataset.features import audio_features
 from dataset.transforms import centre_crop, normalise
 from model import Detector
@@ -60,15 +59,14 @@ class ChangedClips(Dataset):
         return len(self.clips)
 
     def __getitem__(self, index: int) -> Item:
-        with one_thread():
-            try:
-                media = change_clip(self.change, self.clips[index], self.context)
-            except DataError as error:
-                reason = str(error).removeprefix(f"{self.clips[index].path}: ")
-                return Item(torch.empty(0), torch.empty(0), f"{LEFT_OUT}{reason}")
-            video = centre_crop(torch.from_numpy(media.frames).permute(0, 3, 1, 2)).contiguous()  # (T, 3, 100, 100)
-            audio = audio_features(media.samples, len(video))  # (T, 104)
-            return Item(video, audio, media.remark, hashlib.sha256(video.numpy()).digest())
+        try:
+            media = change_clip(self.change, self.clips[index], self.context)
+        except DataError as error:
+            reason = str(error).removeprefix(f"{self.clips[index].path}: ")
+            return Item(torch.empty(0), torch.empty(0), f"{LEFT_OUT}{reason}")
+        video = centre_crop(torch.from_numpy(media.frames).permute(0, 3, 1, 2)).contiguous()  # (T, 3, 100, 100)
+        audio = audio_features(media.samples, len(video))  # (T, 104)
+        return Item(video, audio, media.remark, hashlib.sha256(video.numpy()).digest())
 
 
 class Scorer:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 from rich.console import Console
 
-from dataset.cache import ClipCache
+from dataset.cache import ClipCache, Reading
 from dataset.corpora import corpus_folder, read_corpus
 from dataset.corpora.table import MARKER
 from dataset.prepared import CACHE, FOLDER, RECORD_NAME, SUBSET_NAME, csv_digest, read_record
@@ -34,6 +34,8 @@ def prepare(
     dataset: Literal["fakeavceleb", "csv"] = "fakeavceleb",
     cache: bool = False,
     cache_dir: Path | None = None,
+    verify: bool = False,
+    trim_silence: bool = False,
     write_wav: bool = False,
     strict_identities: bool = False,
     outputs: Path | None = None,
@@ -54,8 +56,12 @@ def prepare(
         Decode each clip of the subset once, so that training reads it many times faster.
     cache_dir
         Folder of the cache; by default "cache" in data_root, or in the outputs if that cannot be written.
+    verify
+        Read every byte of a cache that is there, and decode again what is damaged.
+    trim_silence
+        Cache the clips without the silence at their start, as train.py --trim_silence reads them.
     write_wav
-        Write the sound of each clip of the subset as a 16 kHz mono wav, in the authors' layout.
+        Write the audio of each clip of the subset as a 16 kHz mono wav, in the authors' layout.
     strict_identities
         Choose clips and folds so that nobody in a test clip is in a training clip either, as a subject or a target.
     outputs
@@ -86,8 +92,9 @@ def prepare(
             report = inspect_all(clips, folder, num_workers)
         published = dataset == "fakeavceleb" and not (root / MARKER).exists()
         _summarise(report, subset, unnamed_files(root, clips), folder, published, clips.attrs["notes"])
-        if cache:
-            _build_cache(subset.clips, report, cache_dir or _place(CACHE, root, outputs), num_workers)
+        if cache or verify:
+            place = cache_dir or _place(CACHE, root, outputs)
+            _build_cache(subset.clips, report, place, Reading(trim_silence), verify, num_workers)
     log.info("results: %s (summary.md, report.csv, subset.csv)", folder)
 
 
@@ -141,7 +148,9 @@ def _summarise(
     Console().print(shown, markup=False, highlight=False, soft_wrap=True)
 
 
-def _build_cache(clips: pd.DataFrame, report: pd.DataFrame, folder: Path, workers: int | None) -> None:
+def _build_cache(
+    clips: pd.DataFrame, report: pd.DataFrame, folder: Path, reading: Reading, every_byte: bool, workers: int | None
+) -> None:
     """Say how much room the cache takes, and build it.
 
     Raises
@@ -151,7 +160,9 @@ def _build_cache(clips: pd.DataFrame, report: pd.DataFrame, folder: Path, worker
     """
     folder.mkdir(parents=True, exist_ok=True)
     needed = ClipCache.needed_bytes(report.loc[clips.index, "frames_25"])
-    present = sum(file.stat().st_size for file in folder.glob("shard-*"))
+    cached = ClipCache(folder)
+    paths = [cached.path_of(file, reading) for file in clips["file"]]
+    present = sum(path.stat().st_size for path in paths if path.is_file())
     free = shutil.disk_usage(folder).free
     log.info("cache: %s takes %.2f GB, of which %.2f GB are there; %.2f GB are free",
              folder, needed / 1e9, present / 1e9, free / 1e9)  # fmt: skip
@@ -160,7 +171,7 @@ def _build_cache(clips: pd.DataFrame, report: pd.DataFrame, folder: Path, worker
             f"{folder}: the cache needs {(needed - present) / 1e9:.2f} GB more, but {free / 1e9:.2f} GB are free; "
             "--cache_dir puts it elsewhere"
         )
-    result = ClipCache(folder).build(clips, workers)
-    for reason in result.damaged:
-        log.warning("%s", reason)
+    result = cached.build(clips, reading, workers, every_byte=every_byte)
+    for fault in result.replaced:
+        log.warning("%s; it was decoded again", fault)
     log.info("cache: %s holds %d clips, %d of them decoded just now", folder, result.kept + result.built, result.built)

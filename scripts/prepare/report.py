@@ -13,10 +13,9 @@ import pandas as pd
 from dataset.check import stamp
 from dataset.inspection import ClipFacts, inspect_clip
 from dataset.media import wav_beside
-from dataset.parallel import in_threads
-from dataset.prepared import CACHE, FOLDER
-from dataset.prepared_state import STATE_NAME, State
+from dataset.prepared import CACHE, FOLDER, STATE_NAME, State
 from utils.files import write_atomic
+from utils.parallel import in_threads
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from dataset.media import SAMPLE_RATE, Sound, wav_beside
-from dataset.parallel import in_threads
 from utils.files import replacing
+from utils.parallel import in_threads
 
 
 def write_wavs(clips: pd.DataFrame, folder: Path | None, workers: int | None = None) -> int:

@@ -1,61 +1,82 @@
-"""The cache of decoded clips: the same items bit by bit, the same bytes always, and no damage goes unseen."""
+"""The cache of decoded clips: the same items bit by bit, and whatever is not what decoding would give is found."""
 
 from __future__ import annotations
 
 import errno
 import logging
-import multiprocessing
+import os
 import pickle
 import shutil
-import sys
+import wave
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from filelock import FileLock
+from numpy.testing import assert_array_equal
+from safetensors.numpy import load_file
 from torch.utils.data import DataLoader
-from torchvision.transforms import v2
 
-from dataset import ClipDataset, read_corpus, shard, verify
+from dataset import ClipDataset, read_corpus
 from dataset import cache as cache_module
-from dataset.cache import CacheReport, ClipCache
-from dataset.clips import ClipSampler
-from dataset.collate import collate_cut
+from dataset.cache import CachedClip, CacheReport, ClipCache, Reading, decode_clip, leading_silence
+from dataset.clips import ClipSampler, collate_cut
 from dataset.features import audio_features
-from dataset.transforms import centre_crop, random_crop
-from tests.cache_tools import SHARDS, build_small, contents, rebuild, verified
+from utils import files as files_module
 from utils.errors import DataError
 
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twelve clips in shards of five, five and two."""
-    monkeypatch.setattr(cache_module, "CLIPS_PER_SHARD", 5)
+TRIMMED = Reading(trim_silence=True)
 
 
 @pytest.fixture(scope="module")
 def built(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of all clips."""
-    return build_small(reference, tmp_path_factory.mktemp("built"))
+    folder = tmp_path_factory.mktemp("built")
+    assert rebuild(ClipCache(folder), read_corpus(reference / "corpus" / "prepared")) == CacheReport(0, 12, [], [])
+    return folder
 
 
 @pytest.fixture
 def clips(prepared_root: Path) -> pd.DataFrame:
+    """The clips copied elsewhere, so that they were changed at another time."""
     return read_corpus(prepared_root)
 
 
 @pytest.fixture
 def cache(built: Path, tmp_path: Path) -> ClipCache:
-    """A writable copy of that cache, in a folder with an odd name: the clips lie elsewhere too by now."""
+    """A writable copy of that cache, in a folder with an odd name."""
     return ClipCache(shutil.copytree(built, tmp_path / "Zwischen Speicher äöü (1)"))
 
 
+def rebuild(cache: ClipCache, clips: pd.DataFrame, **options: Any) -> CacheReport:
+    return cache.build(clips, progress=False, **options)
+
+
+def found(cache: ClipCache, clips: pd.DataFrame, **options: Any) -> dict[str, CachedClip]:
+    """What a new run finds in the cache."""
+    return ClipCache(cache.folder).entries(clips, **options)
+
+
+def path_in(cache: ClipCache, clips: pd.DataFrame, row: int) -> Path:
+    return cache.path_of(clips["file"].iloc[row], Reading())
+
+
+def flip_bit(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def write_wav(path: Path, samples: np.ndarray) -> None:
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes(samples.astype("<i2").tobytes())
+
+
 def batches(dataset: ClipDataset, num_workers: int) -> list[dict[str, Any]]:
-    sampler = ClipSampler(dataset, 1, 0, seed=42)
+    sampler = ClipSampler(dataset)
     sampler.set_epoch(1)
     return list(DataLoader(dataset, 4, sampler=sampler, num_workers=num_workers, collate_fn=collate_cut))
 
@@ -69,31 +90,14 @@ def test_features_do_not_depend_on_how_much_was_read(count: int) -> None:
         assert torch.equal(audio_features(samples[: n_frames * 640 + 240], n_frames), everything[:n_frames])
 
 
-@pytest.mark.parametrize("size", [(112, 112), (100, 112), (112, 100), (100, 100), (131, 160)])
-def test_crops_are_those_of_torchvision(size: tuple[int, int]) -> None:
-    transform = v2.Compose([v2.RandomCrop(100), v2.RandomHorizontalFlip(0.5)])
-    video = torch.randint(0, 255, (3, 2, *size), dtype=torch.uint8)
-    state = torch.get_rng_state()
-    cropped = [random_crop(video, seed) for seed in range(60)]
-    assert torch.equal(state, torch.get_rng_state())
-    for seed, crop in enumerate(cropped):
-        torch.manual_seed(seed)
-        assert torch.equal(crop, transform(video))
-    assert torch.equal(centre_crop(video), v2.CenterCrop(100)(video))
-    with pytest.raises(ValueError, match="a side of 99 pixels"):
-        random_crop(video[..., :99, :], 0)
-    with pytest.raises(ValueError, match="a side of 99 pixels"):
-        centre_crop(video[..., :99])
-
-
 @pytest.mark.parametrize("max_frames", [7, 500])
 @pytest.mark.parametrize("train", [True, False])
 def test_batches_are_those_of_decoding(clips: pd.DataFrame, cache: ClipCache, train: bool, max_frames: int) -> None:
     decoded = batches(ClipDataset(clips, train, max_frames=max_frames), 0)
-    found = verified(cache, clips, max_frames=max_frames)
-    assert set(found) == set(clips["file"])
+    entries = found(cache, clips, max_frames=max_frames)
+    assert set(entries) == set(clips["file"])
     for workers in (0, 2):
-        dataset = ClipDataset(clips, train, max_frames=max_frames, cache=found)
+        dataset = ClipDataset(clips, train, max_frames=max_frames, cache=entries)
         for one, other in zip(decoded, batches(dataset, workers), strict=True):
             assert one.keys() == other.keys()
             for name, value in one.items():
@@ -105,9 +109,9 @@ def test_batches_are_those_of_decoding(clips: pd.DataFrame, cache: ClipCache, tr
 
 def test_items_are_those_of_decoding(clips: pd.DataFrame, cache: ClipCache, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = ClipDataset(clips, train=True)
-    cached = pickle.loads(pickle.dumps(ClipDataset(clips, train=True, cache=verified(cache, clips))))
+    cached = pickle.loads(pickle.dumps(ClipDataset(clips, train=True, cache=found(cache, clips))))
     items = [decoded[index] for index in range(12)]
-    monkeypatch.setattr("dataset.clips.read_video", None)  # nothing is decoded
+    monkeypatch.setattr("dataset.clips.decode_clip", None)  # nothing is decoded
     for index, item in enumerate(items):
         other = cached[index]
         assert list(item) == list(other)
@@ -117,116 +121,155 @@ def test_items_are_those_of_decoding(clips: pd.DataFrame, cache: ClipCache, monk
         assert all(item[name] == other[name] for name in item if name not in ("video", "audio"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel what is mapped")
-def test_no_clip_stays_mapped(clips: pd.DataFrame, cache: ClipCache) -> None:
-    dataset = ClipDataset(clips, train=True, cache=verified(cache, clips))
-    held = [*batches(dataset, 0), *batches(dataset, 0)]
-    assert "shard-" not in Path("/proc/self/maps").read_text()
-    assert len(held) == 6
-    held.append(next(iter(verified(cache, clips).values())).read()[0])
-    assert "shard-0000.bin" in Path("/proc/self/maps").read_text()
+def test_other_programs_read_the_files(clips: pd.DataFrame, cache: ClipCache) -> None:
+    video, audio = decode_clip(clips["path"].iloc[3])
+    arrays = load_file(path_in(cache, clips, 3))
+    assert_array_equal(arrays["video"], video)
+    assert_array_equal(arrays["audio"], audio)
 
 
-def test_bytes_depend_on_the_clips_alone(clips: pd.DataFrame, cache: ClipCache, tmp_path: Path) -> None:
-    expected = contents(cache)
-    assert list(expected) == SHARDS
-    moved = Path(
-        shutil.copytree(clips["path"].str.split("/RealVideo|/FakeVideo").str[0].iloc[0], tmp_path / "elsewhere")
-    )
-    for workers in (1, 3):
-        other = ClipCache(tmp_path / f"with {workers}")
-        other.build(read_corpus(moved), num_workers=workers, progress=False)
-        assert contents(other) == expected
-
-
-def test_a_second_build_writes_nothing(clips: pd.DataFrame, cache: ClipCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "write_shard", None)
+def test_only_what_is_left_is_decoded(clips: pd.DataFrame, cache: ClipCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    path_in(cache, clips, 5).unlink()
+    assert rebuild(cache, clips) == CacheReport(11, 1, [], [])
+    monkeypatch.setattr(cache_module, "decode_clip", None)
     assert rebuild(cache, clips) == CacheReport(12, 0, [], [])
 
 
-def test_clips_shared_by_folds_are_verified_once(
+def test_no_cache(clips: pd.DataFrame, tmp_path: Path) -> None:
+    assert found(ClipCache(tmp_path / "none"), clips) == {}
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_clip_that_changed(clips: pd.DataFrame, cache: ClipCache, caplog: pytest.LogCaptureFixture) -> None:
+    path = Path(clips["path"].iloc[6])
+    flip_bit(path, path.read_bytes().index(b"mdat") + 2000)  # of the same size
+    file = clips["file"].iloc[6]
+    assert set(found(cache, clips)) == set(clips["file"]) - {file}
+    assert f"1 of 12 clips are not in the cache {cache.folder} as they are now" in caplog.text
+    assert f"the first: {file} has changed since it was cached" in caplog.text
+    assert "`main.py prepare --cache` brings it up to date" in caplog.text
+    assert rebuild(cache, clips) == CacheReport(11, 1, [f"{file} has changed since it was cached"], [])
+    assert_array_equal(found(cache, clips)[file].read()[0], decode_clip(path)[0])
+
+
+def test_a_clip_of_the_same_size_and_time_is_not_read(
     clips: pd.DataFrame, cache: ClipCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = []
-    monkeypatch.setattr(verify, "is_intact", lambda _, entry: read.append(entry.file) or True)
-    for fold in (clips.iloc[:8], clips.iloc[4:], clips):
-        assert set(verified(cache, fold)) == set(fold["file"])
-    assert sorted(read) == sorted(clips["file"])
+    rebuild(cache, clips)
+    for file, clip in found(cache, clips).items():
+        path = Path(clips["path"][clips["file"] == file].item())
+        os.utime(path, ns=(0, clip.entry.mp4.modified))
+        os.utime(path.with_suffix(".wav"), ns=(0, clip.entry.wav.modified))
+    monkeypatch.setattr(cache_module, "file_digest", None)
+    assert len(found(cache, clips)) == 12
 
 
-def test_other_clips_rebuild_what_they_touch(clips: pd.DataFrame, cache: ClipCache) -> None:
-    before = contents(cache)
-    (cache.folder / "shard-of-wood.bin").write_text("not ours")
-    report = rebuild(cache, clips.iloc[:9])
-    assert report == CacheReport(5, 4, ["shard-0001.bin: it held other clips"], [])
-    assert sorted(contents(cache)) == [*SHARDS[:2], "shard-of-wood.bin"]
-    assert contents(cache)[SHARDS[0]] == before[SHARDS[0]]
-    assert set(verified(cache, clips)) == set(clips["file"].iloc[:9])
+def test_a_wav_that_appears_changes_or_goes(clips: pd.DataFrame, cache: ClipCache) -> None:
+    path = Path(clips["path"].iloc[0]).with_suffix(".wav")
+    for step in ("goes", "appears", "changes"):
+        path.unlink(missing_ok=True)
+        if step != "goes":
+            write_wav(path, np.arange(9000) % (70 if step == "appears" else 90))
+        assert len(found(cache, clips)) == 11
+        assert rebuild(cache, clips).built == 1
+        dataset = ClipDataset(clips, train=False, cache=found(cache, clips))
+        assert torch.equal(dataset[0]["audio"], ClipDataset(clips, train=False)[0]["audio"])
 
 
-def test_needed_bytes(clips: pd.DataFrame, cache: ClipCache) -> None:
-    frames = [entry.frames for entry in verified(cache, clips).values()]
-    size = sum(map(len, contents(cache).values()))
-    assert size <= ClipCache.needed_bytes(frames) < 1.01 * size
-    assert ClipCache.needed_bytes([500]) == ClipCache.needed_bytes([30_000])
+def test_another_version_of_the_decoding(
+    clips: pd.DataFrame, cache: ClipCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "DECODING", cache_module.DECODING + 1)
+    assert found(cache, clips) == {}
+    report = rebuild(cache, clips)
+    assert report.built == 12
+    assert all(fault.endswith("was decoded by another version of this program") for fault in report.replaced)
+    assert len(found(cache, clips)) == 12
 
 
-def test_a_folder_without_shards(clips: pd.DataFrame, tmp_path: Path) -> None:
-    assert verified(ClipCache(tmp_path / "none"), clips) == {}
-    assert not (tmp_path / "none").exists()
+@pytest.mark.parametrize("share", [0.0, 1e-6, 0.3, 0.9999, 1.0001])
+def test_files_of_another_size(clips: pd.DataFrame, cache: ClipCache, share: float) -> None:
+    path = path_in(cache, clips, 0)
+    data = path.read_bytes()
+    path.write_bytes((data + data)[: int(share * len(data))])
+    assert set(found(cache, clips)) == set(clips["file"].iloc[1:])
+    assert rebuild(cache, clips).built == 1
+    assert len(found(cache, clips)) == 12
+
+
+def test_files_that_are_no_clip(clips: pd.DataFrame, cache: ClipCache) -> None:
+    other = path_in(cache, clips, 1).read_bytes()
+    path = path_in(cache, clips, 0)
+    for data in (b"foreign" * 999, other, other[1:], b"x" + other, b"\xff" * 99, (2).to_bytes(8, "little") + b"{}"):
+        path.write_bytes(data)
+        assert set(found(cache, clips)) == set(clips["file"].iloc[1:])
+    path.unlink()
+    path.mkdir()
+    assert set(found(cache, clips)) == set(clips["file"].iloc[1:])
+    with pytest.raises(OSError, match=path.name):
+        rebuild(cache, clips)
+
+
+def test_flipped_bits_are_found_when_every_byte_is_read(clips: pd.DataFrame, cache: ClipCache) -> None:
+    path = path_in(cache, clips, 4)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for position in [*rng.integers(0, len(whole), 12), *rng.integers(0, 900, 12)]:
+        flip_bit(path, position)
+        assert rebuild(cache, clips, every_byte=True).built <= 1
+        arrays = found(cache, clips)[clips["file"].iloc[4]].read()
+        for array, expected in zip(arrays, decode_clip(clips["path"].iloc[4]), strict=True):
+            assert_array_equal(array, expected)
+    flip_bit(path, len(whole) - 99)
+    report = rebuild(cache, clips, every_byte=True)
+    assert report == CacheReport(11, 1, [f"{clips['file'].iloc[4]} is damaged"], [])
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_build_that_stops(
     clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    write = shard._write_entry
-
-    def fails_at_last(file: BinaryIO, entry: shard.Entry, arrays: list[np.ndarray]) -> shard.Entry:
-        if entry.file == clips["file"].iloc[11]:
-            file.write(b"half a frame")
-            raise error
-        return write(file, entry, arrays)
-
     cache = ClipCache(tmp_path / "cache")
+    last = path_in(cache, clips, 11)
+    replace = os.replace
+
+    def fails_at_last(source: Path, target: Path) -> None:
+        if target == last:
+            raise error
+        replace(source, target)
+
     with monkeypatch.context() as patch:
-        patch.setattr(shard, "_write_entry", fails_at_last)
-        with pytest.raises(type(error), match="shard-0002" if isinstance(error, OSError) else None):
-            cache.build(clips, num_workers=1, progress=False)
-    assert list(contents(cache)) == SHARDS[:2]  # and nothing half written
-    (cache.folder / ".shard-0002.bin.4711.tmp").write_bytes(b"of a process that was killed")
-    assert rebuild(cache, clips) == CacheReport(10, 2, [], [])
-    assert list(contents(cache)) == SHARDS
+        patch.setattr(files_module.os, "replace", fails_at_last)
+        with pytest.raises(type(error), match=last.name if isinstance(error, OSError) else None):
+            rebuild(cache, clips, num_workers=1)
+    assert not last.exists()
+    (cache.folder / "00").mkdir(exist_ok=True)
+    left = cache.folder / "00" / ".00ab.safetensors.4711.tmp"
+    left.write_bytes(b"of a process that was killed")
+    assert rebuild(cache, clips) == CacheReport(11, 1, [], [])
+    assert not list(cache.folder.rglob("*.tmp"))
 
 
 def test_a_folder_that_cannot_be_made(clips: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"file/cache"):
-        ClipCache(tmp_path / "file" / "cache").build(clips, progress=False)
+        rebuild(ClipCache(tmp_path / "file" / "cache"), clips)
 
 
-def test_bad_clips(clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_clips(clips: pd.DataFrame, tmp_path: Path) -> None:
     missing, short, deaf = (Path(path) for path in clips["path"].iloc[[0, 1, 5]])
     missing.unlink()
-    whole = short.read_bytes()
-    short.write_bytes(whole[:50_000])
+    short.write_bytes(short.read_bytes()[:50_000])
     deaf.with_suffix(".wav").write_bytes(b"no wav at all" * 99)
     cache = ClipCache(tmp_path / "cache")
     report = rebuild(cache, clips)
-    assert (report.kept, report.built, report.damaged) == (0, 12, [])
+    assert (report.kept, report.built, report.replaced) == (0, 9, [])
     assert [bad.file for bad in report.bad] == list(clips["file"].iloc[[0, 1, 5]])
     assert report.bad[0].reason == "no such file"
     assert report.bad[1].reason.startswith("truncated")
     assert report.bad[2].reason.startswith(f"{deaf.stem}.wav: ")
-    assert str(tmp_path).encode() not in b"".join(contents(cache).values())
-    with monkeypatch.context() as patch:
-        patch.setattr(cache_module, "decode_clip", None)  # no bad clip is tried again
-        assert rebuild(cache, clips) == CacheReport(12, 0, [], report.bad)
-        assert set(verified(cache, clips)) == set(clips["file"]) - {bad.file for bad in report.bad}
-    short.write_bytes(whole)
-    assert len(rebuild(cache, clips).bad) == 2
     with pytest.raises(DataError, match="no such file"):
-        ClipDataset(clips, train=True, cache=verified(cache, clips))[0]
+        ClipDataset(clips, train=True, cache=found(cache, clips))[0]
 
 
 def test_clips_longer_than_the_cache(clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,44 +278,73 @@ def test_clips_longer_than_the_cache(clips: pd.DataFrame, tmp_path: Path, monkey
     monkeypatch.setattr(cache_module, "MAX_FRAMES", limit)
     cache = ClipCache(tmp_path / "cache")
     rebuild(cache, clips)
-    assert len(verified(cache, clips, max_frames=limit)) == 12
-    found = verified(cache, clips, max_frames=limit + 1)
-    assert set(found) == {file for file, audio in lengths.items() if len(audio) < limit}
-    assert all(len(entry.read(9)[1]) == len(entry.read(9)[0][0]) == 9 for entry in found.values())
+    assert len(found(cache, clips, max_frames=limit)) == 12
+    entries = found(cache, clips, max_frames=limit + 1)
+    assert set(entries) == {file for file, audio in lengths.items() if len(audio) < limit}
+    assert all(len(entry.read(9)[1]) == len(entry.read(9)[0][0]) == 9 for entry in entries.values())
 
 
-def test_two_builds_at_once(clips: pd.DataFrame, cache: ClipCache, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    reports = context.SimpleQueue()
+def test_a_file_that_is_replaced_or_goes_during_a_run(
+    clips: pd.DataFrame, cache: ClipCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    dataset = ClipDataset(clips, train=False, cache=found(cache, clips))
+    expected = ClipDataset(clips, train=False)
+    path = path_in(cache, clips, 0)
+    path.write_bytes(path.read_bytes())  # another file with the same clip, as another machine would rebuild it
+    assert torch.equal(dataset[0]["video"], expected[0]["video"])
+    assert not caplog.messages
+    for row, damage in enumerate((Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:5000]))):
+        damage(path_in(cache, clips, row))
+        for _ in range(2):
+            assert torch.equal(dataset[row]["video"], expected[row]["video"])
+    assert [message.partition("; ")[2] for message in caplog.messages] == ["its clip is decoded instead"] * 2
 
-    def build() -> None:
-        cv2.setNumThreads(0)  # OpenCV's own threads do not survive the fork
-        reports.put(ClipCache(tmp_path / "shared").build(clips, progress=False))
 
-    processes = [context.Process(target=build) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-    assert sorted(reports.get() for _ in processes) == [CacheReport(0, 12, [], []), CacheReport(12, 0, [], [])]
-    assert contents(ClipCache(tmp_path / "shared")) == contents(cache)
+def test_a_clip_is_looked_at_once_a_run(clips: pd.DataFrame, cache: ClipCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = cache.entries(clips)
+    monkeypatch.setattr(cache_module, "_read_entry", None)
+    assert cache.entries(clips.iloc[3:]) == {file: entries[file] for file in clips["file"].iloc[3:]}
 
 
-def test_waiting_is_logged(clips: pd.DataFrame, cache: ClipCache, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    other = FileLock(cache.folder / ".lock")
-    acquire = FileLock.acquire
+def silent_start(path: Path, samples: int, level: int = 16) -> None:
+    """Give a clip a wav that is silent for so many samples."""
+    sound = np.full(40_000, 3_000)
+    sound[:samples] = level
+    write_wav(path.with_suffix(".wav"), sound)
 
-    def released_meanwhile(lock: FileLock, timeout: float | None = None) -> Any:
-        if timeout is None:
-            other.release(force=True)
-        return acquire(lock, timeout)
 
-    with pytest.MonkeyPatch.context() as patch:
-        acquire(other)
-        patch.setattr(FileLock, "acquire", released_meanwhile)
-        assert rebuild(cache, clips).kept == 12
-    assert [message for message in caplog.messages if "waiting for another process" in message] == [
-        f"waiting for another process that writes to {cache.folder}"
-    ]
+@pytest.mark.parametrize(
+    ("samples", "level", "frames"),
+    [(0, 16, 0), (1, 16, 1), (639, 16, 1), (640, 16, 2), (6_400, 16, 11), (6_400, 17, 0), (40_000, 0, 0)],
+)
+def test_frames_of_leading_silence(clips: pd.DataFrame, samples: int, level: int, frames: int) -> None:
+    path = Path(clips["path"].iloc[0])
+    silent_start(path, samples, level)
+    assert leading_silence(path) == frames
+
+
+def test_silence_is_cut_off_both_streams(clips: pd.DataFrame, tmp_path: Path) -> None:
+    path = Path(clips["path"].iloc[0])
+    silent_start(path, 6_400)  # 11 frames
+    video, _ = decode_clip(path)
+    for limit in (500, 5):
+        trimmed, audio = decode_clip(path, limit, TRIMMED)
+        assert_array_equal(trimmed, video[:, 11 : 11 + limit])
+        sound = np.full(40_000 - 11 * 640, 3_000, np.int16)
+        assert_array_equal(audio, audio_features(sound, trimmed.shape[1]).numpy())
+    silent_start(path, 39_500)
+    with pytest.raises(DataError, match="nothing is left of it without its leading silence"):
+        decode_clip(path, reading=TRIMMED)
+
+
+def test_trimmed_clips_lie_beside_the_others(clips: pd.DataFrame, cache: ClipCache) -> None:
+    silent_start(Path(clips["path"].iloc[0]), 6_400)
+    assert rebuild(cache, clips, reading=TRIMMED).built == 12
+    trimmed = found(cache, clips, reading=TRIMMED)
+    assert len(trimmed) == 12
+    assert len(found(cache, clips)) == 11  # whose audio is not as it was
+    expected = ClipDataset(clips, train=False, reading=TRIMMED)
+    dataset = ClipDataset(clips, train=False, cache=trimmed, reading=TRIMMED)
+    assert torch.equal(dataset[0]["video"], expected[0]["video"])
+    assert torch.equal(dataset[0]["audio"], expected[0]["audio"])

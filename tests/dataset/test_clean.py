@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dataset import FakeAVCelebDataModule, read_corpus
-from dataset.collate import collate_pad
+from dataset.clips import collate_pad
 from dataset.folds import hold_out
 from utils.errors import DataError
 
@@ -47,6 +47,7 @@ def test_collate_pads_to_the_longest() -> None:
             assert not batch["video"][row, :, length:].any()
             assert not batch["audio"][row, :, length:].any()
         assert batch["m_label"].tolist() == [0, 1, 2]
+        assert batch["lengths"] == lengths
 
 
 def test_held_out_subjects(clips: pd.DataFrame) -> None:

@@ -11,17 +11,18 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from dataset import ClipDataset, FakeAVCelebDataModule, read_corpus
 from dataset import check as check_module
 from dataset.check import ClipChecker
-from dataset.clips import ClipSampler
-from dataset.collate import collate_cut
-from dataset.transforms import normalise
+from dataset.clips import ClipKey, ClipSampler, collate_cut
+from dataset.transforms import centre_crop, normalise, random_crop
 from utils.errors import DataError
 
 
 def training_batches(module: FakeAVCelebDataModule, epochs: int = 2) -> list[dict[str, Any]]:
+    module.setup()
     loader = module.train_dataloader()
     batches = []
     for epoch in range(epochs):
@@ -55,42 +56,75 @@ def test_epochs_and_seeds_differ(prepared_root: Path) -> None:
     videos = []
     for seed, epoch in ((42, 0), (42, 1), (42, 2), (7, 0)):
         dataset.seed = seed
-        dataset.set_epoch(epoch)
-        videos.append(dataset[0]["video"])
+        videos.append(dataset[ClipKey(0, epoch)]["video"])
     assert not any(torch.equal(one, other) for one, other in pairwise(videos))
     dataset.seed = 42
-    dataset.set_epoch(0)
     assert torch.equal(dataset[0]["video"], videos[0])
 
-    orders = [list(ClipSampler(dataset, 1, 0, seed=42)) for _ in range(2)]
+    orders = [list(ClipSampler(dataset)) for _ in range(2)]
     assert orders[0] == orders[1]
-    assert sorted(orders[0]) == list(range(12))
-    sampler = ClipSampler(dataset, 1, 0, seed=42)
+    assert sorted(orders[0]) == [ClipKey(index) for index in range(12)]
+    sampler = ClipSampler(dataset)
     sampler.set_epoch(1)
-    assert list(sampler) != orders[0]
+    assert [key.index for key in sampler] != [key.index for key in orders[0]]
+    assert {key.epoch for key in sampler} == {1}
 
 
-def test_one_crop_and_one_flip_a_clip(prepared_root: Path) -> None:
-    clips = read_corpus(prepared_root)
-    dataset = ClipDataset(clips, train=True)
+def test_one_crop_and_one_flip_a_clip() -> None:
     ramp = torch.arange(112).expand(3, 5, 112, 112) + torch.arange(112)[:, None]  # value = row + column
     seen = set()
-    for epoch in range(60):
-        dataset.set_epoch(epoch)
-        crop = dataset._crop(ramp, 0)
+    state = torch.get_rng_state()
+    for seed in range(60):
+        crop = random_crop(ramp, seed)
         assert crop.shape == (3, 5, 100, 100)
         assert (crop == crop[:1, :1]).all()  # the same in every frame and channel
         seen.add((int(crop[0, 0, 0].diff()[0]), int(crop.min())))
+        assert torch.equal(crop, random_crop(ramp, seed))
+    assert torch.equal(state, torch.get_rng_state())
     assert {step for step, _ in seen} == {1, -1}
     assert len({offset for _, offset in seen}) > 10
-    assert torch.equal(ClipDataset(clips, train=False)._crop(ramp, 0), ramp[..., 6:106, 6:106])
+    assert torch.equal(centre_crop(ramp), ramp[..., 6:106, 6:106])
 
 
 def test_sides_of_two_processes_are_disjoint(prepared_root: Path) -> None:
     dataset = ClipDataset(read_corpus(prepared_root), train=True)
-    sides = [set(ClipSampler(dataset, 2, rank, seed=42)) for rank in range(2)]
+    sides = [set(ClipSampler(dataset, 2, rank)) for rank in range(2)]
     assert not sides[0] & sides[1]
-    assert sides[0] | sides[1] == set(range(12))
+    assert sides[0] | sides[1] == {ClipKey(index) for index in range(12)}
+
+
+@pytest.mark.parametrize("batch_size", [2, 5, 12, 99])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_evaluation_deals_out_whole_batches(prepared_root: Path, ranks: int, batch_size: int) -> None:
+    dataset = ClipDataset(read_corpus(prepared_root), train=False)
+    alone = [list(range(12))[start : start + batch_size] for start in range(0, 12, batch_size)]
+    dealt: dict[int, list[int]] = {}
+    rounds = set()
+    for rank in range(ranks):
+        sampler = ClipSampler(dataset, ranks, rank, shuffle=False, batch_size=batch_size)
+        loader = DataLoader(range(12), batch_size, sampler=sampler, collate_fn=list)
+        batches = [list(keys) for keys in loader.batch_sampler]
+        assert len(batches) == len(loader)
+        assert sum(map(len, batches)) == len(sampler)
+        rounds.add(len(batches))
+        for number, keys in enumerate(batches):
+            if keys[0].repeated:
+                assert [key.index for key in keys] == alone[0]
+                assert all(key.repeated for key in keys)
+            else:
+                dealt[number * ranks + rank] = [key.index for key in keys]
+    assert [dealt[number] for number in sorted(dealt)] == alone
+    assert len(rounds) == 1  # no process waits for another
+
+
+def test_a_repeated_batch_is_marked(prepared_root: Path) -> None:
+    dataset = ClipDataset(read_corpus(prepared_root), train=False)
+    for ranks, repeated in ((2, True), (1, False)):
+        sampler = ClipSampler(dataset, ranks, ranks - 1, shuffle=False, batch_size=12)
+        (batch,) = DataLoader(dataset, 12, sampler=sampler, collate_fn=collate_cut)
+        assert batch["repeated"] is repeated
+        assert batch["lengths"] == (batch["video"].shape[2],) * 12
+        assert batch["id"].tolist() == list(range(12))
 
 
 def test_collate_cuts_to_the_shortest() -> None:
@@ -116,6 +150,12 @@ def test_collate_cuts_to_the_shortest() -> None:
 def test_normalise() -> None:
     video = torch.arange(256, dtype=torch.uint8)
     torch.testing.assert_close(normalise(video), (video / 255 - 0.421) / 0.165)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_normalise_in_the_precision_of_a_step(dtype: torch.dtype) -> None:
+    video = torch.randint(0, 256, (2, 3, 4, 5, 5), dtype=torch.uint8)
+    assert torch.equal(normalise(video, dtype), normalise(video).to(dtype))
 
 
 def break_clips(root: Path) -> list[str]:
@@ -228,13 +268,23 @@ class Recorder(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def test_lightning_sets_the_epoch(prepared_root: Path) -> None:
-    module = FakeAVCelebDataModule(prepared_root, batch_size=4)
+@pytest.mark.parametrize("num_workers", [0, 2, 8])
+def test_a_resumed_run_has_the_order_and_the_crops_of_its_epoch(
+    prepared_root: Path, tmp_path: Path, num_workers: int
+) -> None:
+    expected = training_batches(FakeAVCelebDataModule(prepared_root, batch_size=4, check=False), 4)
+
+    def fit(epochs: int, resumed: Path | None) -> Trainer:
+        module = FakeAVCelebDataModule(prepared_root, batch_size=4, num_workers=num_workers, check=False)
+        trainer = Trainer(
+            max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+        )
+        trainer.fit(recorder, module, ckpt_path=resumed)
+        return trainer
+
     recorder = Recorder()
-    trainer = Trainer(
-        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
-    trainer.fit(recorder, module)
-    for batch, expected in zip(recorder.seen, training_batches(module), strict=True):
-        assert batch["file"] == expected["file"]
-        assert torch.equal(batch["video"], normalise(expected["video"]))
+    fit(2, None).save_checkpoint(tmp_path / "last.ckpt")
+    fit(4, tmp_path / "last.ckpt")
+    for batch, other in zip(recorder.seen, expected, strict=True):
+        assert batch["file"] == other["file"]
+        assert torch.equal(batch["video"], normalise(other["video"]))
