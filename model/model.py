@@ -12,6 +12,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from model.avhubert import AVHubertModel
+from model.fast import compile_trunk
 from model.padding import lengths_of, mean_over_time
 from model.pretrained import encoder_config, encoder_options
 from model.threshold import validation_threshold
@@ -66,7 +67,7 @@ class Detector(LightningModule):
     train_frontend
         Train the visual front end, which gets no gradient in the release.
     compile_encoder
-        Compile the image trunk, the slowest part, with `torch.compile`.
+        Compile the image trunk, the slowest part, with `torch.compile`; without a compiler the log says so.
     checkpoint_activations
         Keep less for the backward pass and compute it again there: a training step takes up to a third longer, and
         two to three times less memory (`model.memory` says how much).
@@ -120,7 +121,7 @@ class Detector(LightningModule):
         self.project_video = _projection(dim)
         self.build_heads(dim)
         if compile_encoder:
-            self.model.feature_extractor_video.resnet.trunk.compile()
+            compile_trunk(self)
         self.fold_scores = nn.ModuleDict({"val": FoldScores(), "test": FoldScores()})
         self._threshold: dict[str, Any] | None = None  # of the last validation
 

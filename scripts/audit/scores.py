@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dataset.media import DECODING, MAX_FRAMES, wav_beside
-from model import load_detector
+from model import for_inference, load_detector
 from scripts.audit.changes import CHANGES, ORIGINAL, Change
 from scripts.audit.clip import Clip, Context, loudness
 from scripts.audit.partners import candidates_of
@@ -98,7 +98,7 @@ def score_changes(
     tables = {change: _read(csv_path(folder, change), keys[change], clips["file"]) for change in changes}
     missing = [change for change in changes if tables[change] is None]
     if missing:
-        detector = load_detector(checkpoint_path, model_type)
+        detector = for_inference(load_detector(checkpoint_path, model_type))
         detector.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         scorer = Scorer(detector, batch_size, num_workers)
         listed = [Clip(row.file, Path(row.path), max_frames) for row in clips.itertuples()]

@@ -14,7 +14,7 @@ from dataset.faces import Survey, Window
 from dataset.inspection import SILENCE
 from dataset.timing import FRAME_RATE
 from dataset.transforms import normalise
-from model import Detector
+from model import Detector, for_inference
 from scripts.predict.reading import End, Step
 from scripts.predict.results import ClipResult, WindowScore
 
@@ -42,7 +42,7 @@ class Scorer:
     """
 
     def __init__(self, detector: Detector, device: torch.device, precision: str = "32") -> None:
-        self.detector = detector.to(device)
+        self.detector = for_inference(detector).to(device)
         self.device = device
         half = {"b": torch.bfloat16, "1": torch.float16}.get(precision[0])
         if device.type == "cpu" and half is torch.float16:

@@ -1,0 +1,68 @@
+"""Detectors made faster: BatchNorm folded into the convolutions for scoring, and a compiled image trunk."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from functools import cache
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+log = logging.getLogger(__name__)
+
+AnyDetector = TypeVar("AnyDetector", bound=nn.Module)
+
+
+def for_inference(detector: AnyDetector, compiled: bool = False) -> AnyDetector:
+    """A copy of a detector that scores faster and can no longer be trained, saved or resumed.
+
+    Parameters
+    ----------
+    detector
+        Stays as it is.
+    compiled
+        Compile the image trunk too: slower to start, faster in each batch.
+
+    Returns
+    -------
+    Detector
+        In eval mode, without gradients. Each BatchNorm behind a convolution is part of that convolution's weights, so
+        that scores agree within 1e-5 in float32, and names and shapes of the state dict differ.
+    """
+    folded = copy.deepcopy(detector).eval().requires_grad_(False)
+    for parent in list(folded.modules()):
+        for (conv_name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
+            if isinstance(conv, (nn.Conv2d, nn.Conv3d)) and isinstance(norm, _BatchNorm):
+                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
+    if compiled:
+        compile_trunk(folded)
+    return folded
+
+
+def compile_trunk(detector: nn.Module) -> None:
+    """Compile the image trunk, the slowest part, when it is first used; without a compiler leave it as it is."""
+    if _can_compile():
+        detector.model.feature_extractor_video.resnet.trunk.compile()
+
+
+@cache
+def _can_compile() -> bool:
+    """Whether `torch.compile` works on this machine; if not, the log says why, once."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.compile(_twice)(torch.ones(2, device=device))
+    except (RuntimeError, OSError, ImportError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        log.warning("--compile: torch.compile does not work here, going on without it: %s", reason[:200])
+        return False
+    return True
+
+
+def _twice(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
