@@ -336,7 +336,7 @@ class ClipCache:
             reason = str(error).removeprefix(f"{source}: ")
             return BadClip(file, reason.replace(f"{Path(source).parent}{os.sep}", ""))
         except OSError as error:
-            raise OSError(error.errno, error.strerror, error.filename or str(path)) from error
+            raise OSError(error.errno, error.strerror, str(path)) from error  # and not a temporary file
         return f"{file} {found}" if was_there else ""
 
 
