@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 
 from dataset.corpora.table import Layout
 from utils.errors import DataError
-from utils.files import write_atomic
+from utils.files import alone_in, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -129,15 +130,32 @@ def find_fold(
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-        present = [other for other in FOLD_NAMES if (folder / other).exists()]
-        if present:
-            raise DataError(
-                f"{folder / name}: no such fold file, though {', '.join(present)} lie there; "
-                "add it, or move those away to have all five made"
-            )
-    if name not in FOLD_NAMES:
-        raise DataError(f"{Path(root) / name}: no such fold file; folds are made as {', '.join(FOLD_NAMES)}")
-    return place_folds(make_folds(clips, len(FOLD_NAMES), seed), folders) / name
+    with _locked(folders):  # another process may be making them
+        for folder in folders:
+            if (folder / name).is_file():
+                return folder / name
+            present = [other for other in FOLD_NAMES if (folder / other).exists()]
+            if present:
+                raise DataError(
+                    f"{folder / name}: no such fold file, though {', '.join(present)} lie there; "
+                    "add it, or move those away to have all five made"
+                )
+        if name not in FOLD_NAMES:
+            raise DataError(f"{Path(root) / name}: no such fold file; folds are made as {', '.join(FOLD_NAMES)}")
+        return place_folds(make_folds(clips, len(FOLD_NAMES), seed), folders) / name
+
+
+@contextmanager
+def _locked(folders: Sequence[Path]) -> Iterator[None]:
+    """Hold the lock of the first folder that can be written to, which is where folds are made."""
+    with ExitStack() as locks:
+        for folder in folders:
+            try:
+                locks.enter_context(alone_in(folder, "another process makes the folds in %s: waiting for it"))
+            except (OSError, DataError):
+                continue
+            break
+        yield
 
 
 def fold_sides(

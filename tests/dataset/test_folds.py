@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 from itertools import combinations, product
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataset import FOLD_NAMES
+from dataset import FOLD_NAMES, read_corpus
 from dataset.folds import find_fold, make_folds, paper_subset, read_fold, split_fold, write_folds
 from utils.errors import DataError
 
@@ -152,3 +153,19 @@ def test_root_that_cannot_be_written(
     assert find_fold("train_1.txt", root, clips, fold_dir=fold_dir) == fold_dir / "train_1.txt"
     assert "Permission denied" in caplog.text
     assert find_fold("train_5.txt", root, clips, fold_dir=fold_dir) == fold_dir / "train_5.txt"  # already there
+
+
+def test_folds_are_made_once_by_array_tasks_that_start_together(original_root: Path) -> None:
+    """Each asks for another fold, in processes of their own."""
+    for fold in original_root.glob("train_*.txt"):
+        fold.unlink()
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(5) as pool:
+        found = pool.starmap(_found, [(name, original_root) for name in FOLD_NAMES])
+    assert found == [original_root / name for name in FOLD_NAMES]
+    assert not list(original_root.glob(".train_*.tmp"))
+
+
+def _found(name: str, root: Path) -> Path:
+    clips = read_corpus(root)
+    return find_fold(name, root, clips)
