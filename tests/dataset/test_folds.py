@@ -125,14 +125,14 @@ def test_folds_of_which_some_exist(clips: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "train_1.txt").write_text("fold 1\nid00001\n")
     with pytest.raises(DataError, match=r"train_2\.txt: no such fold file, though train_1\.txt"):
         find_fold("train_2.txt", tmp_path, clips)
-    assert [file.name for file in tmp_path.iterdir()] == ["train_1.txt"]
+    assert [file.name for file in tmp_path.glob("*.txt")] == ["train_1.txt"]
     assert find_fold("train_1.txt", tmp_path, clips) == tmp_path / "train_1.txt"
 
 
 def test_unknown_fold_name(clips: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train_9\.txt: no such fold file"):
         find_fold("train_9.txt", tmp_path, clips)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*.txt"))
 
 
 def test_root_that_cannot_be_written(
