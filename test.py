@@ -20,7 +20,7 @@ from model import detector_of, for_inference, read_checkpoint
 from model.training.trainer import loading_processes, log_run, make_trainer, score_fold
 from utils.cli import run
 from utils.metrics import evaluate
-from utils.options import CORPORA, TestOptions, plain
+from utils.options import TestOptions, clips_of_each, plain
 from utils.results import fold_table, record_of_training, write_fold
 
 log = logging.getLogger("test")
@@ -48,9 +48,13 @@ def test(options: TestOptions) -> None:
         prepare_dir=options.outputs / "prepare",
         cache=find_cache(corpus_folder(options.data_root, options.dataset), options.cache_dir, options.outputs),
         dataset=options.dataset,
+        protocol=options.protocol,
+        lists=options.lists,
     )
     data.setup("test")
-    warn_of_training(options, trained, data.corpus)
+    protocol = data.protocol_record(trained.pop("trained_subjects", None) if is_same_corpus(trained, data) else None)
+    if protocol["trained_subjects_tested"] is None:
+        warn_of_training(options, trained, data.corpus)
     trainer = make_trainer(
         options.gpus, options.precision, accelerator=options.accelerator, deterministic=options.deterministic
     )
@@ -66,6 +70,7 @@ def test(options: TestOptions) -> None:
             "save_name": save_name,
             "fold": options.fold_name,
             "corpus": data.corpus,
+            **protocol,
             "skipped": [list(bad) for bad in data.skipped],
         }
     )
@@ -80,7 +85,12 @@ def test(options: TestOptions) -> None:
 def as_trained(options: TestOptions, trained: dict[str, Any]) -> None:
     """Fill in what is not asked for as it was in training, so that a fold's own figures come out."""
     # How many clips only in the same corpus.
-    counted = trained if options.dataset == trained.get("dataset", "fakeavceleb") else CORPORA[options.dataset]
+    same = options.dataset == trained.get("dataset", "fakeavceleb")
+    if same and options.protocol is None and trained.get("protocol") not in ("official", "subjects-5fold"):
+        options.protocol, options.lists = trained.get("protocol"), options.lists or trained.get("lists")
+    counted = clips_of_each(options.dataset, options.protocol)
+    if same and options.protocol == trained.get("protocol"):
+        counted |= {"num_val": trained.get("num_val", counted["num_val"])}
     for source, name, default in ((trained, "seed", 42), (counted, "num_val", 100), (trained, "max_frames", 500)):
         if getattr(options, name) is None:
             setattr(options, name, source.get(name, default))
@@ -96,6 +106,11 @@ def as_trained(options: TestOptions, trained: dict[str, Any]) -> None:
             options.batch_size,
             before,
         )
+
+
+def is_same_corpus(trained: dict[str, Any], data: FakeAVCelebDataModule) -> bool:
+    """Whether the test clips are of the corpus that the checkpoint was trained on."""
+    return (trained.get("dataset"), trained.get("corpus")) == (data.dataset, data.corpus)
 
 
 def warn_of_training(options: TestOptions, trained: dict[str, Any], corpus: str) -> None:

@@ -22,8 +22,9 @@ from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
 from dataset.check import ClipChecker
-from dataset.corpora import corpus_folder, fold_numbers, read_corpus
+from dataset.corpora import corpus_folder
 from dataset.prepared import find_cache
+from dataset.protocols import folds_of_corpus
 from model import MODELS, Detector, load_detector, read_checkpoint
 from model.pretrained import encoder_options, load_encoder, start_encoder
 from model.training.bad_loss import StopOnBadLoss
@@ -44,7 +45,7 @@ from utils.cli import run
 from utils.environment import environment
 from utils.figure import roc_figure
 from utils.metrics import evaluate
-from utils.options import TrainOptions, plain
+from utils.options import ALL_FOLDS, TrainOptions, plain
 from utils.results import fold_table, read_scores, write_fold
 from utils.summary import summarise
 
@@ -78,12 +79,12 @@ def folds_of(options: TrainOptions) -> list[str]:
     ValueError
         If it has none of them.
     """
-    known = {f"train_{number}" for number in fold_numbers(read_corpus(options.data_root, options.dataset))}
+    known = folds_of_corpus(options.data_root, options.dataset, options.protocol, options.lists)
     folds = [fold for fold in options.fold_names if fold in known]
     if not folds:
         raise ValueError(f"--folds {options.folds}: {options.data_root} has {', '.join(sorted(known))} only")
-    if len(folds) < len(options.fold_names):
-        log.info("%s gives its own split: %s", options.data_root, ", ".join(folds))
+    if len(folds) < len(options.fold_names) and options.folds != ALL_FOLDS:
+        log.info("--folds %s: %s has %s only", options.folds, options.data_root, ", ".join(known))
     return folds
 
 
@@ -107,6 +108,7 @@ def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str
         "fold": fold,
         "fold_seed": seed,
         "corpus": data.corpus,
+        **data.protocol_record(data.trained_subjects),
         "skipped": [list(bad) for bad in data.skipped],
         "config_hash": config_hash(plain(options)),
         "environment": environment(),
@@ -116,7 +118,7 @@ def train_fold(options: TrainOptions, fold: str, results: Path, shared: dict[str
     best, last = checkpoints(options, fold)
     files = Fold(options.outputs, options.save_name, fold)
     progress = FoldProgress(files.progress, config["config_hash"])
-    trainer = fold_trainer(options, fold, config, [progress, best, last])
+    trainer = fold_trainer(options, fold, config | {"trained_subjects": data.trained_subjects}, [progress, best, last])
     clips = len(data.train_dataset), len(data.test_dataset)
     log.info("%s: training %s on %d clips, testing on %d", fold, options.model_type, *clips)
     resumed = resume_from(options, fold, config["config_hash"])
@@ -186,6 +188,8 @@ def make_data(options: TrainOptions, fold: str, shared: dict[str, Any]) -> FakeA
         fold_dir=options.outputs / "folds",
         prepare_dir=options.outputs / "prepare",
         dataset=options.dataset,
+        protocol=options.protocol,
+        lists=options.lists,
         **shared,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,20 @@ from dataset.check import BadClip, ClipChecker
 from dataset.clips import COLLATE, ClipDataset, ClipSampler
 from dataset.corpora import corpus_folder, read_corpus
 from dataset.corpora.table import MARKER, Layout
-from dataset.folds import FOLD_NAMES, find_fold, fold_sides, hold_out, paper_subset
+from dataset.folds import FOLD_NAMES, hold_out, paper_subset
 from dataset.loading import Loading, batch_bytes, default_workers, fit_shared_memory
 from dataset.media import MAX_FRAMES
 from dataset.prepared import FOLDER, Prepared, find_prepared
+from dataset.protocols import Setting, default_protocol
+from dataset.protocols import folds as protocol_folds
+from dataset.protocols import sides as protocol_sides
 from dataset.transforms import normalise
 from utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
 SUBJECTS = 500  # of FakeAVCeleb v1.2
+BY_SUBSET = ("mrdf-5fold", "subjects-5fold")  # protocols of the clips that main.py prepare chose
 # What a recipe means for the data; each choice can be made by itself too.
 RECIPES = {
     "released": {"padding": "cut", "validation": "test"},
@@ -43,8 +48,8 @@ class FakeAVCelebDataModule(LightningDataModule):
     root
         Folder that holds ``meta_data.csv``; for dataset ``csv``, a table or its folder (:mod:`dataset.corpora.table`).
     train_fold
-        Name of the fold file, which lists the training subjects; everyone else is tested. The folds are made if the
-        root holds none.
+        Name of the fold, ``train_1.txt`` …; in the protocols by subject that is a file, which lists the training
+        subjects, and is made if there is none.
     batch_size
         Clips in a batch of one process.
     num_workers
@@ -83,13 +88,21 @@ class FakeAVCelebDataModule(LightningDataModule):
     trim_silence
         Leave out the silence at the start of each clip, video and audio: see `dataset.cache.leading_silence`.
     dataset
-        ``fakeavceleb`` or ``csv``.
+        Kind of corpus: see :mod:`dataset.corpora`.
+    protocol
+        Who is trained on and tested: see :mod:`dataset.protocols`. By default the paper's folds, for a corpus with a
+        split of its own that one, else folds by subject.
+    lists
+        The user's clone of the repository whose lists the protocol uses.
 
     Attributes
     ----------
     clips : pandas.DataFrame
-        The clip table: in the original layout the paper's subset of it. Set by :meth:`setup`, as are the others.
+        The clip table: under mrdf-5fold, in the original layout, the paper's subset of it. Set by :meth:`setup`, as
+        are the others.
     train_dataset, val_dataset, test_dataset : ClipDataset
+    protocol, fold_meaning : str
+        The protocol in use, and what is particular to its fold, such as "RVFA left out".
     skipped : list of BadClip
         Clips (file, reason) left out by `skip_bad`.
     notes : dict
@@ -119,6 +132,8 @@ class FakeAVCelebDataModule(LightningDataModule):
         cache: ClipCache | None = None,
         trim_silence: bool = False,
         dataset: str = "fakeavceleb",
+        protocol: str | None = None,
+        lists: str | Path | None = None,
     ) -> None:
         super().__init__()
         if recipe not in RECIPES:
@@ -143,6 +158,9 @@ class FakeAVCelebDataModule(LightningDataModule):
         self.checker = (checker or ClipChecker()) if check else None
         self.cache = cache
         self.reading = Reading(trim_silence)
+        self.protocol = protocol
+        self.fold_meaning = ""
+        self.lists = None if lists is None else Path(lists)
         self.clips: pd.DataFrame | None = None
         self.skipped: list[BadClip] = []
         self.notes: dict[str, list[str]] = {}
@@ -163,9 +181,7 @@ class FakeAVCelebDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Make the folds if there are none; Lightning has one process do it before any other looks."""
-        clips = self._read_clips() if self.clips is None else self.clips
-        if not clips["split"].any():
-            find_fold(self.train_fold, self.root, clips, self.seed, self.fold_dir)
+        self.sides(with_validation=False)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the clip table and the fold, and check the clips that the stage will read.
@@ -212,12 +228,36 @@ class FakeAVCelebDataModule(LightningDataModule):
         """
         if self.clips is None:
             self.clips = self._read_clips()
-        train, test = fold_sides(
-            self.clips, self.train_fold, self.root, self.seed, self.fold_dir, self.num_train, self.num_val
-        )
-        if self.validation == "subjects" and with_validation:
-            return *self._hold_out(train), test
-        return train, test, test
+        fold_dir = None if self.fold_dir is None else Path(self.fold_dir)
+        setting = Setting(self.clips, self.dataset, self.root, self.seed, fold_dir, self.lists)
+        fold = Path(self.train_fold).stem
+        train, val, test = protocol_sides(self.protocol, setting, fold, self.num_train, self.num_val)
+        self.fold_meaning = protocol_folds(self.protocol, setting)[fold]
+        if not with_validation or self.validation == "test":
+            return train, test, test
+        if train.empty:
+            raise DataError(f"--protocol {self.protocol} only tests: train under another, then test.py --protocol")
+        return (train, val, test) if val is not None else (*hold_out(train, self.seed), test)
+
+    @property
+    def trained_subjects(self) -> list[str]:
+        """Who is trained on; after :meth:`setup` for training."""
+        return sorted(set(self.train_dataset.clips["subject"]))
+
+    def protocol_record(self, trained: Collection[str] | None) -> dict[str, Any]:
+        """What metrics.json says of the protocol, after :meth:`setup`.
+
+        Parameters
+        ----------
+        trained
+            Subjects that the detector was trained on, if they are known and of this corpus.
+        """
+        tested = set(self.test_dataset.clips["subject"])
+        both = None if trained is None else len(tested & set(trained))
+        if both:
+            text = "%d of the %d tested subjects were trained on (--protocol %s): these are no figures of unseen people"
+            log.warning(text, both, len(tested), self.protocol)
+        return {"protocol": self.protocol, "fold_meaning": self.fold_meaning, "trained_subjects_tested": both}
 
     def train_dataloader(self) -> DataLoader:
         """Training clips, shuffled anew each epoch."""
@@ -242,15 +282,17 @@ class FakeAVCelebDataModule(LightningDataModule):
 
     def _read_clips(self) -> pd.DataFrame:
         clips = read_corpus(self.source, self.dataset)
+        self.protocol = self.protocol or default_protocol(self.dataset, clips)
         folders = [Path(folder) for folder in (self.root / FOLDER, self.prepare_dir) if folder is not None]
-        prepared = find_prepared(self.source, self.dataset, folders)
+        prepared = find_prepared(clips, folders)
         if prepared is not None:
             self._learn(prepared, clips)
             subset = prepared.subset(clips)
-            if subset is not None:
+            if subset is not None and self.protocol in BY_SUBSET:
                 log.debug("%d clips as main.py prepare chose them: %s", len(subset), prepared.folder)
                 return subset
-        return paper_subset(clips, self.seed) if clips["layout"].iloc[0] == Layout.ORIGINAL else clips
+        is_whole = self.protocol == "mrdf-5fold" and clips["layout"].iloc[0] == Layout.ORIGINAL
+        return paper_subset(clips, self.seed) if is_whole else clips
 
     def _learn(self, prepared: Prepared, clips: pd.DataFrame) -> None:
         """Take over what main.py prepare found, so that unchanged clips are not decoded once more."""
@@ -263,11 +305,6 @@ class FakeAVCelebDataModule(LightningDataModule):
                 self._frames[file] = facts["frames_25"] or self.max_frames
                 if facts["notes"]:
                     self.notes[file] = facts["notes"]
-
-    def _hold_out(self, train: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Training and validation clips: as the table splits them, else by subject."""
-        val = self.clips[self.clips["split"] == "val"]
-        return (train, val) if len(val) else hold_out(train, self.seed)
 
     def _find_bad(self, clips: pd.DataFrame) -> None:
         self.skipped = self.checker(clips)

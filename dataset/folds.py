@@ -164,22 +164,18 @@ def fold_sides(
     root: str | Path,
     seed: int = 42,
     fold_dir: str | Path | None = None,
-    num_train: int | None = None,
-    num_val: int | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training and test clips of a fold, wherever it is written down: see :func:`find_fold`, :func:`split_table`.
+    """Training and test clips of a fold, wherever its file lies: see :func:`find_fold`.
 
     Raises
     ------
     DataError
         If there is no such fold, or it leaves a side empty that must not be.
     """
-    if (clips["split"] != "").any():
-        return split_table(clips, name, num_train, num_val)
     path = find_fold(name, root, clips, seed, fold_dir)
     is_table = clips["layout"].iloc[0] == Layout.TABLE  # whose ids may be anything
     try:
-        return split_fold(clips, read_fold(path, None if is_table else ID_LENGTH), num_train, num_val)
+        return split_fold(clips, read_fold(path, None if is_table else ID_LENGTH), None, None)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -216,45 +212,6 @@ def split_fold(
     if any(side.empty for side in sides):
         raise DataError("num_train and num_val must be at least 1")
     return sides
-
-
-def split_table(
-    clips: pd.DataFrame, fold: str, num_train: int | None = None, num_val: int | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split clips whose table says itself, in its column ``split``, where they belong.
-
-    Parameters
-    ----------
-    clips
-        The clip table.
-    fold
-        ``train_1.txt`` … ``train_5.txt``, though there is no such file. A table of train, val and test has the first
-        only; its clips of val are on neither side.
-    num_train, num_val
-        How many clips of each category to take, the first ones in csv order; None takes all.
-
-    Returns
-    -------
-    Training and test clips, category by category, in csv order within each. There may be no training clip.
-
-    Raises
-    ------
-    DataError
-        If the table has no such fold, or no clip to test on.
-    """
-    number = Path(fold).stem.removeprefix("train_")
-    if set(clips["split"]) <= {"train", "val", "test"}:
-        if number != "1":
-            raise DataError(
-                f"the table gives one split, which goes by the name of {FOLD_NAMES[0]}; {fold} is not there"
-            )
-        is_train, is_test = clips["split"] == "train", clips["split"] == "test"
-    else:
-        is_test = clips["split"] == number
-        is_train = ~is_test
-    if not is_test.any():
-        raise DataError(f"the table has no clip to test on in {fold}: see its column split")
-    return first_of_each(clips[is_train], num_train), first_of_each(clips[is_test], num_val)
 
 
 def hold_out(clips: pd.DataFrame, seed: int = 42, parts: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -11,11 +11,10 @@ import pandas as pd
 
 from dataset.cache import ClipCache
 from dataset.check import Stamp
-from dataset.corpora.csv import table_path
-from dataset.corpora.fakeavceleb import CSV_NAME
+from dataset.corpora import table_digest
 from dataset.corpora.table import Layout
 from utils.errors import DataError
-from utils.files import file_digest, write_atomic
+from utils.files import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class State:
 
 
 class Prepared(NamedTuple):
-    """A folder that main.py prepare wrote, and its record: dataset, csv, seed, strict_identities."""
+    """A folder that main.py prepare wrote, and its record: dataset, table, seed, strict_identities."""
 
     folder: Path
     record: dict[str, Any]
@@ -114,15 +113,16 @@ class Prepared(NamedTuple):
         return State(self.folder / STATE_NAME).findings
 
 
-def find_prepared(root: Path, dataset: str, folders: list[Path]) -> Prepared | None:
-    """The first of `folders` that main.py prepare wrote for this very csv, if any."""
+def find_prepared(clips: pd.DataFrame, folders: list[Path]) -> Prepared | None:
+    """The first of `folders` that main.py prepare wrote for this very table, if any."""
+    digest = table_digest(clips)
     for folder in folders:
         record = read_record(folder)
         if record is None:
             continue
-        if record.get("csv") == csv_digest(root, dataset):
+        if record.get("table") == digest:
             return Prepared(folder, record)
-        log.warning("%s is of another table, or the csv has changed since: it is not used", folder)
+        log.warning("%s is of another corpus, or its metadata have changed since: it is not used", folder)
     return None
 
 
@@ -132,12 +132,6 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return json.loads((folder / RECORD_NAME).read_bytes())
     except (OSError, ValueError):
         return None
-
-
-def csv_digest(root: Path, dataset: str) -> str:
-    """SHA-256 of the corpus' csv, by which a folder is known to belong to it."""
-    path = table_path(root) if dataset == "csv" else Path(root) / CSV_NAME
-    return file_digest(path)
 
 
 def find_cache(root: Path, cache_dir: Path | None, outputs: Path) -> ClipCache | None:

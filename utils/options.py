@@ -23,7 +23,16 @@ from utils.errors import DataError
 from utils.files import plain_name
 
 ModelType = Literal["AVDF", "AVDF_Ensemble", "AVDF_Multilabel", "AVDF_Multiclass", "MRDF_Margin", "MRDF_CE"]
-Dataset = Literal["fakeavceleb", "csv"]
+# Those of dataset.corpora and dataset.protocols, which are above this room.
+Dataset = Literal[
+    "fakeavceleb", "lavdf", "avdeepfake1m", "avdeepfake1mpp", "dfdc", "kodf", "deepspeak", "polyglotfake", "avlips",
+    "mavosdd", "csv",
+]  # fmt: skip
+Protocol = Literal[
+    "mrdf-5fold", "leave-one-out", "avh-align", "factor", "speechforensics", "subjects-70-10-20", "subjects-5fold",
+    "random-70-30", "official", "lavdf-full", "lavdf-visual", "lavdf-audio", "mavosdd-closed", "mavosdd-open-model",
+    "mavosdd-open-language", "mavosdd-open-set",
+]  # fmt: skip
 Logger = Literal["tensorboard", "csv", "wandb", "none"]
 Accelerator = Literal["auto", "cpu"]
 Precision = Literal["16", "16-mixed", "bf16", "bf16-mixed", "32", "32-true"]
@@ -59,10 +68,11 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
-CORPORA: dict[str, dict[str, Any]] = {
-    "fakeavceleb": {"num_train": 400, "num_val": 100},  # as in the paper
-    "csv": {"num_train": None, "num_val": None},  # all of them
-}
+
+def clips_of_each(dataset: str, protocol: str | None) -> dict[str, int | None]:
+    """Clips of each category that are trained on and tested: of the paper's folds as in the paper, else all."""
+    is_paper = dataset == "fakeavceleb" and protocol in (None, "mrdf-5fold")
+    return {"num_train": 400, "num_val": 100} if is_paper else {"num_train": None, "num_val": None}
 
 
 class Folds(str):
@@ -104,7 +114,7 @@ class Gpus(int):
 
 register_type(Folds)
 register_type(Gpus)
-ALL_FOLDS = Folds("1,2,3,4,5")
+ALL_FOLDS = Folds(list(range(1, 10)))  # as many of them as the protocol has
 ONE_GPU = Gpus(1)
 
 
@@ -115,14 +125,19 @@ class TrainOptions:
     Parameters
     ----------
     dataset
-        Corpus: fakeavceleb, or csv for any other that comes with a table (see dataset/README.md).
+        Kind of corpus (see dataset/corpora/README.md); csv is any other that comes with a table.
     model_type
         Detector to train: one of the paper's two (MRDF) or of its four baselines (AVDF).
     data_root
         Folder of the corpus, for FakeAVCeleb the one with meta_data.csv; for a csv, that file or the folder of
         clips.csv.
     folds
-        Folds to train and test, such as 2, 1 3 or 1,3. By default all five.
+        Folds to train and test, such as 2, 1 3 or 1,3. By default all of the protocol.
+    protocol
+        Who is trained on and who is tested (see dataset/protocols/README.md). By default mrdf-5fold for FakeAVCeleb,
+        the split of a corpus that has one, else folds by subject.
+    lists
+        Your clone of the repository whose lists the protocol uses.
     recipe
         Settings that are not given: released trains as the authors' release does, clean as the paper describes, with a
         validation set of its own. The flags that it fills in name both values.
@@ -226,6 +241,8 @@ class TrainOptions:
     model_type: ModelType = "MRDF_CE"
     data_root: Path = Path("data/FakeAVCeleb_v1.2")
     folds: Folds = ALL_FOLDS
+    protocol: Protocol | None = None
+    lists: Path | None = None
     recipe: Literal["released", "clean"] = "released"
     pretrained: Path | None = None
     encoder_layers: NonNegativeInt | None = None
@@ -273,7 +290,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         _settle(self)
         self.save_name = plain_name(self.save_name or self.model_type, "--save_name")
-        for name, value in (RECIPES[self.recipe] | CORPORA[self.dataset]).items():
+        for name, value in (RECIPES[self.recipe] | clips_of_each(self.dataset, self.protocol)).items():
             shape_is_given = name == "encoder_layers" and self.pretrained is not None
             if getattr(self, name) is None and not shape_is_given:
                 setattr(self, name, value)
@@ -297,9 +314,13 @@ class TestOptions:
     model_type
         Detector in the checkpoint; needed only where the file does not tell.
     dataset
-        Corpus: fakeavceleb, or csv for any other that comes with a table (see dataset/README.md).
+        Kind of corpus (see dataset/corpora/README.md); csv is any other that comes with a table.
     train_fold
         Fold to test, as the name of its file (train_2.txt) or its number: everyone whom it does not list is tested.
+    protocol
+        Who is tested (see dataset/protocols/README.md). By default as in training, of the same corpus.
+    lists
+        Your clone of the repository whose lists the protocol uses.
     batch_size
         Number of clips in a batch. By default as in training, else 64. With --padding cut a score depends on the other
         clips of its batch.
@@ -336,6 +357,8 @@ class TestOptions:
     model_type: ModelType | None = None
     dataset: Dataset = "fakeavceleb"
     train_fold: str = "train_1.txt"
+    protocol: Protocol | None = None
+    lists: Path | None = None
     batch_size: PositiveInt | None = None
     num_workers: NonNegativeInt | None = None
     gpus: Gpus = ONE_GPU

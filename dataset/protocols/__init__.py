@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 
 import pandas as pd
 
+from dataset.corpora import read_corpus
 from dataset.folds import first_of_each
 from dataset.protocols.base import Protocol, Setting, Sides
+from utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
-__all__ = ["NAMES", "Protocol", "Setting", "Sides", "default_protocol", "folds", "protocol", "sides"]
+__all__ = ["NAMES", "Protocol", "Setting", "Sides", "default_protocol", "folds", "folds_of_corpus", "protocol", "sides"]
 
 FILES = {
     "mrdf-5fold": "mrdf_5fold",
@@ -57,10 +60,20 @@ def folds(name: str, setting: Setting) -> Mapping[str, str]:
 
     Raises
     ------
+    DataError
+        If the protocol is not defined for the corpus.
     ValueError
-        If the protocol is unknown, or not defined for the corpus.
+        If it is unknown.
     """
     return _checked(name, setting).folds(setting)
+
+
+def folds_of_corpus(
+    root: str | Path, dataset: str, name: str | None = None, lists: Path | None = None
+) -> Mapping[str, str]:
+    """The folds of a corpus on disk: see :func:`folds`; by default of :func:`default_protocol`."""
+    clips = read_corpus(root, dataset)
+    return folds(name or default_protocol(dataset, clips), Setting(clips, dataset, Path(root), lists=lists))
 
 
 def sides(
@@ -82,14 +95,14 @@ def sides(
     Raises
     ------
     DataError
-        If the fold cannot be made of these clips.
+        If there is no such fold, it cannot be made of these clips, or the protocol is not defined for the corpus.
     ValueError
-        If the protocol or the fold is unknown, or the protocol is not defined for the corpus.
+        If the protocol is unknown.
     """
     chosen = _checked(name, setting)
     known = chosen.folds(setting)
     if fold not in known:
-        raise ValueError(f"--protocol {name} has no fold {fold}; it has {', '.join(known)}")
+        raise DataError(f"--protocol {name} has no fold {fold}; it has {', '.join(known)}")
     train, val, test = chosen.sides(setting, fold)
     for note in setting.notes:
         log.warning("%s, %s: %s", name, fold, note)
@@ -100,5 +113,5 @@ def sides(
 def _checked(name: str, setting: Setting) -> Protocol:
     chosen = protocol(name)
     if chosen.corpora and setting.dataset not in chosen.corpora:
-        raise ValueError(f"--protocol {name} is of {', '.join(chosen.corpora)}, not of {setting.dataset}")
+        raise DataError(f"--protocol {name} is of {', '.join(chosen.corpora)}, not of {setting.dataset}")
     return chosen

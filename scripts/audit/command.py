@@ -23,7 +23,7 @@ from scripts.audit.sentences import sentences
 from scripts.audit.shortcuts import find_shortcuts, go_together
 from utils.errors import DataError
 from utils.files import file_digest
-from utils.options import CORPORA, Dataset, ModelType
+from utils.options import Dataset, ModelType, clips_of_each
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ def _corpus(
 ) -> FakeAVCelebDataModule:
     """The corpus with its test clips checked; what is not given is as in training, as in test.py."""
     counted = trained if dataset == trained.get("dataset", "fakeavceleb") else {}
-    counts = CORPORA[dataset]
+    counts = clips_of_each(dataset, None)
     known = counted.get("num_val", counts["num_val"]) or MOST_TESTED
     data = FakeAVCelebDataModule(
         data_root,

@@ -208,6 +208,8 @@ def _sides(trained: dict[str, Any], fold: str, scores: pd.DataFrame, outputs: Pa
             root,
             f"{fold}.txt",
             dataset=kind,
+            protocol=trained.get("protocol"),
+            lists=trained.get("lists"),
             check=False,
             fold_dir=outputs / "folds",
             prepare_dir=outputs / "prepare",

@@ -7,15 +7,15 @@ import logging
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
 from dataset.cache import ClipCache, Reading
-from dataset.corpora import corpus_folder, read_corpus
+from dataset.corpora import corpus_folder, read_corpus, table_digest
 from dataset.corpora.table import MARKER
-from dataset.prepared import CACHE, FOLDER, RECORD_NAME, SUBSET_NAME, csv_digest, read_record
+from dataset.prepared import CACHE, FOLDER, RECORD_NAME, SUBSET_NAME, read_record
 from scripts.prepare.identities import find_leak
 from scripts.prepare.report import inspect_all, unnamed_files
 from scripts.prepare.subset import Subset, choose, write_subset
@@ -23,6 +23,7 @@ from scripts.prepare.summary import SHOWN, summary
 from scripts.prepare.wav import write_wavs
 from utils.errors import DataError
 from utils.files import alone_in, write_atomic
+from utils.options import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ OUTPUTS = Path("outputs")
 
 def prepare(
     data_root: Path = Path("data/FakeAVCeleb_v1.2"),
-    dataset: Literal["fakeavceleb", "csv"] = "fakeavceleb",
+    dataset: Dataset = "fakeavceleb",
     cache: bool = False,
     cache_dir: Path | None = None,
     verify: bool = False,
@@ -79,13 +80,13 @@ def prepare(
     clips = read_corpus(data_root, dataset)
     root = corpus_folder(data_root, dataset)
     folder = _place(FOLDER, root, outputs)
-    record = {"dataset": dataset, "csv": csv_digest(data_root, dataset), "strict_identities": strict_identities}
+    record = {"dataset": dataset, "table": table_digest(clips), "strict_identities": strict_identities}
     with alone_in(folder, "another prepare is at work in %s: waiting for it"):
         _claim(folder, root, record | {"seed": seed})
         report = inspect_all(clips, folder, num_workers)
         # The folds that train.py would make: in the corpus, or in the outputs.
         fold_dir = (outputs or OUTPUTS) / "folds"
-        subset = choose(clips, report["state"] == "ok", root, fold_dir, seed, strict_identities)
+        subset = choose(clips, report["state"] == "ok", dataset, root, fold_dir, seed, strict_identities)
         write_subset(subset, folder / SUBSET_NAME)
         if write_wav:
             _write_wavs(subset.clips, root, folder, num_workers)
@@ -122,7 +123,7 @@ def _claim(folder: Path, root: Path, record: dict[str, Any]) -> None:
         If it is of another corpus. In a corpus' own folder it is not: there the csv has changed.
     """
     earlier = read_record(folder)
-    if earlier is not None and earlier["csv"] != record["csv"] and folder.parent != root:
+    if earlier is not None and earlier.get("table") != record["table"] and folder.parent != root:
         raise DataError(
             f"{folder} holds the report of another table, or the csv of {root} has changed since: "
             "choose another --outputs, or move it away"

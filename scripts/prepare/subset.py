@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dataset.corpora import fold_numbers
 from dataset.corpora.table import Layout
-from dataset.folds import FOLD_NAMES, fold_sides, paper_subset, place_folds, read_fold
+from dataset.folds import FOLD_NAMES, paper_subset, place_folds, read_fold
+from dataset.protocols import Setting, default_protocol, folds
+from dataset.protocols import sides as protocol_sides
 from scripts.prepare.identities import strict_subset
 from utils.errors import DataError
 from utils.files import write_atomic
@@ -31,7 +32,9 @@ class Subset(NamedTuple):
     notes: list[str]
 
 
-def choose(clips: pd.DataFrame, usable: pd.Series, root: Path, fold_dir: Path, seed: int, strict: bool) -> Subset:
+def choose(
+    clips: pd.DataFrame, usable: pd.Series, dataset: str, root: Path, fold_dir: Path, seed: int, strict: bool
+) -> Subset:
     """Choose the subset from clips that can be used, and make the folds or take those that are there.
 
     In the original layout one clip is kept for each (subject, category): the paper's, or the next in the draw where
@@ -43,6 +46,8 @@ def choose(clips: pd.DataFrame, usable: pd.Series, root: Path, fold_dir: Path, s
         The clip table.
     usable
         Whether each of them can be used.
+    dataset
+        Kind of corpus, whose default protocol makes the folds.
     root, fold_dir
         Where folds lie or are written: see :func:`dataset.folds.find_fold`.
     seed
@@ -75,7 +80,7 @@ def choose(clips: pd.DataFrame, usable: pd.Series, root: Path, fold_dir: Path, s
         notes += _compare(paper_subset(clips, seed), kept)
     else:
         kept = good
-    sides, faults = _all_sides(kept, root, fold_dir, seed)
+    sides, faults = _all_sides(kept, Setting(kept, dataset, root, seed, fold_dir))
     return Subset(kept, sides, notes + faults)
 
 
@@ -88,13 +93,15 @@ def write_subset(subset: Subset, path: Path) -> None:
     write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
 
 
-def _all_sides(clips: pd.DataFrame, root: Path, fold_dir: Path, seed: int) -> tuple[dict[str, Sides], list[str]]:
+def _all_sides(clips: pd.DataFrame, setting: Setting) -> tuple[dict[str, Sides], list[str]]:
     """The sides of each fold that has two, and what is wrong with the others, if any has."""
     sides: dict[str, Sides] = {}
     faults: dict[str, DataError] = {}
-    for name in (f"train_{number}" for number in fold_numbers(clips)):
+    protocol = default_protocol(setting.dataset, clips)
+    for name in folds(protocol, setting):
         try:
-            sides[name] = fold_sides(clips, f"{name}.txt", root, seed, fold_dir)
+            train, _, test = protocol_sides(protocol, setting, name)
+            sides[name] = (train, test)
         except DataError as error:
             faults[name] = error
     if not sides:

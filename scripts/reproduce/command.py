@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 import yaml
 
-from dataset.corpora import fold_numbers, read_corpus
+from dataset.protocols import folds_of_corpus
 from scripts.report.command import report
 from scripts.reproduce.fold_lock import held, holder_of, name_holder
 from scripts.reproduce.fold_state import Fold, config_hash, figures_of, set_aside_others
@@ -57,7 +57,7 @@ def reproduce(
     models
         Detectors, such as AVDF,MRDF_CE; all six by default.
     folds
-        Folds, such as 2 or 1,3; all five by default.
+        Folds, such as 2 or 1,3; all of the protocol by default.
     shard
         Part of the work: 2/4 does every fourth fold from the second on.
     options
@@ -104,11 +104,10 @@ def make_jobs(models: str, given: TrainOptions, options: dict[str, Any]) -> list
         raise ValueError(f"--models {models}: names no detector; known are {', '.join(known)}")
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"--models {models}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
-    there = fold_numbers(read_corpus(given.data_root, given.dataset))
-    numbers = [name.removeprefix("train_") for name in given.fold_names]
-    numbers = [number for number in numbers if int(number) in there]
+    there = folds_of_corpus(given.data_root, given.dataset, given.protocol, given.lists)
+    numbers = [name.removeprefix("train_") for name in given.fold_names if name in there]
     if not numbers:
-        raise ValueError(f"--folds {given.folds}: {given.data_root} has {', '.join(map(str, there))} only")
+        raise ValueError(f"--folds {given.folds}: {given.data_root} has {', '.join(there)} only")
     return [make_job(name, number, options) for name in names for number in numbers]
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dataset.prepared import csv_digest
+from dataset.corpora import read_corpus, table_digest
 from model import read_checkpoint
 from utils.files import file_digest, replacing
 from utils.options import TestOptions, TrainOptions
@@ -23,7 +23,18 @@ from utils.results import read_fold, read_metrics
 log = logging.getLogger(__name__)
 
 # Options that do not decide the numbers: where things lie, and how fast they come. gpus is hashed as the world size.
-NOT_DECIDING = {"outputs", "num_workers", "cache_dir", "log_steps", "logger", "resume", "folds", "save_name", "gpus"}
+NOT_DECIDING = {
+    "outputs",
+    "num_workers",
+    "cache_dir",
+    "log_steps",
+    "logger",
+    "resume",
+    "folds",
+    "save_name",
+    "gpus",
+    "lists",
+}
 # Files are hashed by what they hold, as the same data may lie elsewhere on another machine.
 FILES = {"data_root", "pretrained"}
 DECIDING = [field.name for field in fields(TrainOptions) if field.name not in NOT_DECIDING]
@@ -111,10 +122,16 @@ def config_hash(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
+def _differs(name: str, found: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether a fold was tested otherwise than is asked for; no protocol asks for that of the corpus."""
+    return found.get(name) != config[name] and not (name == "protocol" and config[name] is None)
+
+
+@lru_cache
 def _data_digest(root: str, dataset: str) -> str:
     try:
-        return csv_digest(Path(root), dataset)
-    except OSError:
+        return table_digest(read_corpus(root, dataset))
+    except (OSError, ValueError):
         return str(Path(root).resolve())
 
 
@@ -151,7 +168,7 @@ def figures_of(fold: Fold, config: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     if "train_fold" in found:  # test.py wrote it, which may have been asked for other clips or frames
         roots = (_data_digest(str(one.get("data_root")), one.get("dataset", "fakeavceleb")) for one in (found, config))
-        if len(set(roots)) > 1 or any(found.get(name) != config[name] for name in OF_THE_TEST):
+        if len(set(roots)) > 1 or any(_differs(name, found, config) for name in OF_THE_TEST):
             return None
     return metrics
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dataset import read_corpus
+from dataset import FakeAVCelebDataModule, corpora, read_corpus
 from dataset.corpora import table
 from dataset.corpora.table import clip_table
 from dataset.protocols import NAMES, Setting, default_protocol, folds, protocol, sides
+from utils import options
 from utils.errors import DataError
 
 LISTS = Path(__file__).parent / "protocols"
@@ -220,3 +222,37 @@ def test_mavosdd(name: str, left: str) -> None:
     test = sides(f"mavosdd-{name}", Setting(clip_table(clips, Path(".")), "mavosdd")).test
     kinds = {"english": "k", "hindi": "u", "memo": "k", "roop": "u"}
     assert {" ".join(kinds[part] for part in file.split("/")[:2]) for file in test["file"]} == set(left.split(","))
+
+
+def test_the_command_line_knows_the_same_names() -> None:
+    assert get_args(options.Protocol) == NAMES
+    assert get_args(options.Dataset) == corpora.NAMES
+
+
+def test_the_data_module_says_who_was_trained_on(original_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    module = FakeAVCelebDataModule(original_root, protocol="random-70-30", num_train=None, num_val=None, check=False)
+    module.setup()
+    assert len(module.train_dataset) == 8
+    record = module.protocol_record(module.trained_subjects)
+    assert record["protocol"] == "random-70-30"
+    assert record["trained_subjects_tested"] == len(set(module.test_dataset.clips["subject"])) > 0
+    assert "tested subjects were trained on (--protocol random-70-30)" in caplog.text
+    own = FakeAVCelebDataModule(original_root, check=False)
+    own.setup()
+    assert own.protocol_record(own.trained_subjects)["trained_subjects_tested"] == 0
+    assert own.protocol_record(None) == {
+        "protocol": "mrdf-5fold", "fold_meaning": "", "trained_subjects_tested": None
+    }  # fmt: skip
+
+
+def test_the_data_module_of_a_protocol_that_only_tests(original_root: Path, tmp_path: Path) -> None:
+    lists = tmp_path / "clone" / "FakeAVCeleb"
+    lists.mkdir(parents=True)
+    files = read_corpus(original_root)[["file", "m_label"]].to_numpy().tolist()
+    (lists / "test_list.txt").write_text("\n".join(f"{file} {label}" for file, label in files))
+    given = {"protocol": "speechforensics", "lists": lists.parent, "check": False}
+    module = FakeAVCelebDataModule(original_root, recipe="clean", **given)
+    module.setup("test")
+    assert len(module.test_dataset) == 12
+    with pytest.raises(DataError, match="--protocol speechforensics only tests"):
+        FakeAVCelebDataModule(original_root, recipe="clean", **given).setup("fit")
