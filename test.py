@@ -1,6 +1,6 @@
 """Score the test clips of a fold with a checkpoint, print the figures and write them down.
 
-    python test.py --data_root ./data/FakeAVCeleb_v1.2/ --train_fold train_2.txt \\
+python test.py --data_root ./data/FakeAVCeleb_v1.2/ --train_fold train_2.txt \\
         --checkpoint outputs/ckpts/MRDF_CE/MRDF_CE_train_2.ckpt
 """
 

@@ -246,7 +246,7 @@ def _numpy_scalar(dtype: Record, data: bytes) -> Any:
 # What a file may call, and what is called in its place.
 CALLS: dict[str, Callable[..., Any]] = {
     "builtins.bytes": lambda: b"",  # which is how protocol 2 writes empty ones
-    "collections.OrderedDict": lambda: {},
+    "collections.OrderedDict": dict,
     "collections.defaultdict": lambda *factory: {},
     "_codecs.encode": _encode,
     "numpy.core.multiarray.scalar": _numpy_scalar,

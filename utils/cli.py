@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -186,10 +187,6 @@ class Parser(ArgumentParser):
                 given["help"] += _by_recipe(flag.name)
             self.add_argument(f"--{flag.name}", default=flag.default, **given)
 
-    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:
-        """Parse arguments in any of the spellings that `spelled` knows."""
-        return super().parse_args(spelled(sys.argv[1:] if args is None else args, self.flags), *more, **settings)
-
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         key = re.match(r'Parser key "([\w.]+)"(?: element \d+)?:?\s*', message)
         flag = self.flags.get(key[1]) if key else None
@@ -225,7 +222,8 @@ def spelled(args: Sequence[str], flags: dict[str, Flag]) -> list[str]:
     flags
         The options of the command by name.
     """
-    known, done = flags | {"debug": Flag("debug", bool, False, "")}, []
+    known = flags | {"debug": Flag("debug", bool, False, "")}
+    done: list[str] = []
     rest = list(args)
     while rest:
         arg = rest.pop(0)
@@ -293,11 +291,12 @@ def run(source: Callable, main: Callable[..., Any], program: str, args: Sequence
         Exit code: 0, 2 after an error in the input (one line on stderr), 130 after Ctrl-C, 143 after SIGTERM.
     """
     start_logging()
-    values = Parser(program, source).parse_args(args).as_dict()
+    parser = Parser(program, source)
+    values = parser.parse_args(spelled(sys.argv[1:] if args is None else args, parser.flags)).as_dict()
     values.pop("config")
     debug = values.pop("debug")
     action = (lambda: main(source(**values))) if is_dataclass(source) else (lambda: main(**values))
-    return guard(action, program.split()[0], debug)
+    return guard(action, program.split(maxsplit=1)[0], debug)
 
 
 def guard(action: Callable[[], Any], program: str, debug: bool = False) -> int:
@@ -368,8 +367,9 @@ def start_logging() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a clip that does not decode is reported by name
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     for stream in (sys.stdout, sys.stderr):  # a character that the locale has not is no reason to stop
-        if getattr(stream, "errors", None) == "strict":
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+    handler: logging.Handler
     if sys.stderr.isatty():  # beside a progress bar
         handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, log_time_format="[%X]")
     else:

@@ -98,8 +98,9 @@ class FoldScores(Metric):
         self.a_label.append(a_label)
 
     def compute(self) -> pd.DataFrame:
-        """Return one row a clip, sorted by id: id, score, video_score, audio_score, decision, label, category
-        ("" where a stream's label is unknown).
+        """Return one row a clip, sorted by id: id, score, video_score, audio_score, decision, label, category.
+
+        The category is "" where a stream's label is unknown.
 
         A distributed sampler repeats a few clips so that every device gets the same number; the first row of a clip
         is its own, later ones are such repeats and are left out.

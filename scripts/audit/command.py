@@ -1,4 +1,4 @@
-"""The command `main.py audit`: is a detector's score right for the right reason?"""
+"""The command `main.py audit`: whether a detector's score is right for the right reason."""
 
 from __future__ import annotations
 

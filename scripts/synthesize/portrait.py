@@ -259,7 +259,7 @@ def _hair_colour(rng: np.random.Generator, look: Look) -> np.ndarray:
 
 
 def grid(top: int = 0, bottom: int = SIZE, left: int = 0, right: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
-    """x (1, W) and y (H, 1) of the pixels of a part of the frame; the two broadcast to (H, W)."""
+    """X (1, W) and y (H, 1) of the pixels of a part of the frame; the two broadcast to (H, W)."""
     return np.arange(left, right, dtype=np.float32)[None, :], np.arange(top, bottom, dtype=np.float32)[:, None]
 
 
