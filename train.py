@@ -67,7 +67,9 @@ def train(options: TrainOptions) -> None:
         with FileLock(lock):  # folds may be trained at the same time, and the last to come here sees them all
             summarise(results)
             plot_roc(results)
-        Console().print((results / "summary.md").read_text(), markup=False, highlight=False, soft_wrap=True)
+        Console().print(
+            (results / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True
+        )
         log.info("results: %s, checkpoints: %s", results, options.outputs / "ckpts" / options.save_name)
 
 
@@ -90,7 +92,7 @@ def folds_of(options: TrainOptions) -> list[str]:
 
 def plot_roc(results: Path) -> None:
     """ROC of the folds under the title of the summary, if any of them has both real and fake test clips."""
-    summary = json.loads((results / "summary.json").read_text())
+    summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
     scores = {fold: read_scores(results / fold / "scores.csv") for fold in summary["folds"]}
     if any(table["label"].nunique() == 2 for table in scores.values()):
         roc_figure(scores, results / "roc.png", summary["title"])

@@ -48,9 +48,11 @@ def _quotas(proc: Path, mount: Path) -> Iterator[float]:
         for folder in (top / group for top in tops for group in groups):
             try:
                 if controllers:
-                    quota, period = ((folder / f"cpu.cfs_{part}_us").read_text() for part in ("quota", "period"))
+                    quota, period = (
+                        (folder / f"cpu.cfs_{part}_us").read_text(encoding="utf-8") for part in ("quota", "period")
+                    )
                 else:
-                    quota, period = (folder / "cpu.max").read_text().split()
+                    quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
                 if quota.strip() not in ("max", "-1"):
                     yield float(quota) / float(period)
             except (OSError, ValueError):

@@ -57,6 +57,6 @@ def name_holder(fold: Fold, child: int | None = None) -> None:
 def holder_of(fold: Fold) -> str:
     """Who holds the lock of a fold, as far as it is known."""
     try:
-        return fold.holder.read_text()
+        return fold.holder.read_text(encoding="utf-8")
     except OSError:
         return "another process"

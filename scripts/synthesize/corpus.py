@@ -266,12 +266,12 @@ def _claim(out: Path, options: dict[str, float], overwrite: bool) -> None:
     elif out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty and not a miniature; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps(options))
+    marker.write_text(json.dumps(options), encoding="utf-8")
 
 
 def _read_marker(marker: Path) -> dict[str, float]:
     try:
-        return json.loads(marker.read_text())
+        return json.loads(marker.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{marker} is damaged; delete {marker.parent} and start again") from error
 
