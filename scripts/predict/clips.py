@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
+NO_FILE = "no such file"
 # What is looked for in folders. A file that is named itself may be called anything.
 MEDIA = (
     ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4",
@@ -32,8 +34,9 @@ def find_clips(arguments: Iterable[Path]) -> list[Clip]:
     Parameters
     ----------
     arguments
-        A file; a folder, in which all files with an extension of `MEDIA` are taken however deep they lie; or
-        ``@list.txt``, a text file with a file or folder on each line. In a list, empty lines and lines that begin
+        A file; a folder, in which all files with an extension of `MEDIA` are taken however deep they lie, behind links
+        too; or
+        `@list.txt`, a text file with a file or folder on each line. In a list, empty lines and lines that begin
         with # count for nothing.
 
     Raises
@@ -78,8 +81,17 @@ def _look(path: Path) -> Iterator[Clip]:
     if not os.path.isdir(path):
         yield Clip(path, Path(path.name))
         return
-    empty = True
-    for folder, folders, files in os.walk(path):
+    empty, seen = True, set()
+
+    def unreadable(error: OSError) -> None:
+        log.warning("%s: cannot be searched (%s)", error.filename, error.strerror)
+
+    for folder, folders, files in os.walk(path, onerror=unreadable, followlinks=True):
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:  # links may lead in a circle, or twice to one place
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
         folders.sort()
         for name in sorted(files):
             # Hidden files are none of the user's clips; some systems leave one beside each, of the same extension.
@@ -88,6 +100,25 @@ def _look(path: Path) -> Iterator[Clip]:
                 yield Clip(Path(folder) / name, (Path(folder) / name).relative_to(path))
     if empty:
         log.warning("%s: no clip in it", path)
+
+
+def why_no_file(path: Path) -> str:
+    """What a path leads to that is no file which can be read, in words; "" if it is one."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "a link that leads nowhere" if os.path.islink(path) else NO_FILE
+    except PermissionError:
+        return "in a folder that you have no permission to search"
+    except (OSError, ValueError) as error:  # a circle of links, a name that is too long
+        return (getattr(error, "strerror", None) or str(error)).lower()
+    kinds = {
+        stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe, no file", stat.S_IFSOCK: "a socket, no file",
+        stat.S_IFCHR: "a device, no file", stat.S_IFBLK: "a device, no file",
+    }  # fmt: skip
+    if (kind := kinds.get(stat.S_IFMT(mode))) is not None:
+        return kind
+    return "" if os.access(path, os.R_OK) else "you have no permission to read it"
 
 
 def _unused(name: Path, names: set[Path]) -> Path:

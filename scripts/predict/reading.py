@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from dataset.faces import ClipFault, Survey, Window, survey, windows
+from scripts.predict.clips import NO_FILE, why_no_file
 from utils.errors import DataError
 
 # What may go wrong with a file; anything else is an error of this program and stops it.
 FAULTS = (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError, av.FFmpegError, cv2.error)
-NO_FILE = "no such file"
 UNREADABLE = "unreadable"
 WAIT_SECONDS = 0.1
 
@@ -143,8 +143,9 @@ def _work(
 
 def _steps(path: Path, reader: Reader, stopped: Event) -> Iterator[Step]:
     try:
-        if not path.is_file():
-            yield End(NO_FILE, f"{path}: no such file", lasting=False)
+        if why := why_no_file(path):
+            reason = NO_FILE if why == NO_FILE else "no permission" if "permission" in why else "no clip"
+            yield End(reason, f"{path}: {why}", lasting=False)
             return
         yield from reader(path, stopped)
         yield End()

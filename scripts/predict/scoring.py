@@ -1,30 +1,45 @@
-"""Windows of many clips through a detector, in batches that no score depends on."""
+"""Clips scored one beside another: their windows through a detector, in batches that no score depends on."""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from dataset.faces import Survey, Window
 from dataset.inspection import SILENCE
 from dataset.timing import FRAME_RATE
 from dataset.transforms import normalise
-from model import Detector, for_inference
-from scripts.predict.reading import End, Step
-from scripts.predict.results import ClipResult, WindowScore
+from model import Detector, Verdict, for_inference
+from scripts.predict.output import write_figure
+from scripts.predict.page import keep_film
+from scripts.predict.reading import End, Reader, Step, read_ahead
+from scripts.predict.results import ClipResult, Decision, Film, Journal, Wanted, WindowScore
 
-THUMBNAILS = 8
-SILENT = "the sound is silent"
+log = logging.getLogger(__name__)
+
+SILENT = "the audio is silent"
 QUIETEST = SILENCE / 32_768  # of full scale
 
 
+class Scores(NamedTuple):
+    """Probabilities of real; None without a head for the audio or the video."""
+
+    score: float
+    audio_score: float | None = None
+    video_score: float | None = None
+
+
 class Scorer:
-    """A detector on its device.
+    """A detector on its device, which scores clips or windows of any lengths, each as if it were alone.
 
     Parameters
     ----------
@@ -51,69 +66,34 @@ class Scorer:
         self.autocast = torch.autocast(device.type, half, enabled=half is not None)
 
     @torch.inference_mode()
-    def __call__(self, windows: Sequence[Window]) -> list[WindowScore]:
-        """Score windows of any lengths; each as if it were alone."""
-        video, audio, mask = (tensor.to(self.device) for tensor in padded(windows))
+    def __call__(self, videos: Sequence[Tensor], audios: Sequence[Tensor]) -> list[Scores]:
+        """Score some videos (3, T, 100, 100), uint8, with their audio features (T, 104)."""
+        video, audio, mask = (tensor.to(self.device) for tensor in padded(videos, audios))
         with self.autocast:
-            verdict = self.detector.decide(self.detector(normalise(video), audio, mask))
-        columns = [
-            [None] * len(windows) if scores is None else scores.float().tolist()
-            for scores in (verdict.score, verdict.audio_score, verdict.video_score)
-        ]
-        return [
-            # Times are whole frames, hundredths of a second.
-            WindowScore(round(window.start, 2), round(window.start + len(window.audio) / FRAME_RATE, 2), *scores)
-            for window, *scores in zip(windows, *columns, strict=True)
-        ]
+            return _scores(self.detector.decide(self.detector(normalise(video), audio, mask)))
 
 
-def padded(windows: Sequence[Window]) -> tuple[Tensor, Tensor, Tensor]:
-    """Stack windows, each followed by zeros to the length of the longest.
+def _scores(verdict: Verdict) -> list[Scores]:
+    """A verdict clip by clip."""
+    columns = [
+        [None] * len(verdict.score) if scores is None else scores.float().tolist()
+        for scores in (verdict.score, verdict.audio_score, verdict.video_score)
+    ]
+    return [Scores(*row) for row in zip(*columns, strict=True)]
+
+
+def padded(videos: Sequence[Tensor], audios: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Stack clips, each followed by zeros to the length of the longest.
 
     Returns
     -------
-    Video (B, 3, T, 100, 100) uint8, audio (B, 104, T) float32, and the mask (B, T), True = padding.
+    tuple
+        Video (B, 3, T, 100, 100) uint8, audio (B, 104, T) float32, and the mask (B, T), True = padding.
     """
-    lengths = [len(window.audio) for window in windows]
-    count, longest = len(windows), max(lengths)
-    video = windows[0].video.new_zeros(count, 3, longest, *windows[0].video.shape[2:])
-    audio = windows[0].audio.new_zeros(count, windows[0].audio.shape[1], longest)
-    mask = torch.ones(count, longest, dtype=torch.bool)
-    for row, (window, length) in enumerate(zip(windows, lengths, strict=True)):
-        video[row, :, :length] = window.video
-        audio[row, :, :length] = window.audio.T
-        mask[row, :length] = False
-    return video, audio, mask
-
-
-@dataclass
-class Film:
-    """What a picture of a clip shows of it: a few frames and how loud it is.
-
-    Parameters
-    ----------
-    seconds
-        Length of the clip.
-    frames
-        Moment, in seconds → the frame (100, 100, 3) uint8 there; moments outside all windows have none.
-    levels
-        The largest absolute sample of each 25th of a second, 0 to 1; NaN outside all windows.
-    """
-
-    seconds: float
-    frames: dict[float, np.ndarray] = field(default_factory=dict)
-    levels: list[float] = field(default_factory=list)
-
-    def see(self, window: Window) -> None:
-        """Take what is wanted of the next window; windows may overlap."""
-        start, length = round(window.start * FRAME_RATE), len(window.audio)
-        for part in range(THUMBNAILS):
-            moment = (part + 0.5) * self.seconds / THUMBNAILS
-            place = int(moment * FRAME_RATE) - start
-            if moment not in self.frames and 0 <= place < length:
-                self.frames[moment] = window.video[:, place].permute(1, 2, 0).numpy().copy()
-        self.levels.extend([math.nan] * (start - len(self.levels)))
-        self.levels.extend(np.asarray(window.levels)[len(self.levels) - start :].tolist())
+    lengths = torch.tensor([len(audio) for audio in audios])
+    video = pad_sequence([video.transpose(0, 1) for video in videos], batch_first=True).transpose(1, 2).contiguous()
+    audio = pad_sequence(list(audios), batch_first=True).transpose(1, 2)
+    return video, audio, torch.arange(int(lengths.max())) >= lengths[:, None]
 
 
 @dataclass
@@ -135,7 +115,8 @@ class _Draft:
         if self.survey is not None:
             seconds, people, is_crop = float(self.survey.seconds), int(self.survey.people), bool(self.survey.is_crop)
             notes = [*self.survey.notes, *[SILENT] * (bool(self.scores) and self.loudest <= QUIETEST)]
-            known = {"seconds": seconds, "faces": people, "crop": is_crop, "notes": notes}
+            no_face = [*getattr(self.survey, "no_face", ())]
+            known = {"seconds": seconds, "faces": people, "crop": is_crop, "no_face": no_face, "notes": notes}
         return ClipResult(*end, **known, windows=[] if end.reason else self.scores)
 
 
@@ -153,7 +134,7 @@ def score_clips(
     batch_size
         Windows of a batch, of whichever clips.
     films
-        Keep what a picture of each clip shows.
+        Keep what a figure of each clip shows.
 
     Yields
     ------
@@ -183,8 +164,11 @@ def score_clips(
 
 
 def _score(batch: list[tuple[int, Window]], drafts: dict[int, _Draft], scorer: Scorer) -> None:
-    for (index, _), score in zip(batch, scorer([window for _, window in batch]), strict=True):
-        drafts[index].scores.append(score)
+    scores = scorer([window.video for _, window in batch], [window.audio for _, window in batch])
+    for (index, window), found in zip(batch, scores, strict=True):
+        # Times are whole frames, hundredths of a second.
+        end = round(window.start + len(window.audio) / FRAME_RATE, 2)
+        drafts[index].scores.append(WindowScore(round(window.start, 2), end, *found))
         drafts[index].waiting -= 1
 
 
@@ -193,3 +177,58 @@ def _done(drafts: dict[int, _Draft]) -> Iterator[tuple[int, ClipResult, Film | N
     for index in [index for index, draft in drafts.items() if draft.end and not draft.waiting]:
         draft = drafts.pop(index)
         yield index, draft.result(), draft.film
+
+
+@dataclass
+class Run:
+    """Everything that scores clips.
+
+    Parameters
+    ----------
+    checkpoint
+        Where the detector comes from.
+    decision
+        How scores become verdicts.
+    scorer
+        Scores windows.
+    make_reader
+        Makes what reads clips, for one thread.
+    journal
+        Knows the clips that were scored before.
+    batch_size
+        Windows scored together.
+    threads
+        How many clips are read at the same time.
+    """
+
+    checkpoint: Path
+    decision: Decision
+    scorer: Scorer
+    make_reader: Callable[[], Reader]
+    journal: Journal
+    batch_size: int = 1
+    threads: int = 1
+
+    def score(self, wanted: Sequence[Wanted]) -> Iterator[tuple[int, ClipResult]]:
+        """Yield index and result of each clip: those that are known first, then the others as they are done."""
+        left, threshold = [], self.decision.threshold.value
+        for index, clip in enumerate(wanted):
+            known = self.journal.find(clip, threshold)
+            if known is None:
+                left.append(index)
+            else:
+                yield index, known
+        if known := len(wanted) - len(left):
+            log.info("%d of %d clips were scored before; --fresh scores them anew", known, len(wanted))
+        readers = [self.make_reader() for _ in range(min(self.threads, len(left)))]
+        films = any(clip.figure or clip.shown for clip in wanted)
+        # Closed at once when something goes wrong, so that no thread reads on.
+        with closing(read_ahead([wanted[index].path for index in left], readers, room=self.batch_size)) as steps:
+            for place, result, film in score_clips(steps, self.scorer, self.batch_size, films):
+                clip = wanted[left[place]]
+                if film and result.scored and clip.figure:
+                    write_figure(clip.figure, clip.path.name, result, film, self.decision, self.checkpoint.name)
+                if film and result.scored and clip.shown:
+                    keep_film(self.journal.film_path(clip.path), clip.path, film)
+                self.journal.add(clip, result, threshold)
+                yield left[place], result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ from torch import Tensor
 from dataset.faces import ClipFault, Survey, Window
 from model import Verdict
 from scripts.predict.clips import find_clips
-from scripts.predict.options import PredictOptions
+from scripts.predict.command import PredictOptions, shortened
 from scripts.predict.reading import End, Reader, read_ahead
-from scripts.predict.results import ClipResult
-from scripts.predict.scoring import THUMBNAILS, Film, Scorer, padded, score_clips
+from scripts.predict.results import THUMBNAILS, ClipResult, Film
+from scripts.predict.scoring import Scorer, padded, score_clips
 from utils.errors import DataError
 
 
@@ -89,6 +90,50 @@ def test_clips_come_from_files_folders_and_lists(tmp_path: Path) -> None:
     assert [str(clip.name) for clip in found] == ["1.mp4", "b/1.mp4", "b/2.MKV", "odd", "gone.mp4", "1 (2).mp4"]
 
 
+def test_folders_behind_links_are_searched_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("a/1.mp4", "elsewhere/2.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "deep" / "up").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "far").symlink_to(tmp_path / "elsewhere")
+    found = find_clips([tmp_path / "a"])
+    assert [str(clip.name) for clip in found] == ["1.mp4", "far/2.mp4"]
+
+    def walk(path: Path, onerror: Any, followlinks: bool) -> Iterator[Any]:
+        onerror(PermissionError(13, "Permission denied", f"{path}/locked"))
+        return iter(())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.walk", walk)
+        with pytest.raises(DataError, match="no clip"):
+            find_clips([tmp_path / "a"])
+    assert f"{tmp_path}/a/locked: cannot be searched (Permission denied)" in caplog.text
+
+
+def test_what_is_no_file_is_called_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "nowhere.mp4").symlink_to(tmp_path / "gone")
+    (tmp_path / "circle.mp4").symlink_to(tmp_path / "circle.mp4")
+    paths = {
+        tmp_path / "pipe.mp4": "a named pipe, no file",
+        Path("/dev/null"): "a device, no file",
+        tmp_path: "a folder",
+        tmp_path / "nowhere.mp4": "a link that leads nowhere",
+        tmp_path / "circle.mp4": "too many levels of symbolic links",
+        tmp_path / ("a" * 300): "file name too long",
+        tmp_path / "gone.mp4": "no such file",
+    }
+    results = run(list(paths))
+    assert [result.message for _, result in sorted(results.items())] == [
+        f"{path}: {why}" for path, why in paths.items()
+    ]
+    (tmp_path / "locked.mp4").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.access", lambda path, mode: False)
+        assert run([tmp_path / "locked.mp4"])[0].message.endswith("you have no permission to read it")
+
+
 def test_no_clip_at_all_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DataError, match=r"no clip in it; looked for .*\.mp4"):
@@ -120,7 +165,7 @@ def test_padding_follows_each_window(tmp_path: Path) -> None:
     path = made_up(tmp_path, "a", frames=5)
     found = survey(path, None, "auto")
     both = [next(windows(path, found, 5, 5)), next(windows(path, found, 2, 2))]
-    video, audio, mask = padded(both)
+    video, audio, mask = padded([window.video for window in both], [window.audio for window in both])
     assert (video.shape, audio.shape) == ((2, 3, 5, 100, 100), (2, 104, 5))
     assert mask.tolist() == [[False] * 5, [False] * 2 + [True] * 3]
     assert video[1, 0, :, 50, 50].tolist() == [0, 1, 0, 0, 0]
@@ -138,7 +183,7 @@ def test_a_bad_file_stops_no_other(tmp_path: Path) -> None:
     ]
     results = run(paths)
     assert [results[index].reason for index in range(6)] == [
-        "", "no face", "no such file", "unreadable", "no such file", ""
+        "", "no face", "no such file", "unreadable", "no clip", ""
     ]  # fmt: skip
     assert results[0].mean() == results[5].mean() is not None
     assert results[1].mean() is None
@@ -235,7 +280,7 @@ def test_a_clip_is_no_list(tmp_path: Path) -> None:
         find_clips([Path(f"@{path}")])
 
 
-@pytest.mark.parametrize(("level", "note"), [(0.0, ["the sound is silent"]), (0.01, [])])
+@pytest.mark.parametrize(("level", "note"), [(0.0, ["the audio is silent"]), (0.01, [])])
 def test_silent_sound_is_noted(level: float, note: list[str]) -> None:
     found = Survey(0.4, 10, True, 1, ())
     window = Window(0, torch.zeros(3, 10, 100, 100, dtype=torch.uint8), torch.zeros(10, 104), torch.full((10,), level))
@@ -244,15 +289,19 @@ def test_silent_sound_is_noted(level: float, note: list[str]) -> None:
     assert result.notes == note
 
 
-def test_where_pictures_go(tmp_path: Path) -> None:
+def test_where_figures_go(tmp_path: Path) -> None:
     for name in ("one.mp4", "two.mp4"):
         (tmp_path / name).touch()
     both, one = find_clips([tmp_path]), find_clips([tmp_path / "one.mp4"])
-    assert PredictOptions().pictures(both) == [None, None]
-    assert PredictOptions(plot=Path("p")).pictures(both) == [Path("p/one.mp4.png"), Path("p/two.mp4.png")]
-    assert PredictOptions(plot=Path("p.png")).pictures(one) == [Path("p.png")]
+    assert PredictOptions().figures(both) == [None, None]
+    assert PredictOptions(plot=Path("p")).figures(both) == [Path("p/one.mp4.png"), Path("p/two.mp4.png")]
+    assert PredictOptions(plot=Path("p.png")).figures(one) == [Path("p.png")]
     with pytest.raises(ValueError, match="is one file, but there are 2 clips"):
-        PredictOptions(plot=Path("p.png")).pictures(both)
+        PredictOptions(plot=Path("p.png")).figures(both)
+    long = "ä" * 120 + ".mp4"
+    assert len(shortened(long).encode()) <= 200
+    assert shortened(long) != shortened(f"b{long}"[:-4]) != shortened(long[:-4])
+    assert shortened("a.mp4") == "a.mp4"
     (tmp_path / "a.json").mkdir()
     with pytest.raises(ValueError, match="is a folder"):
         PredictOptions(json=str(tmp_path / "a.json"))

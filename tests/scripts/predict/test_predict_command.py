@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import main
 from dataset import ClipDataset, read_corpus
 from dataset.transforms import normalise
 from model import load_detector
-from scripts.predict import run as run_module
+from scripts.predict import predict_clip, scoring
 from scripts.predict.command import in_order
 from scripts.predict.results import ClipResult
+from utils.files import to_json
 
 pytestmark = pytest.mark.usefixtures("restore_logging")
 
@@ -78,7 +80,7 @@ def test_what_is_printed_and_written(
     assert predict(*arguments, *more) == 3
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("score = probability of real: 1 = real, 0 = fake")
-    assert lines[2].startswith("threshold: real from 0.9 on (as --threshold says); sound and picture alone")
+    assert lines[2].startswith("threshold: real from 0.9 on (as --threshold says); audio and video alone")
     assert [Path(line.split("   ")[0].strip()).name for line in lines[3:-1]] == [
         "0.mp4", "1.mp4", "2.mp4", "broken.mp4", "gone.mp4"
     ]  # fmt: skip
@@ -110,8 +112,8 @@ def test_a_stopped_run_goes_on_where_it_was(
                 raise KeyboardInterrupt
             yield item
 
-    real = run_module.score_clips
-    monkeypatch.setattr(run_module, "score_clips", counted)
+    real = scoring.score_clips
+    monkeypatch.setattr(scoring, "score_clips", counted)
     assert predict(*arguments) == 130
     (journal,) = (tmp_path / "predict").iterdir()
     assert f"{journal}: the same command goes on from there\nmain.py: stopped\n" in capsys.readouterr().err
@@ -182,6 +184,37 @@ def test_the_machine_gets_the_standard_output_and_people_the_other(
     else:
         assert pd.read_csv(io.StringIO(printed.out))["status"].tolist() == ["scored"]
     assert "1 scored: " in printed.err
+
+
+def test_the_readme_runs(
+    folder: Path, released_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    text = (Path(main.__file__).parent / "scripts" / "predict" / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (folder / "0.mp4").rename(folder / "clip.mp4")
+    monkeypatch.chdir(folder)
+    (folder / "detector.ckpt").symlink_to(released_checkpoint)
+    exec(code, {})
+    printed = capsys.readouterr().out
+    assert printed.split()[0] in ("real", "fake")
+    assert "looks most like a fake from " in printed
+
+
+def test_one_clip_as_a_library(folder: Path, released_checkpoint: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "out.json", tmp_path / "page.html"
+    options = ("--outputs", tmp_path, "--json", out, "--html", page)
+    assert predict(folder, "--checkpoint", released_checkpoint, *options) == 0
+    assert page.read_text(encoding="utf-8").count("<audio") == 3
+    for entry in json.loads(out.read_text())["clips"]:
+        said = predict_clip(entry["file"], released_checkpoint)
+        assert json.loads(to_json(said.plain())) == entry
+    page.unlink()
+    assert predict(folder, "--checkpoint", released_checkpoint, *options) == 0  # from what is remembered
+    assert page.read_text(encoding="utf-8").count("<audio") == 3
+    gone = predict_clip(folder / "gone.mp4", released_checkpoint)
+    assert (gone.score, gone.verdict, gone.reason) == (None, None, "no such file")
+    with pytest.raises(ValueError, match="--prior 0: must lie between 0 and 1"):
+        predict_clip(folder / "0.mp4", released_checkpoint, prior=0)
 
 
 def test_a_clip_is_not_taken_for_the_file_to_write(

