@@ -70,7 +70,7 @@ class Scorer:
         """Score some videos (3, T, 100, 100), uint8, with their audio features (T, 104)."""
         video, audio, mask = (tensor.to(self.device) for tensor in padded(videos, audios))
         with self.autocast:
-            return _scores(self.detector.decide(self.detector(normalise(video), audio, mask)))
+            return _scores(self.detector.decide(self.detector(normalise(video), audio, mask, [*map(len, audios)])))
 
 
 def _scores(verdict: Verdict) -> list[Scores]:

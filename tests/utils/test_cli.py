@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts.predict.options import PredictOptions
 
 from main import COMMANDS
+from scripts.predict.command import PredictOptions
 from utils.cli import flags_of, guard, run
 from utils.errors import DataError
 from utils.files import plain_name, write_atomic
