@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 import warnings
+from argparse import HelpFormatter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
@@ -166,7 +167,9 @@ class Parser(ArgumentParser):
 
     def __init__(self, program: str, source: Callable) -> None:
         description = (source.__doc__ or "").strip().partition("\n\n")[0]
-        super().__init__(prog=program, description=description, usage=f"{program} [--flag value ...]")
+        places = "".join(f" {flag.name.upper()} [...]" for flag in flags_of(source) if flag.positional)
+        usage = f"{program}{places} [--flag value ...]"
+        super().__init__(prog=program, description=description, usage=usage, formatter_class=HelpFormatter)
         self.flags = {flag.name: flag for flag in flags_of(source)}
         self.add_argument("--config", action=ActionConfigFile, help="YAML file with options; flags override it.")
         self.add_argument("--debug", type=bool, default=False, help="Show the traceback of every error.")
@@ -174,7 +177,8 @@ class Parser(ArgumentParser):
             self._add(flag)
 
     def _add(self, flag: Flag) -> None:
-        given: dict[str, Any] = {"type": flag.kind, "help": flag.help, "metavar": flag.takes[1]}
+        text = flag.help + (_by_recipe(flag.name) if flag.default is None else _default(flag))
+        given: dict[str, Any] = {"type": flag.kind, "help": text.replace("%", "%%"), "metavar": flag.takes[1]}
         if flag.several:
             given |= {"type": get_args(flag.kind)[0], "nargs": "+"}
         if flag.positional:
@@ -184,7 +188,6 @@ class Parser(ArgumentParser):
         else:
             if flag.default is None:
                 given["type"] = given["type"] | None
-                given["help"] += _by_recipe(flag.name)
             self.add_argument(f"--{flag.name}", default=flag.default, **given)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -199,14 +202,24 @@ class Parser(ArgumentParser):
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see --help)\n")
 
 
+def _default(flag: Flag) -> str:
+    """The default of a flag, for help."""
+    return "" if flag.default is Parameter.empty else f" (default: {_typed(flag.default)})"
+
+
 def _by_recipe(name: str) -> str:
     """What the recipes give a flag that is left out, for help."""
-    if name not in RECIPES["released"]:
+    given = {recipe: _typed(choices[name]) for recipe, choices in RECIPES.items() if name in choices}
+    if not given:
         return ""
-    values = {recipe: choices[name] for recipe, choices in RECIPES.items()}
-    if len(set(values.values())) == 1:
-        return f" By default {values['released']}."
-    return " By default " + ", ".join(f"{value} ({recipe})" for recipe, value in values.items()) + "."
+    if len(set(given.values())) == 1:
+        return f" (default: {given['released']})"
+    return f" (default: {', '.join(f'{value} with --recipe {recipe}' for recipe, value in given.items())})"
+
+
+def _typed(value: object) -> str:
+    """A value as it is typed."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def spelled(args: Sequence[str], flags: dict[str, Flag]) -> list[str]:

@@ -150,8 +150,11 @@ def test_help_says_what_a_recipe_gives(capsys: Capture) -> None:
         run(TrainOptions, print, "train.py", ["--help"])
     assert stop.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "By default 0.001 (released), 0.0001 (clean)." in text
-    assert "By default cut (released), mask (clean)." in text
+    assert "(default: 0.001 with --recipe released, 0.0001 with --recipe clean)" in text
+    assert "(default: false with --recipe released, true with --recipe clean)" in text
+    assert "--skip_bad true|false Leave out clips" in text
+    assert "(default: 64)" in text
+    assert "null" not in text
 
 
 @pytest.mark.parametrize("options", [TrainOptions, TestOptions, PredictOptions])
