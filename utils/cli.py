@@ -204,7 +204,8 @@ class Parser(ArgumentParser):
 
 def _default(flag: Flag) -> str:
     """The default of a flag, for help."""
-    return "" if flag.default is Parameter.empty else f" (default: {_typed(flag.default)})"
+    told = flag.default is Parameter.empty or "default" in flag.help
+    return "" if told else f" (default: {_typed(flag.default)})"
 
 
 def _by_recipe(name: str) -> str:

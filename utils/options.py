@@ -166,6 +166,8 @@ class TrainOptions:
         takes a third longer.
     num_workers
         Number of worker processes that load clips. By default as many as suit the cores and the device.
+    prefetch
+        Number of batches that each worker process loads ahead.
     gpus
         Number of GPUs, 0 for the CPU, or the indices of those to use, such as 2,3. Several train with DDP. The CPU is
         used too where the machine has no GPU.
@@ -175,6 +177,8 @@ class TrainOptions:
         Numbers that the network computes with: 16 and bf16 are mixed precision, 32 is float32. On a CPU 16 becomes 32.
     max_frames
         Number of frames of a clip that are used at most, from its start; 25 are a second.
+    trim_silence
+        Leave out the silence at the start of each clip, of its video and its audio.
     cache_dir
         Folder of the cache that `main.py prepare --cache` made. By default it is looked for in data_root and outputs.
     num_train
@@ -255,10 +259,12 @@ class TrainOptions:
     accumulate: PositiveInt = 1
     checkpoint_activations: bool = False
     num_workers: NonNegativeInt | None = None
+    prefetch: PositiveInt = 2
     gpus: Gpus = ONE_GPU
     accelerator: Accelerator = "auto"
     precision: Precision = "16"
     max_frames: PositiveInt = 500
+    trim_silence: bool = False
     cache_dir: Path | None = None
     num_train: PositiveInt | None = None
     num_val: PositiveInt | None = None
@@ -326,6 +332,8 @@ class TestOptions:
         clips of its batch.
     num_workers
         Number of worker processes that load clips. By default as many as suit the cores and the device.
+    prefetch
+        Number of batches that each worker process loads ahead.
     gpus
         Number of GPUs, 0 for the CPU, or the indices of those to use, such as 2,3. The CPU is used too where the
         machine has no GPU.
@@ -336,6 +344,8 @@ class TestOptions:
         training. On a CPU 16 becomes 32.
     max_frames
         Number of frames of a clip that are used at most, from its start. By default as in training.
+    trim_silence
+        Leave out the silence at the start of each clip, of its video and its audio. By default as in training.
     cache_dir
         Folder of the cache that `main.py prepare --cache` made. By default it is looked for in data_root and outputs.
     num_val
@@ -361,10 +371,12 @@ class TestOptions:
     lists: Path | None = None
     batch_size: PositiveInt | None = None
     num_workers: NonNegativeInt | None = None
+    prefetch: PositiveInt = 2
     gpus: Gpus = ONE_GPU
     accelerator: Accelerator = "auto"
     precision: Precision | None = None
     max_frames: PositiveInt | None = None
+    trim_silence: bool | None = None
     cache_dir: Path | None = None
     num_val: PositiveInt | None = None
     seed: NonNegativeInt | None = None
