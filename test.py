@@ -1,4 +1,4 @@
-"""Score the test clips of a fold with a checkpoint, print the figures and write them down.
+"""Score the test clips of a fold with a checkpoint, print the metrics and write them down.
 
 python test.py --data_root ./data/FakeAVCeleb_v1.2/ --train_fold train_2.txt \\
         --checkpoint outputs/ckpts/MRDF_CE/MRDF_CE_train_2.ckpt
@@ -18,21 +18,41 @@ from dataset.corpora import corpus_folder
 from dataset.prepared import find_cache
 from model import detector_of, for_inference, read_checkpoint
 from model.training.trainer import loading_processes, log_run, make_trainer, score_fold
+from scripts.reproduce.folds import clips_digest
 from utils.cli import run
+from utils.environment import environment
 from utils.metrics import evaluate
 from utils.options import TestOptions, clips_of_each, plain
 from utils.results import fold_table, record_of_training, write_fold
+from utils.signals import stopping
 
 log = logging.getLogger("test")
+
+# Of the authors' release, whose checkpoints tell nothing of their training.
+RELEASE = {
+    "batch_size": 64, "precision": "32", "gpus": 1, "max_frames": 500, "num_val": 100, "seed": 42,
+    "deterministic": False, "padding": "cut", "dataset": "fakeavceleb", "protocol": "mrdf-5fold",
+}  # fmt: skip
+# What a test may have other than in training, with the word for it in the name of its results.
+TOLD = {"protocol": "", "precision": "precision-", "gpus": "gpus-", "batch_size": "batch-", "max_frames": "frames-"}
 
 
 def test(options: TestOptions) -> None:
     """Test one checkpoint on one fold."""
+    with stopping():
+        test_fold(options)
+
+
+test.__test__ = False  # not a test, whatever pytest thinks of its name
+
+
+def test_fold(options: TestOptions) -> None:
+    """Score the fold's test clips, and write the results where they displace none of another kind."""
     checkpoint = read_checkpoint(options.checkpoint)
     detector = detector_of(checkpoint, options.checkpoint, options.model_type)
-    trained = checkpoint.get("config", {})
+    trained = checkpoint.get("config") or {}
     as_trained(options, trained)
-    save_name = trained.get("save_name") or options.checkpoint.stem
+    save_name = options.save_name or trained.get("save_name") or options.checkpoint.stem
     log_run(options.outputs / "log" / save_name / "test.log")
     data = FakeAVCelebDataModule(
         options.data_root,
@@ -62,50 +82,58 @@ def test(options: TestOptions) -> None:
     metrics = evaluate(table)
     if not trainer.is_global_zero:
         return
-    config = (
-        trained
-        | plain(options)
-        | {
-            "model_type": type(detector).__name__,
-            "save_name": save_name,
-            "fold": options.fold_name,
-            "corpus": data.corpus,
-            **protocol,
-            "skipped": [list(bad) for bad in data.skipped],
-        }
-    )
-    results = options.outputs / "results" / save_name / options.fold_name
+    asked = plain(options)
+    tested = {
+        "model_type": type(detector).__name__,
+        "save_name": save_name,
+        "fold": options.fold_name,
+        "corpus": data.corpus,
+        **protocol,
+        "skipped": [list(bad) for bad in data.skipped],
+        "notes": {file: list(notes) for file, notes in getattr(data, "notes", {}).items()},
+        "clips": (trained.get("clips") or {}) | {"test": clips_digest(data.sides(False)[2])},
+        "test_environment": environment(),
+    }
+    config = trained | asked | tested
+    results = options.outputs / "results" / save_name / place_of(config, trained, options.checkpoint.stem)
     if record := record_of_training(results, config):
         config["environment"] = (config.get("environment") or {}) | record
-    write_fold(results, table, metrics, config, embeddings)
+    beside = {"protocol": config["protocol"], "selection": config.get("selection"), "notes": config["notes"]}
+    write_fold(results, table, metrics | beside, config, embeddings)
     Console().print(fold_table(metrics, f"{options.checkpoint.name} on the test clips of {options.fold_name}"))
     log.info("results: %s", results)
 
 
 def as_trained(options: TestOptions, trained: dict[str, Any]) -> None:
-    """Fill in what is not asked for as it was in training, so that a fold's own figures come out."""
-    # How many clips only in the same corpus.
-    same = options.dataset == trained.get("dataset", "fakeavceleb")
+    """Fill in what is not asked for as it was in training, so that a fold's own metrics come out."""
+    before = RELEASE | trained
+    if options.train_fold is None:
+        told = fold_of(trained, options.checkpoint.stem)
+        options.train_fold = f"{told or 'train_1'}.txt"
+        if told is None:
+            log.info("%s does not tell its fold: testing on train_1.txt; see --train_fold", options.checkpoint)
+    for name in ("seed", "max_frames", "batch_size", "precision", "deterministic"):
+        if getattr(options, name) is None:
+            setattr(options, name, before[name])
+    same = options.dataset == before["dataset"]
     if same and options.protocol is None and trained.get("protocol") not in ("official", "subjects-5fold"):
         options.protocol, options.lists = trained.get("protocol"), options.lists or trained.get("lists")
-    counted = clips_of_each(options.dataset, options.protocol)
-    if same and options.protocol == trained.get("protocol"):
-        counted |= {"num_val": trained.get("num_val", counted["num_val"])}
-    for source, name, default in ((trained, "seed", 42), (counted, "num_val", 100), (trained, "max_frames", 500)):
-        if getattr(options, name) is None:
-            setattr(options, name, source.get(name, default))
-    options.batch_size = options.batch_size or trained.get("batch_size", 64)
-    options.precision = options.precision or trained.get("precision", "16")
-    if options.deterministic is None:
-        options.deterministic = trained.get("deterministic", False)
-    before = trained.get("batch_size", options.batch_size)
-    if options.batch_size != before and trained.get("padding") == "cut":
+    if options.num_val is None:  # how many clips only in the same corpus
+        counted = clips_of_each(options.dataset, options.protocol)["num_val"]
+        options.num_val = before["num_val"] if same and options.protocol == trained.get("protocol") else counted
+    if options.batch_size != before["batch_size"] and before["padding"] == "cut":
         log.warning(
             "--batch_size %d: training had %d. Batches are cut to their shortest clip (--padding cut), so scores and "
-            "figures need not be those of training",
+            "metrics need not be those of training",
             options.batch_size,
-            before,
+            before["batch_size"],
         )
+
+
+def fold_of(trained: dict[str, Any], name: str) -> str | None:
+    """The fold on which a checkpoint was trained, as it says or is named."""
+    told = re.search(r"train_\d(?!\d)", trained.get("fold") or name)
+    return told[0] if told else None
 
 
 def is_same_corpus(trained: dict[str, Any], data: FakeAVCelebDataModule) -> bool:
@@ -115,10 +143,34 @@ def is_same_corpus(trained: dict[str, Any], data: FakeAVCelebDataModule) -> bool
 
 def warn_of_training(options: TestOptions, trained: dict[str, Any], corpus: str) -> None:
     """Say so if the checkpoint is of another fold of this corpus, so that it was trained on who is tested."""
-    told = re.search(r"train_[1-5](?!\d)", trained.get("fold") or options.checkpoint.stem)
-    if told and told[0] != options.fold_name and trained.get("corpus", corpus) == corpus:
-        text = "%s was trained on %s, so on most people that %s tests: the figures are not those of unseen people"
-        log.warning(text, options.checkpoint, told[0], options.train_fold)
+    told = fold_of(trained, options.checkpoint.stem)
+    if told and told != options.fold_name and trained.get("corpus", corpus) == corpus:
+        text = "%s was trained on %s, so on most people that %s tests: the metrics are not those of unseen people"
+        log.warning(text, options.checkpoint, told, options.train_fold)
+
+
+def place_of(config: dict[str, Any], trained: dict[str, Any], stem: str) -> str:
+    """Name of the folder of a test's results within its run.
+
+    The fold's own, such as train_2, where all is as in training. Any other test has what it is after that, such as
+    train_2@LAV-DF+precision-32, so that it takes nobody's place and is averaged with none.
+    """
+    before = RELEASE | trained
+    parts = []
+    told = fold_of(trained, stem)
+    if told not in (None, config["fold"]):
+        parts.append(f"checkpoint-of-{told}")
+    other_corpus = config["corpus"] != before["corpus"] if "corpus" in before else config["dataset"] != "fakeavceleb"
+    if other_corpus:
+        parts.append(config["corpus"])
+    for name, word in TOLD.items():
+        if config[name] != before[name] and not (name == "protocol" and other_corpus):
+            parts.append(f"{word}{config[name]}")
+    lists = trained.get("clips", {}).get("test"), config["clips"]["test"]
+    if not parts and trained.get("clips") and lists[0] != lists[1]:
+        parts.append(f"clips-{lists[1][:8]}")
+    own = re.sub(r"[^\w.+-]", "_", "+".join(parts))
+    return f"{config['fold']}@{own}" if own else config["fold"]
 
 
 if __name__ == "__main__":

@@ -27,8 +27,15 @@ ALIASES = {
 }
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     """Read a checkpoint's contents without running anything in it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    mmap
+        Leave the weights in the file until they are asked for.
 
     Raises
     ------
@@ -41,7 +48,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         refused = re.search(r"(?:GLOBAL|global|class|Class) `?([\w.]+\.\w+)", str(error))
         if refused:

@@ -16,7 +16,7 @@ from model.fast import compile_trunk
 from model.padding import lengths_of, mean_over_time
 from model.pretrained import encoder_config, encoder_options
 from model.threshold import validation_threshold
-from model.training.optimizer import OPTIMIZERS, held_still, make_optimizer
+from model.training.optimizer import OPTIMIZERS, held_still, make_optimizer, warmup_cosine
 from utils.metrics import FoldScores, evaluate, release_criterion
 
 
@@ -79,6 +79,9 @@ class Detector(LightningModule):
         Rate of the encoder and its streams, `self.model`; by default the same.
     freeze_encoder_steps
         For so many optimiser steps `self.model` is held still: no gradient, and its BatchNorm in eval mode.
+    schedule, warmup
+        "cosine": the rate rises over this share of the steps and falls along a cosine. "plateau" is a callback of the
+        trainer (`model.training.callbacks.PlateauSchedule`).
 
     Raises
     ------
@@ -104,6 +107,8 @@ class Detector(LightningModule):
         optimizer: str = "adam",
         backbone_learning_rate: float | None = None,
         freeze_encoder_steps: int = 0,
+        schedule: str = "plateau",
+        warmup: float = 0.0,
     ) -> None:
         if compile_encoder and checkpoint_activations:
             raise ValueError("compile_encoder and checkpoint_activations do not work together; leave one of them out")
@@ -201,7 +206,7 @@ class Detector(LightningModule):
     def _shared_step(self, batch: dict[str, Any], split: str, outputs: Outputs) -> Tensor:
         losses = self.losses(outputs, batch)
         shown = {f"{split}_{name}": value.detach() for name, value in losses.items()}
-        size = len(batch["file"])
+        size = 0 if batch.get("repeated") else len(batch["file"])  # of a batch that another process has as well
         whole = shown
         if split == "train":
             # Each step as this process has it; its epoch's mean is that of all processes, which is one exchange.
@@ -259,9 +264,13 @@ class Detector(LightningModule):
         checkpoint["model_type"] = type(self).__name__
         checkpoint["threshold"] = self._threshold
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """As the hyperparameters say; a callback of `model.training.callbacks` changes the rate."""
-        return make_optimizer(self)
+    def configure_optimizers(self) -> torch.optim.Optimizer | dict[str, Any]:
+        """The optimiser of the hyperparameters, with the schedule that goes on at each step if there is one."""
+        optimizer = make_optimizer(self)
+        if self.hparams.schedule != "cosine":
+            return optimizer
+        schedule = warmup_cosine(optimizer, self.hparams.warmup, self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def mm_head(dim: int, classes: int) -> nn.Sequential:

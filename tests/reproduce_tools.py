@@ -14,15 +14,20 @@ from typing import Any
 import pytest
 
 from scripts.reproduce import command as reproduce
+from utils.options import TrainOptions, plain
 
 CORPUS = Path(__file__).parent / "reference" / "corpus" / "prepared"
 
-# Takes the folder of the fold, its configuration and what to do: fail, die, or for how many seconds to train.
+# Takes the folder of the fold, its lock, its configuration and what to do: fail, die, or for how many seconds to train.
 STAND_IN = """
 import json, os, signal, sys, time
 from pathlib import Path
 
-folder, config, behaviour = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
+from filelock import FileLock
+
+folder, config, behaviour = Path(sys.argv[1]), json.loads(sys.argv[3]), sys.argv[4]
+lock = FileLock(sys.argv[2])
+lock.acquire(timeout=0)
 folder.mkdir(parents=True, exist_ok=True)
 with (folder.parent / "started.txt").open("a") as file:
     file.write(f"{folder.name} {os.getpid()}\\n")
@@ -57,9 +62,11 @@ def stand_in(behaviour: Callable[[str], str]) -> Callable[..., reproduce.Job]:
     """A `make_job` whose jobs run the stand-in; `behaviour` tells what to do from the fold, such as "AVDF train_1"."""
     real = reproduce.make_job
 
-    def make_job(model: str, number: str, options: dict[str, Any]) -> reproduce.Job:
-        job = real(model, number, options)
-        told = (str(job.fold.results), json.dumps(job.config), behaviour(str(job.fold)))
+    def make_job(model: str, number: str, options: dict[str, Any], clips: dict[str, str]) -> reproduce.Job:
+        job = real(model, number, options, clips)
+        config = plain(TrainOptions(model_type=model, save_name=model, folds=number, **options))
+        config |= {"config_hash": job.digest}
+        told = (str(job.fold.results), str(job.fold.lock), json.dumps(config), behaviour(str(job.fold)))
         return job._replace(command=[sys.executable, "-c", STAND_IN, *told])
 
     return make_job

@@ -8,14 +8,16 @@ import json
 import logging
 import math
 import os
+import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from utils.errors import DataError
 
@@ -71,23 +73,48 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def lock(path: Path) -> BaseFileLock:
+    """Return a lock, not yet held, on a file whose folder is made.
+
+    The system lets go of it when its process ends, however it does. Where the file system knows no such lock (NFS
+    before 4, Lustre without -o flock), a file that is there while it is held does instead: another process takes that
+    over only if its holder was on the same machine.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path) if _has_flock(path.parent) else SoftFileLock(path.with_name(f"{path.name}.held"))
+
+
+@cache
+def _has_flock(folder: Path) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows, which locks in its own way
+        return True
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            log.info("the file system of %s knows no locks (%s): files are put there instead", folder, error.strerror)
+            return False
+    return True
+
+
 @contextmanager
 def alone_in(folder: Path, waiting: str) -> Iterator[None]:
     """Hold the folder's lock, which the system lets go of when the process ends, however it does.
 
     If another process holds it, the log says `waiting` once, with the folder, and this one waits.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    own = lock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        own.acquire(timeout=0)
     except Timeout:
         log.info(waiting, folder)
-        lock.acquire()
+        own.acquire()
     try:
         yield
     finally:
-        lock.release()
+        own.release()
 
 
 def file_digest(path: str | Path) -> str:

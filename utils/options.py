@@ -190,7 +190,7 @@ class TrainOptions:
     max_epochs
         Number of epochs of training at most.
     min_epochs
-        Number of epochs at least, whatever --patience says.
+        Number of epochs at least, whatever --patience says. By default 30, with --patience 1.
     patience
         Stop after this many epochs without a better value of what --selection names; 0 never does.
     log_steps
@@ -269,7 +269,7 @@ class TrainOptions:
     num_train: PositiveInt | None = None
     num_val: PositiveInt | None = None
     max_epochs: PositiveInt = 30
-    min_epochs: PositiveInt = 30
+    min_epochs: PositiveInt | None = None
     patience: NonNegativeInt = 0
     log_steps: PositiveInt = 20
     resume: str | None = None
@@ -300,6 +300,8 @@ class TrainOptions:
             shape_is_given = name == "encoder_layers" and self.pretrained is not None
             if getattr(self, name) is None and not shape_is_given:
                 setattr(self, name, value)
+        if self.min_epochs is None:
+            self.min_epochs = 1 if self.patience else 30
         # One fold may be asked for twice, but is trained once.
         self.fold_names = [f"train_{number}" for number in dict.fromkeys(self.folds.split(","))]
         if self.resume not in (None, "auto") and len(self.fold_names) > 1:
@@ -322,7 +324,8 @@ class TestOptions:
     dataset
         Kind of corpus (see dataset/corpora/README.md); csv is any other that comes with a table.
     train_fold
-        Fold to test, as the name of its file (train_2.txt) or its number: everyone whom it does not list is tested.
+        Fold to test, as the name of its file (train_2.txt) or its number: everyone whom it does not list is tested. By
+        default the fold of the checkpoint's training.
     protocol
         Who is tested (see dataset/protocols/README.md). By default as in training, of the same corpus.
     lists
@@ -341,7 +344,7 @@ class TestOptions:
         auto: GPUs if there are any; cpu: as many processes on the CPU as --gpus says.
     precision
         Numbers that the network computes with: 16 and bf16 are mixed precision, 32 is float32. By default as in
-        training. On a CPU 16 becomes 32.
+        training, for a checkpoint of the authors' release 32. On a CPU 16 becomes 32.
     max_frames
         Number of frames of a clip that are used at most, from its start. By default as in training.
     trim_silence
@@ -352,6 +355,9 @@ class TestOptions:
         Number of test clips of each category at most, the first in the order of the table. By default as in training.
     seed
         Random seed of the subset and the folds. By default as in training.
+    save_name
+        Name of the run in the outputs. By default that of the checkpoint's training. A test that is not as in training
+        (other fold, corpus, clips, precision, number of GPUs or batch size) has a folder of its own in it.
     outputs
         Folder of all outputs, in whose results/ the test is written.
     skip_bad
@@ -366,7 +372,7 @@ class TestOptions:
     checkpoint: Path
     model_type: ModelType | None = None
     dataset: Dataset = "fakeavceleb"
-    train_fold: str = "train_1.txt"
+    train_fold: str | None = None
     protocol: Protocol | None = None
     lists: Path | None = None
     batch_size: PositiveInt | None = None
@@ -380,12 +386,17 @@ class TestOptions:
     cache_dir: Path | None = None
     num_val: PositiveInt | None = None
     seed: NonNegativeInt | None = None
+    save_name: str | None = None
     outputs: Path = Path("outputs")
     skip_bad: bool = False
     deterministic: bool | None = None
 
     def __post_init__(self) -> None:
         _settle(self)
+        if self.save_name is not None:
+            self.save_name = plain_name(self.save_name, "--save_name")
+        if self.train_fold is None:
+            return
         if re.fullmatch(r"(train_)?[1-9]", self.train_fold):
             self.train_fold = f"train_{self.train_fold[-1]}.txt"
         if Path(self.train_fold).name != self.train_fold or not self.train_fold.endswith(".txt"):

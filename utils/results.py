@@ -211,7 +211,7 @@ def fold_figures(folds: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """Figures of folds, one row a fold; ``acc_A`` is ``acc`` of category A, and so on."""
     rows = {}
     for fold, metrics in folds.items():
-        rows[fold] = {name: value for name, value in metrics.items() if name not in ("per_category", "config")}
+        rows[fold] = {name: value for name, value in metrics.items() if value is None or isinstance(value, int | float)}
         for category, figures in metrics["per_category"].items():
             rows[fold] |= {f"{name}_{category}": value for name, value in figures.items()}
     return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("fold")

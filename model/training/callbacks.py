@@ -1,20 +1,20 @@
-"""What happens around an epoch: the rate, the random state, the log, and what is remembered of it."""
+"""What happens around a step and an epoch: rates, random state, stops, the log, and what a checkpoint remembers."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import time
-import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from model.training.optimizer import parameter_groups
-from model.training.schedule import warmup_cosine
+from model.training.optimizer import go_on_along, parameter_groups
+from utils.errors import DataError
 from utils.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -24,38 +24,36 @@ class ResumedRates(Callback):
     """Let a resumed run have the rates and the weight decay that it is given, not those of the checkpoint.
 
     A rate that is the same as in the checkpoint goes on as it was there, however far the schedule had lowered it;
-    another one counts from there on, and so do all under another schedule. It has to come before the schedule among a
-    trainer's callbacks.
-
-    Parameters
-    ----------
-    schedule
-        The run's, as `--schedule` names it.
+    another one counts from there on, and so do all under another schedule. It has to come before `PlateauSchedule`
+    among a trainer's callbacks.
     """
 
-    def __init__(self, schedule: str) -> None:
-        self.schedule = schedule
+    def __init__(self) -> None:
         self._before: dict[str, Any] = {}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        schedule = checkpoint.get("config", {}).get("schedule", self.schedule)
-        self._before = checkpoint.get("hyper_parameters", {}) | {"schedule": schedule}
+        self._before = checkpoint.get("hyper_parameters", {})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._before:
             return
-        given = {**pl_module.hparams, "schedule": self.schedule}
-        before = parameter_groups(pl_module, given | self._before)
+        given = dict(pl_module.hparams)
+        before = given | self._before
         for group, old, new in zip(
-            trainer.optimizers[0].param_groups, before, parameter_groups(pl_module, given), strict=True
+            trainer.optimizers[0].param_groups,
+            parameter_groups(pl_module, before),
+            parameter_groups(pl_module, given),
+            strict=True,
         ):
-            group["weight_decay"] = new["weight_decay"]
-            if new["lr"] != old["lr"] or self.schedule != self._before["schedule"]:
-                group["lr"] = group["initial_lr"] = new["lr"]
+            group["weight_decay"], group["initial_lr"] = new["weight_decay"], new["lr"]
+            if new["lr"] != old["lr"] or given["schedule"] != before["schedule"]:
+                group["lr"] = new["lr"]
+        for config in trainer.lr_scheduler_configs:
+            # The curve gives the rate of a step from nothing but the highest one and the number of steps.
+            go_on_along(config.scheduler, trainer.global_step)
         for name in ("schedule", "learning_rate", "backbone_learning_rate", "weight_decay"):
-            old = self._before.get(name, given[name])
-            if given[name] != old:
-                log.info("--%s: %s from here on, in place of the checkpoint's %s", name, given[name], old)
+            if given[name] != before[name]:
+                log.info("--%s: %s from here on, in place of the checkpoint's %s", name, given[name], before[name])
 
 
 class PlateauSchedule(Callback):
@@ -84,7 +82,6 @@ class PlateauSchedule(Callback):
             self._scheduler.load_state_dict(self._restored)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"])
         self._scheduler.step(trainer.callback_metrics["val_loss"].item())
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         if rate <= self.stop_at:
@@ -93,68 +90,6 @@ class PlateauSchedule(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self._scheduler is None else self._scheduler.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._restored = state_dict or None
-
-
-class WarmupCosine(Callback):
-    """Raise the rate along a line, then lower it along half a cosine to 0, a step at each optimiser step.
-
-    The number of steps is the trainer's estimate. As in `PlateauSchedule` the state is part of a checkpoint.
-
-    Parameters
-    ----------
-    warmup_share
-        Share of the steps in which the rate rises.
-
-    Raises
-    ------
-    ValueError
-        If `warmup_share` is no share or, when training starts, the trainer does not know when it will end.
-    """
-
-    def __init__(self, warmup_share: float = 0.1) -> None:
-        if not 0 <= warmup_share <= 1:
-            raise ValueError(f"warmup_share={warmup_share} is not a share from 0 to 1")
-        self.warmup_share = warmup_share
-        self._total_steps = 0
-        self._scheduler: LambdaLR | None = None
-        self._restored: dict[str, Any] | None = None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        total = trainer.estimated_stepping_batches
-        if not 1 <= total < math.inf:
-            raise ValueError("the schedule has to know when training ends; set max_epochs")
-        # The scaler of 16-mixed leaves out the first updates, which the schedule would take for a mistake.
-        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-        optimizer = trainer.optimizers[0]
-        self._total_steps = int(total)
-        self._scheduler = warmup_cosine(optimizer, round(self.warmup_share * total), self._total_steps)
-        if self._restored is None:
-            return
-        # Of the optimiser's groups, where another rate may have been put since.
-        highest = [group["initial_lr"] for group in optimizer.param_groups]
-        self._scheduler.load_state_dict(self._restored["scheduler"] | {"base_lrs": highest})
-        for group, share in zip(optimizer.param_groups, self._scheduler.lr_lambdas, strict=True):
-            group["lr"] = group["initial_lr"] * share(self._scheduler.last_epoch)
-        before = self._restored["total_steps"]
-        if before != self._total_steps:
-            log.warning(
-                "the run had %d steps and has %d now: the rate goes on along the new curve", before, self._total_steps
-            )
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        while self._scheduler.last_epoch < trainer.global_step:  # which counts optimiser steps
-            self._scheduler.step()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"])
-
-    def state_dict(self) -> dict[str, Any]:
-        if self._scheduler is None:
-            return {}
-        return {"total_steps": self._total_steps, "scheduler": self._scheduler.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored = state_dict or None
@@ -170,8 +105,102 @@ class EpochSeed(Callback):
         seed_everything(self.seed + 1000 * trainer.current_epoch + trainer.global_rank, verbose=False)
 
 
+class BadLoss(DataError):
+    """A loss or a score is not a number, or infinite."""
+
+
+class StopOnBadLoss(Callback):
+    """End the run at a loss or a score that is NaN or infinite, before it reaches a checkpoint.
+
+    Losses and scores are looked at on their device, and the device is waited for only at each entry of the training
+    log and at the end of an epoch, before that is saved. Scores of the validation tell of weights that the last step
+    has broken.
+
+    The gradient scaler of half precision leaves out a step with a bad loss, as in the authors' release: the log then
+    says how many, and the run ends only after an epoch without any other.
+
+    Raises
+    ------
+    BadLoss
+        The message names the epoch, in training the step within it, from 1, and the files of the first bad batch.
+    """
+
+    def __init__(self) -> None:
+        self._good: list[Tensor] = []  # a flag of each batch since the last look, on the device
+        self._files: list[list[str]] = []
+        self._first_step = 0  # of these, within the epoch
+        self._left_out = 0  # steps of the epoch so far
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._forget(0)
+        self._left_out = 0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._files.append(batch["file"])
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        self._good.append(loss.detach().isfinite().all())
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        last = batch_idx + 1 >= trainer.num_training_batches
+        if not last and (batch_idx + 1) % trainer.log_every_n_steps:
+            return
+        bad = self._bad_batches()
+        self._left_out += len(bad)
+        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        stop = bool(bad) and (not scaled or (last and self._left_out == batch_idx + 1))
+        if trainer.strategy.reduce_boolean_decision(stop, all=False):
+            step = f"step {self._first_step + bad[0] + 1}" if bad else "a step"
+            place = f"epoch {trainer.current_epoch + 1}, {step}: the loss is"
+            _stop(trainer, place, self._files[bad[0]] if bad else None)
+        if last and self._left_out:
+            text = "epoch %d: %d of %d steps had a loss that is NaN or infinite; the gradient scaler left them out"
+            log.warning(text, trainer.current_epoch + 1, self._left_out, batch_idx + 1)
+        self._forget(batch_idx + 1)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._forget(0)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: dict[str, Tensor], batch: Any, *_: Any
+    ) -> None:
+        self._good.append(torch.stack([value.isfinite().all() for value in outputs.values()]).all())
+        self._files.append(batch["file"])
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        bad = self._bad_batches()
+        if trainer.strategy.reduce_boolean_decision(bool(bad), all=False):  # checkpoints are written after this
+            place = f"epoch {trainer.current_epoch + 1}, validation: the loss or a score is"
+            _stop(trainer, place, self._files[bad[0]] if bad else None)
+        self._forget(0)
+
+    def _bad_batches(self) -> list[int]:
+        """Which of the batches since the last look are bad; this waits for the device."""
+        return [at for at, good in enumerate(torch.stack(self._good).tolist()) if not good] if self._good else []
+
+    def _forget(self, first_step: int) -> None:
+        self._good, self._files, self._first_step = [], [], first_step
+
+
+def _stop(trainer: Trainer, place: str, files: list[str] | None) -> NoReturn:
+    """Every process stops, as one would wait for the others in vain; one with bad `files` names them."""
+    if files is None:
+        raise BadLoss(f"{place} NaN or infinite in another process; see its message")
+    # The checkpoint of this run's last epoch, or the one that it goes on from.
+    written = [callback.best_model_path for callback in trainer.checkpoint_callbacks if callback.monitor is None]
+    last = next((Path(path) for path in [*written, trainer.ckpt_path] if path and Path(path).is_file()), None)
+    way_out = "train with a lower learning rate or in full precision"
+    if last is not None:
+        way_out = f"go on from the last good epoch with --resume {last}, and a lower --learning_rate or --precision 32"
+    raise BadLoss(
+        f"{place} NaN or infinite, so this epoch is not saved; {way_out}. Clips of the batch: {', '.join(files)}"
+    )
+
+
 class EpochSummary(Callback):
-    """One line in the log at the end of each epoch."""
+    """One line in the log at the end of each epoch, and the rate with which it ended."""
 
     shown = ("train_loss_epoch", "val_loss", "val_acc", "val_auc", "val_auc_hard")
 
@@ -179,14 +208,15 @@ class EpochSummary(Callback):
         self._start = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"])
         if not trainer.is_global_zero:
             return
         metrics = trainer.callback_metrics
-        figures = "  ".join(
+        shown = "  ".join(
             f"{name.removesuffix('_epoch')} {metrics[name]:.4f}" for name in self.shown if name in metrics
         )
         seconds = time.monotonic() - self._start
-        log.info("epoch %d/%d  %s  %.0f s", trainer.current_epoch + 1, trainer.max_epochs, figures, seconds)
+        log.info("epoch %d/%d  %s  %.0f s", trainer.current_epoch + 1, trainer.max_epochs, shown, seconds)
 
 
 class FoldProgress(Callback):
@@ -196,23 +226,24 @@ class FoldProgress(Callback):
     ----------
     path
         File to write: epoch, max_epochs, seconds of training so far, config_hash.
-    config_hash
-        Hash of the run's configuration.
+    config
+        Resolved configuration of the run, with its "config_hash"; it is kept in each checkpoint, under "config".
     """
 
-    def __init__(self, path: Path, config_hash: str) -> None:
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.path = path
-        self.config_hash = config_hash
+        self.config = config
         self.seconds = 0.0
         self.epochs = 0
         self._stop = False
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = self.config
         # Only now have all had their say that may end training.
         checkpoint["should_stop"] = trainer.should_stop
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        known = checkpoint.get("config", {}).get("config_hash") == self.config_hash
+        known = checkpoint.get("config", {}).get("config_hash") == self.config["config_hash"]
         self._stop = known and checkpoint.get("should_stop", False)  # another configuration may go on
         # Lightning forgets the best epoch so far where the folder has another path than before, as on another machine.
         for callback in trainer.checkpoint_callbacks:
@@ -231,6 +262,11 @@ class FoldProgress(Callback):
         # Without this a run that had ended early, but was killed before its test, would train another epoch.
         trainer.should_stop = trainer.should_stop or self._stop
         self._since = time.monotonic()
+        if trainer.ckpt_path and trainer.is_global_zero:
+            if self._stop or trainer.current_epoch >= trainer.max_epochs:
+                log.info("%s is trained to its end", trainer.ckpt_path)
+            else:
+                log.info("going on with epoch %d, from %s", trainer.current_epoch + 1, trainer.ckpt_path)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         now = time.monotonic()
@@ -239,20 +275,10 @@ class FoldProgress(Callback):
         self.epochs = trainer.current_epoch + 1
         if trainer.is_global_zero:
             progress = {"epoch": self.epochs, "max_epochs": trainer.max_epochs, "seconds": self.seconds}
-            write_atomic(self.path, json.dumps(progress | {"config_hash": self.config_hash}) + "\n")
+            write_atomic(self.path, json.dumps(progress | {"config_hash": self.config["config_hash"]}) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "epochs": self.epochs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.seconds, self.epochs = state_dict["seconds"], state_dict["epochs"]
-
-
-class RunConfiguration(Callback):
-    """Keep the resolved configuration of the run in each of its checkpoints, under "config"."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.config = config
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["config"] = self.config

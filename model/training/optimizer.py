@@ -1,7 +1,9 @@
-"""How a detector's parameters are trained: their optimiser, and a backbone that is held still."""
+"""How a detector's parameters are trained: their optimiser, its rates, and a backbone that is held still."""
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +12,8 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 OPTIMIZERS = ("adam", "adamw")
 
@@ -39,7 +43,7 @@ def parameter_groups(detector: LightningModule, hparams: Mapping[str, Any]) -> l
     return [groups[key] for key in sorted(groups)]
 
 
-def make_optimizer(detector: LightningModule) -> torch.optim.Optimizer:
+def make_optimizer(detector: LightningModule) -> Optimizer:
     """The optimiser of a detector's hyperparameters, for all parameters that have a gradient.
 
     "adam" is that of the authors' release: betas (0.5, 0.9), L2 on everything. "adamw" has AV-HuBERT's betas
@@ -49,6 +53,54 @@ def make_optimizer(detector: LightningModule) -> torch.optim.Optimizer:
     if detector.hparams.optimizer == "adam":
         return torch.optim.Adam(groups, betas=(0.5, 0.9))
     return torch.optim.AdamW(groups, betas=(0.9, 0.98))
+
+
+def warmup_cosine(optimizer: Optimizer, warmup: float, total_steps: float) -> LambdaLR:
+    """Raise the rate along a line, then lower it along half a cosine to 0.
+
+    Parameters
+    ----------
+    optimizer
+        Each of its groups keeps its own highest rate, the one that it has now.
+    warmup
+        Share of the steps in which the rate rises; the first step already moves the weights.
+    total_steps
+        Optimiser steps of the run, after which the rate stays at 0.
+
+    Returns
+    -------
+    LambdaLR
+        To be stepped once an optimiser step.
+
+    Raises
+    ------
+    ValueError
+        If the number of steps is not known, or `warmup` is not from 0 to 1.
+    """
+    if not 1 <= total_steps < math.inf:
+        raise ValueError("the schedule has to know when training ends; set max_epochs")
+    if not 0 <= warmup <= 1:
+        raise ValueError(f"warmup={warmup} is not a share from 0 to 1")
+    # The scaler of 16-mixed leaves out the first updates, which the schedule would take for a mistake.
+    warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+    rising = round(warmup * total_steps)
+
+    def share(step: int) -> float:
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        progress = min(1.0, (step - rising) / max(1, total_steps - rising))
+        return 0.5 * (1 + math.cos(math.pi * progress))
+
+    return LambdaLR(optimizer, share)
+
+
+def go_on_along(schedule: LambdaLR, step: int) -> None:
+    """Put a schedule at an optimiser step, with the highest rates that its optimiser's groups have as `initial_lr`."""
+    highest = [group["initial_lr"] for group in schedule.optimizer.param_groups]
+    rates = [rate * share(step) for rate, share in zip(highest, schedule.lr_lambdas, strict=True)]
+    for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule.load_state_dict(schedule.state_dict() | {"last_epoch": step, "base_lrs": highest, "_last_lr": rates})
 
 
 @contextmanager

@@ -1,26 +1,34 @@
-"""Lightning trainers, and a fold tested from its checkpoint: what train.py and test.py have in common."""
+"""Lightning trainers, what they write, and a fold that is tested: what train.py and test.py have in common."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.distributed as dist
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from model import Detector
 from utils.cli import log_to_file
+from utils.environment import check_gpus
+from utils.errors import DataError
 from utils.results import GROUP_COLUMNS
+from utils.signals import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +41,7 @@ def make_trainer(
     callbacks: list[Callback] | None = None,
     logger: list[Logger] | None = None,
     accelerator: str = "auto",
+    plugins: list[Any] | None = None,
     **more: Any,
 ) -> Trainer:
     """A trainer on `gpus` GPUs, or on the CPU in float32 where there is none.
@@ -44,10 +53,10 @@ def make_trainer(
     Parameters
     ----------
     gpus
-        Number of GPUs, a process each.
+        Number of GPUs, a process each; 0 for the CPU. `utils.options.Gpus` can name them too.
     precision
         As in Lightning; 16 means 16-mixed, on the CPU 32.
-    callbacks, logger, more
+    callbacks, logger, plugins, more
         Handed to the Trainer.
     accelerator
         "auto": GPUs, or where there is none the CPU, with one process whatever `gpus` is; "cpu": `gpus` processes on
@@ -55,34 +64,105 @@ def make_trainer(
 
     Raises
     ------
-    ValueError
-        If there is no such accelerator, or several processes on the CPU shall compute in bfloat16.
+    DataError
+        If there is no such accelerator, several processes on the CPU shall compute in bfloat16, or there is a GPU that
+        PyTorch cannot use.
     """
     if accelerator not in ACCELERATORS:
-        raise ValueError(f"accelerator '{accelerator}' is unknown; use one of {', '.join(ACCELERATORS)}")
+        raise DataError(f"accelerator '{accelerator}' is unknown; use one of {', '.join(ACCELERATORS)}")
     if accelerator == "cpu" and gpus > 1 and "b" in precision:
-        raise ValueError(f"precision {precision}: several processes on the CPU compute in float32; use 32")
-    on_gpu = accelerator == "auto" and torch.cuda.is_available()
+        raise DataError(f"precision {precision}: several processes on the CPU compute in float32; use 32")
+    if accelerator == "auto":
+        check_gpus(gpus)
+    on_gpu = accelerator == "auto" and gpus > 0 and torch.cuda.is_available()
     if not on_gpu:
-        reason = "no CUDA device: " if accelerator == "auto" else ""
+        reason = "no CUDA device: " if accelerator == "auto" and gpus > 0 else ""
         _say_once(f"{reason}training and testing on the CPU" + (" in float32" if "b" not in precision else ""))
-        gpus = gpus if accelerator == "cpu" else 1
+        gpus = max(1, gpus) if accelerator == "cpu" else 1
         precision = "32-true" if precision in ("16", "16-mixed") else precision
     bar = [RichProgressBar(leave=False)] if sys.stderr.isatty() else []
+    together = [_OwnSignals()] if gpus > 1 else []
     return Trainer(
         accelerator="gpu" if on_gpu else "cpu",
-        devices=gpus,
+        devices=getattr(gpus, "indices", None) or gpus,
         # A detector leaves parts of the shared encoder unused, which plain DDP would wait for.
         strategy="ddp_find_unused_parameters_true" if gpus > 1 else "auto",
         precision={"16": "16-mixed", "32": "32-true"}.get(precision, precision),
-        callbacks=[*(callbacks or []), *bar],
+        callbacks=[*(callbacks or []), *together, *bar],
         sync_batchnorm=on_gpu and gpus > 1,
         logger=logger or False,
         enable_progress_bar=bool(bar),
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        plugins=[*_environment(), *(plugins or [])],
+        # Where Lightning looks for a checkpoint of Slurm's (hpc_ckpt_1.ckpt), which it would load unasked.
+        default_root_dir=os.devnull,
         **more,
     )
+
+
+def _environment() -> list[Any]:
+    """Who has started this process, where that is Slurm.
+
+    Lightning's own handling of Slurm saves a checkpoint at SIGUSR1 and loads whichever it finds; train.py goes on from
+    its own. A single task of Slurm starts the other processes itself, as outside Slurm.
+    """
+    if not SLURMEnvironment.detect() or TorchElasticEnvironment.detect():
+        return []
+    return [LightningEnvironment() if os.environ["SLURM_NTASKS"] == "1" else SLURMEnvironment(auto_requeue=False)]
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Write a checkpoint beside its place and then put it there, and read the one to go on from once.
+
+    Lightning's own writes it in the system's temporary folder; if that is on another disk, moving it is copying, and
+    a process killed meanwhile leaves a part of a file where the last checkpoint was.
+
+    Parameters
+    ----------
+    path, checkpoint
+        A checkpoint that has been read already, which is handed out instead of being read again, once.
+    """
+
+    def __init__(self, path: Path | None = None, checkpoint: dict[str, Any] | None = None) -> None:
+        self._read = {} if path is None or checkpoint is None else {str(path): checkpoint}
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        known = self._read.pop(str(path), None)
+        return super().load_checkpoint(path, *arguments, **options) if known is None else known
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint whole or not at all.
+
+        Raises
+        ------
+        DataError
+            If the disk does not take it; the earlier checkpoint is still there.
+        """
+        path = Path(path)
+        temporary = unfinished(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:
+            # PyTorch says on top of a failed write that its archive has no end.
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError):
+                raise
+            kept = "; the checkpoint before it is still there" if path.exists() else ""
+            raise DataError(f"{path}: the checkpoint cannot be written ({cause.strerror or cause}){kept}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> Path:
+    """Where a checkpoint is written before it is put in its place; a killed process leaves that behind."""
+    # Always the same name, so that it leaves one file at most, which the next process overwrites.
+    return path.with_name(f".{path.name}.tmp")
 
 
 def make_loggers(kind: str, folder: Path, fold: str) -> list[Logger]:
@@ -99,7 +179,7 @@ def make_loggers(kind: str, folder: Path, fold: str) -> list[Logger]:
 
     Raises
     ------
-    ValueError
+    DataError
         If wandb is asked for and not installed.
     """
     if kind == "none":
@@ -110,7 +190,7 @@ def make_loggers(kind: str, folder: Path, fold: str) -> list[Logger]:
         try:
             return [WandbLogger(f"{folder.name} {fold}", save_dir=csv.log_dir, group=folder.name, project="mrdf"), csv]
         except ModuleNotFoundError as error:
-            raise ValueError("--logger wandb: the package wandb is not installed; pip install wandb") from error
+            raise DataError("--logger wandb: the package wandb is not installed; pip install wandb") from error
     return [TensorBoardLogger(folder, name=fold, version=csv.version), csv] if kind == "tensorboard" else [csv]
 
 
@@ -168,10 +248,31 @@ def score_fold(trainer: Trainer, detector: Detector, data: LightningDataModule) 
     return FoldTest(table, collected.embeddings | {"category": table["category"].to_numpy(str)})
 
 
+class _OwnSignals(Callback):
+    """Keep the program's handler of SIGTERM.
+
+    Lightning's own sends a message to the other processes, which wait for something else, and ends with code 0.
+    """
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Detector) -> None:
+        signal.signal(signal.SIGTERM, self._handler)
+
+    on_test_start = on_train_start
+
+    def on_exception(self, trainer: Trainer, pl_module: Detector, exception: BaseException) -> None:
+        if isinstance(exception, Stopped):  # the processes that this one has started would wait for it
+            for process in getattr(trainer.strategy.launcher, "procs", []):
+                process.terminate()
+
+
 class _TestScores(Callback):
     """Keep the scores and the embeddings of the test clips of all processes.
 
-    Asked for after the test, they would lie on the CPU, where processes with GPUs cannot gather them.
+    Batches are dealt out whole, so that in the end a process may have one fewer, or smaller ones: they are gathered
+    when all are there.
     """
 
     def __init__(self) -> None:
@@ -180,15 +281,16 @@ class _TestScores(Callback):
         self._parts: list[dict[str, Tensor]] = []
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: Detector, outputs: dict[str, Tensor], *_: Any) -> None:
-        gathered = pl_module.all_gather(outputs)  # (processes, B, …) of several, else (B, …)
-        self._parts.append({
-            name: (value.flatten(0, 1) if trainer.world_size > 1 else value).cpu() for name, value in gathered.items()
-        })  # fmt: skip
+        self._parts.append({name: value.cpu() for name, value in outputs.items()})
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Detector) -> None:
         self.table = pl_module.fold_scores["test"].compute()
-        whole = {name: torch.cat([part[name] for part in self._parts]) for name in self._parts[0]}
-        rows = {int(clip): row for row, clip in reversed(list(enumerate(whole.pop("id"))))}  # the first of a repeat
+        parts = [self._parts]
+        if trainer.world_size > 1:
+            parts = [[] for _ in range(trainer.world_size)]
+            dist.all_gather_object(parts, self._parts)
+        whole = {name: torch.cat([part[name] for part in chain(*parts)]) for name in self._parts[0]}
+        rows = {int(clip): row for row, clip in enumerate(whole.pop("id"))}  # one of a clip's, which may be repeated
         order = [rows[clip] for clip in self.table["id"]]
         self.embeddings = {name: value[order].to(torch.float16).numpy() for name, value in whole.items()}
 

@@ -13,31 +13,34 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import yaml
+from filelock import Timeout
 
+from dataset import FakeAVCelebDataModule
 from dataset.protocols import folds_of_corpus
 from scripts.report.command import report
-from scripts.reproduce.fold_lock import held, holder_of, name_holder
-from scripts.reproduce.fold_state import Fold, config_hash, figures_of, set_aside_others
+from scripts.reproduce.folds import Fold, clip_lists, config_hash, holder_of, is_held, metrics_of
 from scripts.reproduce.overview import Overview, State, Status
 from scripts.reproduce.table import table
 from utils.cli import takes
-from utils.files import write_atomic
+from utils.errors import DataError
+from utils.files import lock, write_atomic
 from utils.options import ALL_FOLDS, Folds, ModelType, TrainOptions, plain
 from utils.results import fold_folders
+from utils.signals import Stopped, requeue, stopping
 
 log = logging.getLogger(__name__)
 
-TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 POLL_SECONDS = 1.0
 # How long a process that is asked to stop may take: it finishes its step first.
 PATIENCE_SECONDS = 30
 
 
 class Job(NamedTuple):
-    """A fold to do: where it lies, what is asked for with its "config_hash", and the command that does it."""
+    """A fold to do: where it lies, the hash of what is asked for, and the command that does it."""
 
     fold: Fold
-    config: dict[str, Any]
+    digest: str
     command: list[str]
 
 
@@ -57,7 +60,7 @@ def reproduce(
     models
         Detectors, such as AVDF,MRDF_CE; all six by default.
     folds
-        Folds, such as 2 or 1,3; all of the protocol by default.
+        Folds, such as 2 or 1,3; all five by default.
     shard
         Part of the work: 2/4 does every fourth fold from the second on.
     options
@@ -73,14 +76,16 @@ def reproduce(
     given = TrainOptions(model_type="AVDF", folds=folds, save_name=None, resume="auto", **options)
     jobs = share_of(make_jobs(models, given, options), shard)
     write_configuration(models, given)
-    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    statuses = {job.fold: Status(job.digest, given.max_epochs) for job in jobs}
     try:
-        statuses = {job.fold: Status(job.config["config_hash"], given.max_epochs) for job in jobs}
-        with Overview(statuses) as overview:
+        with stopping(), Overview(statuses) as overview:
             run_all(jobs, overview)
-        finish(jobs, overview, given)
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
+            finish(jobs, overview, given)
+    except Stopped as stop:
+        log.warning("stopped by %s; the same command goes on from there", stop)
+        if stop.to_be_requeued:
+            requeue()
+        raise
 
 
 def write_configuration(models: str, given: TrainOptions) -> None:
@@ -108,14 +113,37 @@ def make_jobs(models: str, given: TrainOptions, options: dict[str, Any]) -> list
     numbers = [name.removeprefix("train_") for name in given.fold_names if name in there]
     if not numbers:
         raise ValueError(f"--folds {given.folds}: {given.data_root} has {', '.join(there)} only")
-    return [make_job(name, number, options) for name in names for number in numbers]
+    clips = {number: clips_of(given, number) for number in numbers}
+    return [make_job(name, number, options, clips[number]) for name in names for number in numbers]
 
 
-def make_job(model: str, number: str, options: dict[str, Any]) -> Job:
+def clips_of(given: TrainOptions, number: str) -> dict[str, str]:
+    """Digests of the lists of clips of a fold; none if it cannot be made up, which train.py then says."""
+    data = FakeAVCelebDataModule(
+        given.data_root,
+        train_fold=f"train_{number}.txt",
+        recipe=given.recipe,
+        validation=given.validation,
+        num_train=given.num_train,
+        num_val=given.num_val,
+        seed=given.seed,
+        fold_dir=given.outputs / "folds",
+        prepare_dir=given.outputs / "prepare",
+        check=False,
+        dataset=given.dataset,
+        protocol=given.protocol,
+        lists=given.lists,
+    )
+    try:
+        return clip_lists(data)
+    except DataError:
+        return {}
+
+
+def make_job(model: str, number: str, options: dict[str, Any], clips: dict[str, str]) -> Job:
     """One fold of one detector, with the options that were given for all."""
     own = {"model_type": model, "save_name": model, "folds": number, "resume": "auto"}
     resolved = TrainOptions(**own, **options)
-    config = plain(resolved)
     handed_on = [
         f"--{field.name}={_written(options[field.name])}"
         for field in fields(TrainOptions)
@@ -123,7 +151,7 @@ def make_job(model: str, number: str, options: dict[str, Any]) -> Job:
     ]
     command = [sys.executable, str(TRAIN), *(f"--{name}={value}" for name, value in own.items()), *handed_on]
     fold = Fold(resolved.outputs, model, resolved.fold_names[0])
-    return Job(fold, config | {"config_hash": config_hash(config)}, command)
+    return Job(fold, config_hash(plain(resolved), clips), command)
 
 
 def _written(value: Any) -> str:
@@ -166,25 +194,22 @@ def run_all(jobs: list[Job], overview: Overview) -> None:
 def attempt(job: Job, overview: Overview) -> bool:
     """Do a job unless it is done or someone else is at it; returns whether it is settled."""
     fold = job.fold
-    if metrics := figures_of(fold, job.config):
+    if metrics := metrics_of(fold, job.digest):
         overview.done(fold, metrics)
         return True
-    with held(fold) as descriptor:
-        if descriptor is None:
-            overview.set(fold, State.LOCKED, holder_of(fold))
-            return False
-        if metrics := figures_of(fold, job.config):  # it was done while the lock was asked for
-            overview.done(fold, metrics)
-            return True
-        overview.set(fold, State.RUNNING)
-        try:
-            # Here, so that the screen says so as well; train.py would do the same.
-            aside = set_aside_others(fold, job.config["config_hash"])
-        except OSError as error:
-            overview.set(fold, State.FAILED, f"its earlier files cannot be moved: {error}")
-            return True
-        code, said = run_fold(job, descriptor, overview, aside)
-        metrics = figures_of(fold, job.config)
+    # train.py has the lock of the fold only when it has started.
+    claim = lock(fold.lock.with_suffix(".claim"))
+    try:
+        with claim.acquire(timeout=0):
+            if is_held(fold):
+                overview.set(fold, State.LOCKED, holder_of(fold))
+                return False
+            overview.set(fold, State.RUNNING)
+            code, said = run_fold(job, overview)
+            metrics = metrics_of(fold, job.digest)
+    except Timeout:
+        overview.set(fold, State.LOCKED, holder_of(fold))
+        return False
     if code == 0 and metrics:
         overview.done(fold, metrics)
     else:
@@ -192,8 +217,8 @@ def attempt(job: Job, overview: Overview) -> bool:
     return True
 
 
-def run_fold(job: Job, descriptor: int, overview: Overview, first: str | None = None) -> tuple[int, str]:
-    """Train and test a fold in a process of its own, whose log begins with `first`.
+def run_fold(job: Job, overview: Overview) -> tuple[int, str]:
+    """Train and test a fold in a process of its own.
 
     Returns
     -------
@@ -202,15 +227,9 @@ def run_fold(job: Job, descriptor: int, overview: Overview, first: str | None = 
     """
     job.fold.log.parent.mkdir(parents=True, exist_ok=True)
     with job.fold.log.open("ab") as output:
-        if first:
-            output.write(f"{first}\n".encode())
-            output.flush()
         start = output.tell()
-        process = subprocess.Popen(
-            job.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[descriptor]
-        )
+        process = subprocess.Popen(job.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
-            name_holder(job.fold, process.pid)
             while process.poll() is None:
                 time.sleep(POLL_SECONDS)
                 overview.refresh()
@@ -226,7 +245,7 @@ def stop(process: subprocess.Popen) -> None:
     process.terminate()
     try:
         process.wait(PATIENCE_SECONDS)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+    except (subprocess.TimeoutExpired, Stopped):
         process.kill()
         process.wait()
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 import pandas as pd
 from rich.console import Console
 
-from scripts.reproduce.fold_state import DECIDING, FILES
+from scripts.reproduce.folds import DECIDING, FILES
 from utils.files import markdown_table, to_json, write_atomic
 from utils.options import ModelType
 from utils.results import (

@@ -9,19 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from rich.console import Console
 
 from main import main
-from model.training.saving import WholeCheckpoints
-from scripts.reproduce.command import make_job, share_of
-from scripts.reproduce.fold_lock import held
-from scripts.reproduce.fold_state import Fold, config_hash, figures_of, set_aside_others
-from scripts.reproduce.overview import Overview, State, Status, duration
+from scripts.reproduce.command import clips_of, make_job, share_of
+from scripts.reproduce.folds import Fold, config_hash, held, metrics_of
+from scripts.reproduce.overview import Overview, State, Status
 from tests.reproduce_tools import CORPUS, patch, started
 from utils.cli import run
 from utils.options import TrainOptions, plain
-from utils.results import SCORE_COLUMNS, read_folds
+from utils.results import SCORE_COLUMNS
 
 pytestmark = pytest.mark.usefixtures("restore_logging")
 
@@ -38,33 +34,68 @@ def config_of(**changed: Any) -> dict[str, Any]:
     return plain(TrainOptions(data_root=CORPUS, **changed))
 
 
-def test_hash_changes_with_what_decides_the_numbers_alone(prepared_root: Path) -> None:
-    expected = config_hash(config_of())
+def test_hash_changes_with_what_decides_the_numbers_alone(tmp_path: Path) -> None:
+    clips = {"train": "a", "val": "b", "test": "c"}
+    expected = config_hash(config_of(), clips)
     for same in (
         {"outputs": Path("elsewhere"), "num_workers": 3, "cache_dir": Path("cache"), "log_steps": 1},
         {"resume": "auto", "folds": "2", "save_name": "other"},
         {"learning_rate": 1e-3, "recipe": "released", "num_train": 400},  # what the recipe says anyway
+        {"data_root": tmp_path},  # the same clips elsewhere
     ):
-        assert config_hash(config_of(**same)) == expected, same
+        assert config_hash(config_of() | plain(TrainOptions(**{"data_root": CORPUS} | same)), clips) == expected, same
     for other in ({"seed": 1}, {"max_epochs": 31}, {"recipe": "clean"}, {"model_type": "AVDF"}, {"gpus": 2},
                   {"learning_rate": 2e-3}, {"skip_bad": True}, {"pretrained": Path("absent.pt")}):  # fmt: skip
-        assert config_hash(config_of(**other)) != expected, other
-    here = config_of() | {"data_root": str(prepared_root)}
-    assert config_hash(here) == expected  # the same data elsewhere
+        assert config_hash(config_of(**other), clips) != expected, other
+    for side in clips:
+        assert config_hash(config_of(), clips | {side: "another list"}) != expected, side
+
+
+def test_the_lists_of_clips_change_with_folds_labels_and_files(prepared_root: Path) -> None:
+    def lists() -> dict[str, str]:
+        return clips_of(TrainOptions(data_root=prepared_root), "1")
+
+    before = lists()
+    assert before == clips_of(TrainOptions(data_root=CORPUS), "1")  # the same corpus elsewhere
+    assert before["val"] == before["test"] != before["train"]
+    fold = prepared_root / "train_1.txt"
+    text = fold.read_text()
+    lines = text.splitlines()
+    for changed in ("\n".join(lines[:-1]), "\n".join([lines[0], "id00076", *lines[2:]])):
+        fold.write_text(changed)
+        other = lists()
+        assert other["train"] != before["train"]
+        assert other["test"] != before["test"]
+    fold.write_text(text)
+    assert lists() == before
+    clip = next(prepared_root.rglob("RealVideo-RealAudio/**/*.mp4"))
+    content = clip.read_bytes()
+    clip.write_bytes(content + b" ")  # another version of the corpus
+    assert lists() != before
+    clip.write_bytes(content)
     table = prepared_root / "meta_data.csv"
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
-    assert config_hash(here) != expected
+    assert lists() != before
+
+
+def test_a_fold_of_another_number_has_lists_of_its_own() -> None:
+    first, second = (clips_of(TrainOptions(data_root=CORPUS), number) for number in "12")
+    assert all(first[side] != second[side] for side in first)
+    fewer = clips_of(TrainOptions(data_root=CORPUS, num_train=1), "1")
+    assert fewer["train"] != first["train"]
+    assert fewer["test"] == first["test"]
 
 
 def test_the_command_asks_for_the_configuration_that_is_looked_for(tmp_path: Path) -> None:
     options = {"data_root": CORPUS, "outputs": tmp_path, "learning_rate": 3e-4, "train_frontend": False}
     options |= {"skip_bad": True, "precision": "32", "max_frames": 7, "num_workers": None}
-    job = make_job("MRDF_Margin", "3", options)
+    job = make_job("MRDF_Margin", "3", options, {"test": "a"})
     seen: list[TrainOptions] = []
     assert run(TrainOptions, seen.append, "train.py", job.command[2:]) == 0
-    assert config_hash(plain(seen[0])) == job.config["config_hash"]
+    assert config_hash(plain(seen[0]), {"test": "a"}) == job.digest
     assert (seen[0].model_type, seen[0].save_name, seen[0].fold_names) == ("MRDF_Margin", "MRDF_Margin", ["train_3"])
     assert (seen[0].resume, seen[0].outputs) == ("auto", tmp_path)
+    assert Path(job.command[1]).is_file()
 
 
 def test_the_configuration_repeats_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,86 +109,21 @@ def test_the_configuration_repeats_the_command(tmp_path: Path, monkeypatch: pyte
     assert set(started(tmp_path).values()) == {2}
 
 
-def test_files_of_another_configuration_are_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_metrics_of_something_else_are_not_those_of_the_fold(tmp_path: Path) -> None:
     fold = Fold(tmp_path, "AVDF", "train_1")
-    fold.best.parent.mkdir(parents=True)
-    fold.results.mkdir(parents=True)
-    original = {
-        "ckpts/AVDF/AVDF_train_1.ckpt",
-        "ckpts/AVDF/AVDF_train_1-last.ckpt",
-        "results/AVDF/train_1/metrics.json",
-    }
-
-    def names() -> set[str]:
-        return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-
-    def write(digest: str) -> None:
-        config = {"config_hash": digest}
-        for path in (fold.best, fold.last):
-            torch.save({"state_dict": {}, "config": config}, path)
-        fold.results.mkdir(exist_ok=True)
-        fold.metrics.write_text(json.dumps({"config": config, "per_category": {}, "n": 1, "acc": 1.0}))
-
-    write("a")
-    set_aside_others(fold, "a")
-    assert names() == original
-    assert not caplog.records
-    set_aside_others(fold, "b")
-    first = {"ckpts/AVDF/AVDF_train_1.1.ckpt", "ckpts/AVDF/AVDF_train_1-last.1.ckpt"}
-    first |= {"results/AVDF/train_1.1/metrics.json"}
-    assert names() == first
-    assert (
-        "AVDF_train_1-last.ckpt is of another configuration, so training does not go on from there. Kept: "
-        in caplog.text
-    )
-    write("b")
-    assert read_folds(tmp_path / "results/AVDF").index.tolist() == ["train_1"]
-    for path in (fold.best, fold.last):
-        path.write_bytes(b"cut short")
-    set_aside_others(fold, "b")
-    assert names() == first | {name.replace(".1", ".2") for name in first}
-    assert "AVDF_train_1-last.ckpt: not a PyTorch checkpoint" in caplog.text
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "run" / "last.ckpt"
-    writer = WholeCheckpoints()
-    writer.save_checkpoint({"epoch": 1}, path)
-    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
-
-    def fail(_: object, file: Any) -> None:
-        file.write(b"half of it")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        writer.save_checkpoint({"epoch": 2}, path)
-    assert torch.load(path) == {"epoch": 1}
-
-
-def test_figures_of_another_test_are_not_those_of_the_fold(tmp_path: Path) -> None:
-    fold = Fold(tmp_path, "AVDF", "train_1")
-    config = config_of(model_type="AVDF")
-    config["config_hash"] = config_hash(config)
     fold.results.mkdir(parents=True)
     scores = fold.results / "scores.csv"
     scores.write_text(f"{','.join(SCORE_COLUMNS)}\na.mp4,id1,A,real,1,0.5,,,1\n")
 
     def written(**found: Any) -> bool:
-        found = {"checkpoint": "moved/since/AVDF_train_1.ckpt"} | found
-        fold.metrics.write_text(json.dumps({"config": config | found, "per_category": {}, "n": 1}))
-        return figures_of(fold, config) is not None
+        found = {"config_hash": "h", "checkpoint": "moved/since/AVDF_train_1.ckpt"} | found
+        fold.metrics.write_text(json.dumps({"config": found, "per_category": {}, "n": 1}))
+        return metrics_of(fold, "h") is not None
 
-    assert figures_of(fold, config) is None
+    assert metrics_of(fold, "h") is None
     assert written()
-    assert written(data_root="moved since")
     assert not written(config_hash="another")
-    assert written(train_fold="train_1.txt")  # by test.py
-    assert not written(train_fold="train_1.txt", num_val=3)
-    assert not written(train_fold="train_1.txt", data_root="another")
-    assert not written(train_fold="train_1.txt", checkpoint="moved/since/AVDF_train_2.ckpt")
+    assert not written(checkpoint="moved/since/AVDF_train_2.ckpt")
     assert not written(checkpoint=None)
     assert written()
     scores.write_text(f"{','.join(SCORE_COLUMNS)}\n")
@@ -222,16 +188,15 @@ def test_a_locked_fold_comes_last(
     patch(monkeypatch, lambda fold: "0")
     fold = Fold(tmp_path, "AVDF", "train_1")
     keeper = held(fold)
-    assert keeper.__enter__() is not None
-    with held(fold) as descriptor:
-        assert descriptor is None
+    keeper.__enter__()
     said = ""
 
     def let_go(_: float) -> None:
-        nonlocal said
+        nonlocal said, keeper
         said += capsys.readouterr().err
-        if "waiting for" in said and fold.holder.exists():
+        if "waiting for" in said and keeper is not None:
             keeper.__exit__(None, None, None)
+            keeper = None
 
     monkeypatch.setattr("scripts.reproduce.command.time.sleep", let_go)
     assert reproduce("--data_root", CORPUS, "--outputs", tmp_path, "--models", "AVDF", "--folds", "1,2") == 0
@@ -245,11 +210,9 @@ def test_a_locked_fold_comes_last(
 
 def test_overview(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    folds = {Fold(tmp_path, run, f"train_{k}"): Status("h", 10) for run in ("AVDF", "MRDF_CE") for k in (1, 2)}
-    first, second, third, fourth = folds
-    console = Console(force_terminal=True, width=100, record=True)
-    with Overview(folds, Console(force_terminal=False)) as overview:
-        assert overview.seconds_left() is None
+    folds = {Fold(tmp_path, "AVDF", f"train_{k}"): Status("h", 10) for k in (1, 2, 3)}
+    first, second, third = folds
+    with Overview(folds) as overview:
         overview.set(first, State.RUNNING)
         first.results.mkdir(parents=True)
         progress = {"epoch": 4, "max_epochs": 10, "seconds": 240.0, "config_hash": "h"}
@@ -258,19 +221,12 @@ def test_overview(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         second.results.mkdir(parents=True)
         second.progress.write_text(json.dumps(progress | {"config_hash": "of another configuration"}))
         overview.refresh()
-        overview.refresh()
-        assert overview.seconds_left() == pytest.approx(60 * (6 + 30))
-        record = {"environment": {"hours": 0.5, "epochs": 10}}
-        overview.done(third, {"acc": 0.9405, "auc": 0.91, "config": record})
-        assert overview.seconds_left() == pytest.approx(60 * (6 + 10) + 180 * 10)
-        overview.set(fourth, State.FAILED, "exit code 2: no test clips")
-        console.print(overview.render())
-    shown = console.export_text()
-    for part in ("running, epoch 4/10", "waiting", "done 94.05/91.00", "failed", "1 of 4 folds done"):
-        assert part in shown
-    assert "MRDF_CE train_2: exit code 2: no test clips" in shown
-    assert [record.getMessage() for record in caplog.records if "epoch" in record.getMessage()] == [
+        overview.done(first, {"acc": 0.9405, "auc": 0.91})
+        overview.set(third, State.FAILED, "exit code 2: no test clips")
+    assert [record.getMessage() for record in caplog.records] == [
         "AVDF train_1: running, epoch 0/10",
-        "AVDF train_1: running, epoch 4/10; about 36 min left",
+        "AVDF train_1: running, epoch 4/10",
+        "AVDF train_1: done 94.05/91.00",
+        "AVDF train_3: failed exit code 2: no test clips",
     ]
-    assert duration(3 * 3600 + 20 * 60) == "about 3 h 20 min"
+    assert overview.failed() == ["AVDF train_3: exit code 2: no test clips"]

@@ -20,8 +20,7 @@ import torch
 import train as train_program
 from main import main
 from model import read_checkpoint
-from scripts.reproduce.fold_lock import held
-from scripts.reproduce.fold_state import Fold
+from scripts.reproduce.folds import Fold, is_held
 from tests.reproduce_tools import CORPUS, spawn, start, started
 from utils.cli import run
 from utils.options import TrainOptions
@@ -47,7 +46,7 @@ def test_stopping_stops_the_children(number: signal.Signals, tmp_path: Path) -> 
     wait_until(lambda: note.exists() and note.read_text().endswith("\n"))
     child = int(note.read_text().split()[1])
     process.send_signal(number)
-    assert process.wait(60) == 130
+    assert process.wait(60) == 128 + number
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
 
@@ -59,15 +58,10 @@ def test_a_fold_stays_locked_while_its_process_lives(tmp_path: Path) -> None:
     process.kill()  # but not the child
     process.wait()
     fold = Fold(tmp_path / "outputs", "AVDF", "train_1")
-    with held(fold) as descriptor:
-        assert descriptor is None
+    assert is_held(fold)
     os.kill(int(note.read_text().split()[1]), signal.SIGKILL)
 
-    def is_free() -> bool:
-        with held(fold) as descriptor:
-            return descriptor is not None
-
-    wait_until(is_free)
+    wait_until(lambda: not is_held(fold))
 
 
 def wait_until(true: Callable[[], Any], seconds: float = 60) -> None:

@@ -1,0 +1,404 @@
+"""A fold of a run: its files, its lock, the hash of what decides its numbers, how far it is, what it goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+from filelock import SoftFileLock, Timeout
+
+from dataset import FakeAVCelebDataModule
+from model import read_checkpoint
+from utils.errors import DataError
+from utils.files import file_digest, lock, replacing, write_atomic
+from utils.options import TrainOptions, plain
+from utils.results import read_fold, read_metrics
+
+log = logging.getLogger(__name__)
+
+# Options that do not decide the numbers: where things lie, and how fast they come. gpus is hashed as the world size.
+NOT_DECIDING = {"outputs", "num_workers", "cache_dir", "log_steps", "logger", "resume", "folds", "save_name", "gpus",
+                "lists"}  # fmt: skip
+# Files are hashed by what they hold, as the same data may lie elsewhere on another machine.
+FILES = {"data_root", "pretrained"}
+DECIDING = [field.name for field in fields(TrainOptions) if field.name not in NOT_DECIDING]
+# Written where a fold's lock is, for whoever meets it.
+HOLDER = ".holder"
+# The workers of a process that was killed hold its lock for a moment more, until they notice.
+GRACE_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Where the files of a fold lie.
+
+    Parameters
+    ----------
+    outputs
+        Folder of all outputs.
+    run
+        Name of the run (`--save_name`).
+    name
+        Name of the fold, such as train_2.
+    """
+
+    outputs: Path
+    run: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.run} {self.name}"
+
+    @property
+    def results(self) -> Path:
+        """Folder of metrics.json, scores.csv and, in training, progress.json."""
+        return self.outputs / "results" / self.run / self.name
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics of the fold; written last."""
+        return self.results / "metrics.json"
+
+    @property
+    def progress(self) -> Path:
+        """How far training is; gone when the fold is done."""
+        return self.results / "progress.json"
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the best epoch."""
+        return self.outputs / "ckpts" / self.run / f"{self.run}_{self.name}.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint to go on from."""
+        return self.best.with_name(f"{self.best.stem}-last.ckpt")
+
+    @property
+    def log(self) -> Path:
+        """What its process printed."""
+        return self.outputs / "log" / self.run / f"{self.name}.log"
+
+    @property
+    def lock(self) -> Path:
+        """File that whoever trains the fold has locked."""
+        return self.outputs / "locks" / f"{self.run}_{self.name}.lock"
+
+
+@contextmanager
+def held(fold: Fold) -> Iterator[None]:
+    """Hold the lock of a fold, which the system lets go of when this process ends, however it does.
+
+    Raises
+    ------
+    DataError
+        If another process holds it; the message names that, as far as it is known.
+    """
+    own = lock(fold.lock)
+    try:
+        own.acquire(timeout=GRACE_SECONDS)
+    except Timeout as error:
+        ended = f" (if it has ended, delete {own.lock_file})" if isinstance(own, SoftFileLock) else ""
+        raise DataError(
+            f"{fold} is being trained by {holder_of(fold)}{ended}; wait for it, or give another --save_name"
+        ) from error
+    try:
+        write_atomic(fold.lock.with_suffix(HOLDER), f"{socket.gethostname()}, process {os.getpid()}")
+        yield
+    finally:
+        fold.lock.with_suffix(HOLDER).unlink(missing_ok=True)
+        own.release()
+
+
+def is_held(fold: Fold) -> bool:
+    """Whether a process holds the lock of a fold."""
+    own = lock(fold.lock)
+    try:
+        own.acquire(timeout=0)
+    except Timeout:
+        return True
+    own.release()
+    return False
+
+
+def holder_of(fold: Fold) -> str:
+    """Who holds the lock of a fold, as far as it is known."""
+    try:
+        return fold.lock.with_suffix(HOLDER).read_text(encoding="utf-8")
+    except OSError:
+        return "another process"
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that decide the numbers of a run, of a resolved configuration; where data lie is left out."""
+    chosen = {name: config.get(name) for name in DECIDING if name not in FILES}
+    return chosen | {"world_size": config.get("gpus", 1), "pretrained": pretrained_digest(config)}
+
+
+@cache
+def _file_digest(path: Path, _changed: int) -> str:
+    return file_digest(path)
+
+
+def pretrained_digest(config: Mapping[str, Any]) -> str | None:
+    """SHA-256 of the file of `--pretrained`, its path where it cannot be read, None without it."""
+    if config.get("pretrained") is None:
+        return None
+    path = Path(config["pretrained"])
+    return _file_digest(path, path.stat().st_mtime_ns) if path.is_file() else str(path)
+
+
+def config_hash(config: Mapping[str, Any], clips: Mapping[str, str]) -> str:
+    """SHA-256 of what decides the numbers of a fold, the same on every machine.
+
+    Parameters
+    ----------
+    config
+        Resolved options as `utils.options.plain` gives them; more entries do no harm. Pretrained weights count by their
+        content, and by their path where they cannot be read.
+    clips
+        What `clip_lists` gives.
+    """
+    decides = {**deciding(config), "clips": dict(clips)}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def clip_lists(data: FakeAVCelebDataModule) -> dict[str, str]:
+    """SHA-256 of the lists of training, validation and test clips of a fold: "train", "val" and "test".
+
+    Clips that do not decode are in them.
+    """
+    return {side: clips_digest(clips) for side, clips in zip(("train", "val", "test"), data.sides(), strict=True)}
+
+
+def clips_digest(clips: pd.DataFrame) -> str:
+    """SHA-256 of the names, labels and sizes of clips in their order.
+
+    Another fold file, subset or version of the corpus gives another.
+    """
+    sizes = [Path(path).stat().st_size if Path(path).is_file() else None for path in clips["path"]]
+    table = clips[["file", "v_label", "a_label", "m_label"]].assign(size=pd.array(sizes, "Int64"))
+    return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+
+
+def metrics_of(fold: Fold, digest: str) -> dict[str, Any] | None:
+    """What metrics.json holds if the fold is done in the configuration asked for, else None.
+
+    Done is a fold whose metrics and scores can both be read and come from its own checkpoint: that of another fold was
+    trained on the subjects that are tested here.
+    """
+    try:
+        metrics, _ = read_fold(fold.results)
+    except (OSError, ValueError):
+        return None
+    # By its name alone, as the outputs may have been moved.
+    own = Path(str(metrics["config"].get("checkpoint"))).name == fold.best.name
+    return metrics if own and metrics["config"].get("config_hash") == digest else None
+
+
+def progress_of(fold: Fold, digest: str) -> dict[str, Any] | None:
+    """What progress.json says: epoch, max_epochs, seconds; None without one of this configuration."""
+    try:
+        progress = json.loads(fold.progress.read_bytes())
+        return progress if progress["config_hash"] == digest else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Start(NamedTuple):
+    """What a fold starts from, and what has to be done before.
+
+    Attributes
+    ----------
+    path, checkpoint
+        The checkpoint to go on from, and what it holds; None for a fold that starts anew.
+    aside
+        Files that it cannot go on from and would write over.
+    said
+        What the log says of that.
+    """
+
+    path: Path | None = None
+    checkpoint: dict[str, Any] | None = None
+    aside: tuple[Path, ...] = ()
+    said: str = ""
+
+
+def start_of(fold: Fold, config: Mapping[str, Any], resume: str | None, requeued: bool = False) -> Start:
+    """Decide what a fold starts from; the checkpoint is read once, and nothing is moved yet.
+
+    Parameters
+    ----------
+    fold
+        The fold.
+    config
+        What is asked for, with its "config_hash" and "clips".
+    resume
+        As `--resume`: None, auto or a file.
+    requeued
+        The same command was stopped and started again (by Slurm): it goes on where it was.
+
+    Raises
+    ------
+    DataError
+        If the file to resume cannot be.
+    """
+    digest = config["config_hash"]
+    if resume == "auto" or (requeued and _is_ours(fold.best, digest)):
+        return _own_start(fold, digest)
+    if resume in (None, "auto"):
+        if _is_ours(fold.best, digest):
+            return Start(said=f"{fold} was trained with these options before: its checkpoints and results are replaced")
+        return _own_start(fold, digest)
+    path = Path(resume)
+    checkpoint = read_checkpoint(path)
+    _check_resumable(path, checkpoint.get("config"), config)
+    if path.resolve() in (fold.last.resolve(), fold.best.resolve()):
+        return Start(path, checkpoint)
+    others = Start() if _is_ours(fold.best, digest) else _own_start(fold, digest)
+    return others._replace(path=path, checkpoint=checkpoint)
+
+
+def make_way(fold: Fold, start: Start) -> None:
+    """Move what is in the way of a fold aside, and bring the best epoch that belongs to a checkpoint from elsewhere.
+
+    The files become RUN_train_2.1.ckpt, RUN_train_2-last.1.ckpt and the folder train_2.1, or the next free number.
+    """
+    if start.aside:
+        number = next(k for k in itertools.count(1) if not any(_numbered(path, k).exists() for path in start.aside))
+        for path in start.aside:
+            path.rename(_numbered(path, number))
+        kept = ", ".join(str(_numbered(path, number)) for path in start.aside)
+        log.warning("%s: %s. Kept: %s", fold, start.said, kept)
+    elif start.said:
+        log.info("%s", start.said)
+    if start.path is not None and start.path.resolve() not in (fold.last.resolve(), fold.best.resolve()):
+        # A later epoch need not be better.
+        best = start.path.with_name(re.sub(r"-last((?:\.\d+)?\.ckpt)$", r"\1", start.path.name))
+        if best.is_file():
+            with replacing(fold.best) as temporary:
+                shutil.copyfile(best, temporary)
+
+
+def write_options(options: TrainOptions) -> None:
+    """Write the options of a run as results/NAME/config.yaml, which train.py repeats it from.
+
+    Folds that were trained with the same options before, as `main.py reproduce` does in processes of their own, stay
+    in it. The file of other options is kept as config.1.yaml, or the next free number.
+    """
+    path = options.outputs / "results" / options.save_name / "config.yaml"
+    config = plain(options)
+    if options.resume == "auto":
+        config["resume"] = None  # to go on from the end would repeat nothing
+    with lock(options.outputs / "locks" / f"{options.save_name}.lock"):
+        if path.exists():
+            earlier = _read_yaml(path)
+            if deciding(earlier) == deciding(config):
+                config["folds"] = ",".join(sorted({*f"{earlier.get('folds')},{config['folds']}".split(",")}))
+            else:
+                kept = next(p for k in itertools.count(1) if not (p := path.with_name(f"config.{k}.yaml")).exists())
+                path.rename(kept)
+                log.info("%s is of other options: kept as %s", path, kept.name)
+        write_atomic(path, yaml.safe_dump(config, sort_keys=False))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """The options in a file; none if it holds no such thing."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _own_start(fold: Fold, digest: str) -> Start:
+    """Go on from the fold's last checkpoint, else from its best, if they are there and of this configuration.
+
+    Without the best one there is no going on, as the best epoch so far would be lost.
+    """
+    checkpoint, last = _looked_at(fold.last, digest, read_checkpoint)
+    _, best = _looked_at(fold.best, digest, _read_lightly)
+    if fold.best.exists() and best is None:
+        if fold.last.exists() and last is None:
+            return Start(fold.last, checkpoint)
+        aside = (fold.last,) if fold.last.exists() else ()
+        said = f"{last}, so the fold goes on from {fold.best.name}" if aside else ""
+        return Start(fold.best, read_checkpoint(fold.best), aside, said)
+    missing = None
+    if not fold.best.exists() and fold.last.exists():
+        missing = f"{fold.best}, the best epoch, is missing beside {fold.last.name}"
+    reason = last or best or missing or _looked_at(fold.metrics, digest, read_metrics)[1]
+    if reason is None:
+        return Start()
+    # The last checkpoint goes last: a process that dies before finds it again, and moves what is left.
+    aside = tuple(path for path in (fold.results, fold.best, fold.last) if path.exists())
+    said = f"{reason}, so training does not go on from there"
+    if fold.best in aside and fold.last in aside:
+        said += " (--resume with its -last file goes on from it all the same, if it can be read)"
+    return Start(aside=aside, said=said)
+
+
+def _check_resumable(path: Path, config: Any, asked: Mapping[str, Any]) -> None:
+    if not isinstance(config, dict):
+        raise DataError(f"{path}: not written by train.py of this project, so it cannot be resumed")
+    for name in ("model_type", "fold"):
+        if config[name] != asked[name]:
+            raise DataError(f"--resume {path}: its {name} is {config[name]}, not {asked[name]}")
+    if config.get("clips", asked["clips"])["train"] != asked["clips"]["train"]:
+        raise DataError(
+            f"--resume {path}: it was trained on other clips (another fold file, subset, corpus or --num_train), so "
+            "what is tested now need not be unseen; train anew without --resume"
+        )
+    # The optimiser's state is kept by group, and a backbone without a rate of its own is in the group of the heads.
+    if config.get("optimizer", "adam") != asked["optimizer"]:
+        raise DataError(
+            f"--resume {path}: it was trained with --optimizer {config.get('optimizer', 'adam')}; give that"
+        )
+    rate = config.get("backbone_learning_rate")
+    if (rate is None) != (asked["backbone_learning_rate"] is None):
+        given = f"with --backbone_learning_rate {rate}; give one"
+        advice = "without --backbone_learning_rate; leave it out" if rate is None else given
+        raise DataError(f"--resume {path}: its backbone was trained {advice}")
+
+
+def _read_lightly(path: Path) -> dict[str, Any]:
+    """A checkpoint whose weights are read only when they are asked for."""
+    return read_checkpoint(path, mmap=True)
+
+
+def _looked_at(
+    path: Path, digest: str, read: Callable[[Path], dict[str, Any]]
+) -> tuple[dict[str, Any] | None, str | None]:
+    """What a file holds, and what is wrong with it: nothing if it is of this configuration or missing."""
+    if not path.exists():
+        return None, None
+    try:
+        contents = read(path)
+    except (OSError, ValueError) as error:
+        return None, str(error)
+    config = contents.get("config")
+    known = isinstance(config, Mapping) and config.get("config_hash") == digest
+    return contents, None if known else f"{path} is of another configuration"
+
+
+def _is_ours(path: Path, digest: str) -> bool:
+    """Whether a checkpoint is there and of this configuration."""
+    return path.exists() and _looked_at(path, digest, _read_lightly)[1] is None
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}.{number}{path.suffix}")
