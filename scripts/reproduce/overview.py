@@ -95,9 +95,10 @@ class Overview:
         for fold, status in self.folds.items():
             if status.state not in (State.DONE, State.FAILED) and (progress := progress_of(fold, status.digest)):
                 status.epochs = progress["epoch"]
-            if str(status) != self._shown[fold]:
-                log.info("%s: %s", fold, status)
-                self._shown[fold] = str(status)
+            shown = str(status)
+            if shown != self._shown[fold]:
+                log.info("%s: %s", fold, shown)
+                self._shown[fold] = shown
         settled = (State.DONE, State.FAILED)
         self._bar.n = sum(one.max_epochs if one.state in settled else one.epochs for one in self.folds.values())
         self._bar.refresh()
