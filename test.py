@@ -17,7 +17,7 @@ from dataset import FakeAVCelebDataModule
 from dataset.corpora import corpus_folder
 from dataset.prepared import find_cache
 from model import detector_of, for_inference, read_checkpoint
-from model.training.trainer import loading_processes, log_run, make_trainer, score_fold
+from model.training.trainer import log_run, make_trainer, score_fold
 from scripts.reproduce.folds import clips_digest
 from utils.cli import run
 from utils.environment import environment
@@ -31,10 +31,11 @@ log = logging.getLogger("test")
 # Of the authors' release, whose checkpoints tell nothing of their training.
 RELEASE = {
     "batch_size": 64, "precision": "32", "gpus": 1, "max_frames": 500, "num_val": 100, "seed": 42,
-    "deterministic": False, "padding": "cut", "dataset": "fakeavceleb", "protocol": "mrdf-5fold",
+    "deterministic": False, "padding": "cut", "dataset": "fakeavceleb", "protocol": "mrdf-5fold", "trim_silence": False,
 }  # fmt: skip
 # What a test may have other than in training, with the word for it in the name of its results.
-TOLD = {"protocol": "", "precision": "precision-", "gpus": "gpus-", "batch_size": "batch-", "max_frames": "frames-"}
+TOLD = {"protocol": "", "precision": "precision-", "gpus": "gpus-", "batch_size": "batch-", "max_frames": "frames-",
+        "trim_silence": "trim-silence-"}  # fmt: skip
 
 
 def test(options: TestOptions) -> None:
@@ -58,7 +59,9 @@ def test_fold(options: TestOptions) -> None:
         options.data_root,
         train_fold=options.train_fold,
         batch_size=options.batch_size,
-        num_workers=loading_processes(options.num_workers),
+        num_workers=options.num_workers,
+        prefetch=options.prefetch,
+        trim_silence=options.trim_silence,
         padding=trained.get("padding"),
         num_val=options.num_val,
         seed=options.seed,
@@ -90,7 +93,7 @@ def test_fold(options: TestOptions) -> None:
         "corpus": data.corpus,
         **protocol,
         "skipped": [list(bad) for bad in data.skipped],
-        "notes": {file: list(notes) for file, notes in getattr(data, "notes", {}).items()},
+        "notes": {file: list(notes) for file, notes in data.notes.items()},
         "clips": (trained.get("clips") or {}) | {"test": clips_digest(data.sides(False)[2])},
         "test_environment": environment(),
     }
@@ -112,7 +115,7 @@ def as_trained(options: TestOptions, trained: dict[str, Any]) -> None:
         options.train_fold = f"{told or 'train_1'}.txt"
         if told is None:
             log.info("%s does not tell its fold: testing on train_1.txt; see --train_fold", options.checkpoint)
-    for name in ("seed", "max_frames", "batch_size", "precision", "deterministic"):
+    for name in ("seed", "max_frames", "batch_size", "precision", "deterministic", "trim_silence"):
         if getattr(options, name) is None:
             setattr(options, name, before[name])
     same = options.dataset == before["dataset"]

@@ -215,13 +215,6 @@ def log_run(path: Path) -> None:
         logging.getLogger().setLevel(logging.WARNING)
 
 
-def loading_processes(asked: int | None) -> int:
-    """How many processes load clips: as asked, else none beside a busy CPU and up to 8 beside a GPU."""
-    if asked is not None:
-        return asked
-    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
-
-
 class FoldTest(NamedTuple):
     """What a test of a fold gives.
 

@@ -124,6 +124,7 @@ def clips_of(given: TrainOptions, number: str) -> dict[str, str]:
         train_fold=f"train_{number}.txt",
         recipe=given.recipe,
         validation=given.validation,
+        trim_silence=given.trim_silence,
         num_train=given.num_train,
         num_val=given.num_val,
         seed=given.seed,
