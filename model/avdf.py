@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability
+from utils.loss import cross_entropy
 
 
 class AVDF(Detector):
@@ -20,7 +20,7 @@ class AVDF(Detector):
         return Outputs(logits=self.mm_classifier(self.fused(streams)))
 
     def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
-        return {"loss": F.cross_entropy(outputs.logits.float(), batch["m_label"])}
+        return {"loss": cross_entropy(outputs.logits, batch["m_label"])}
 
     def decide(self, outputs: Outputs) -> Verdict:
         return Verdict(probability(outputs.logits), outputs.logits.argmax(dim=-1))

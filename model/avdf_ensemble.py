@@ -1,14 +1,14 @@
-"""AVDF_Ensemble: one classifier for the picture and one for the sound; a clip is real when both say so."""
+"""AVDF_Ensemble: one classifier for the video and one for the audio; a clip is real when both say so."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.model import Detector, Outputs, Streams, Verdict, probability, within_head
+from utils.loss import cross_entropy
 
 
 class AVDF_Ensemble(Detector):
@@ -23,8 +23,8 @@ class AVDF_Ensemble(Detector):
         return Outputs(video_logits=self.video_classifier(video), audio_logits=self.audio_classifier(audio))
 
     def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
-        audio_loss = F.cross_entropy(outputs.audio_logits.float(), batch["a_label"])
-        video_loss = F.cross_entropy(outputs.video_logits.float(), batch["v_label"])
+        audio_loss = cross_entropy(outputs.audio_logits, batch["a_label"])
+        video_loss = cross_entropy(outputs.video_logits, batch["v_label"])
         return {"loss": audio_loss + video_loss, "audio_loss": audio_loss, "video_loss": video_loss}
 
     def decide(self, outputs: Outputs) -> Verdict:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability
+from utils.loss import cross_entropy
 
-RVRA = 0  # the class of `mm_label` in which picture and sound are real
+RVRA = 0  # the class of `mm_label` in which video and audio are real
 
 
 class AVDF_Multiclass(Detector):
@@ -22,7 +22,7 @@ class AVDF_Multiclass(Detector):
         return Outputs(logits=self.mm_classifier(self.fused(streams)))
 
     def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
-        return {"loss": F.cross_entropy(outputs.logits.float(), batch["mm_label"])}
+        return {"loss": cross_entropy(outputs.logits, batch["mm_label"])}
 
     def decide(self, outputs: Outputs) -> Verdict:
         return Verdict(probability(outputs.logits, RVRA), (outputs.logits.argmax(dim=-1) == RVRA).long())

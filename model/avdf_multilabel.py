@@ -1,14 +1,14 @@
-"""AVDF_Multilabel: one head with two independent outputs, sound real and picture real."""
+"""AVDF_Multilabel: one head with two independent outputs, audio real and video real."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.model import Detector, Outputs, Streams, Verdict, mm_head
+from utils.loss import binary_cross_entropy
 
 
 class AVDF_Multilabel(Detector):
@@ -21,8 +21,8 @@ class AVDF_Multilabel(Detector):
         return Outputs(logits=self.mm_classifier(self.fused(streams)))
 
     def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
-        target = torch.stack([batch["a_label"], batch["v_label"]], dim=-1).float()  # (B, 2)
-        return {"loss": F.binary_cross_entropy_with_logits(outputs.logits.float(), target)}
+        target = torch.stack([batch["a_label"], batch["v_label"]], dim=-1)  # (B, 2)
+        return {"loss": binary_cross_entropy(outputs.logits, target)}
 
     def decide(self, outputs: Outputs) -> Verdict:
         audio, video = outputs.logits.float().sigmoid().unbind(dim=-1)  # (B,), (B,)

@@ -46,7 +46,7 @@ class BasicBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """ResNet-18 without its stem: 64-128-256-512 channels, two blocks each, average pooling to 512.
+    """ResNet-18 without its stem: 64-128-256-512 channels, two blocks each, average pooling to 512; in channels_last.
 
     Parameters
     ----------
@@ -64,9 +64,11 @@ class Trunk(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels)))
+                module.weight = nn.Parameter(module.weight.detach().contiguous(memory_format=torch.channels_last))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 64, H, W) → (N, 512)."""
+        x = x.contiguous(memory_format=torch.channels_last)
         for block in (*self.layer1, *self.layer2, *self.layer3, *self.layer4):
             x = recomputed(block, x, norms=block) if self.checkpoint_activations else block(x)
         return x.mean(dim=(2, 3))  # of (N, 512, H / 8, W / 8)
@@ -113,7 +115,7 @@ class ImageEncoder(nn.Module):
             nn.PReLU(64),
             FramePool((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
         ).requires_grad_(train_frontend)
-        self.trunk = Trunk(checkpoint_activations).to(memory_format=torch.channels_last)
+        self.trunk = Trunk(checkpoint_activations)
 
     def forward(self, video: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         """Embed each frame.
@@ -137,7 +139,7 @@ class ImageEncoder(nn.Module):
                 x = recomputed(self._frontend, video, lengths, norms=self.frontend3D)
             else:
                 x = self._frontend(video, lengths)  # (N, 64, H / 4, W / 4)
-        x = self.trunk(x.contiguous(memory_format=torch.channels_last))  # (N, 512)
+        x = self.trunk(x)  # (N, 512)
         if lengths is None:
             return x.view(B, T, -1)
         x = pad_sequence(x.split(list(lengths)), batch_first=True)  # (B, the longest, 512)

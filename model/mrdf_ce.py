@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability, weighted_sum, within_head
-from utils.loss import cross_modality_loss
+from utils.loss import cross_entropy, cross_modality_loss
 
 
 class MRDF_CE(Detector):
@@ -32,9 +31,9 @@ class MRDF_CE(Detector):
 
     def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
         terms = {
-            "mm_loss": F.cross_entropy(outputs.logits.float(), batch["m_label"]),
-            "audio_loss": F.cross_entropy(outputs.audio_logits.float(), batch["a_label"]),
-            "video_loss": F.cross_entropy(outputs.video_logits.float(), batch["v_label"]),
+            "mm_loss": cross_entropy(outputs.logits, batch["m_label"]),
+            "audio_loss": cross_entropy(outputs.audio_logits, batch["a_label"]),
+            "video_loss": cross_entropy(outputs.video_logits, batch["v_label"]),
             "contrast_loss": cross_modality_loss(
                 outputs.video_cross, outputs.audio_cross, batch["c_label"], self.hparams.margin_contrast
             ),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability, weighted_sum
-from utils.loss import cross_modality_loss, of_all_processes, within_modality_loss
+from utils.loss import cross_entropy, cross_modality_loss, of_all_processes, within_modality_loss
 
 
 class MRDF_Margin(Detector):
@@ -30,7 +29,7 @@ class MRDF_Margin(Detector):
 
     def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
         terms = {
-            "mm_loss": F.cross_entropy(outputs.logits.float(), batch["m_label"]),
+            "mm_loss": cross_entropy(outputs.logits, batch["m_label"]),
             "audio_loss": self._pairs_loss(outputs.audio_within, batch["a_label"], self.hparams.margin_audio),
             "video_loss": self._pairs_loss(outputs.video_within, batch["v_label"], self.hparams.margin_visual),
             "contrast_loss": cross_modality_loss(

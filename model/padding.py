@@ -14,13 +14,14 @@ def lengths_of(padding_mask: Tensor) -> tuple[int, ...]:
     ValueError
         If a clip has no real frame, or padding is not at its end alone.
     """
-    padding_mask = padding_mask.cpu()
     lengths = (~padding_mask).sum(dim=1)  # (B,)
-    expected = torch.arange(padding_mask.shape[1]) >= lengths[:, None]
-    for clip, wrong in enumerate((padding_mask != expected).any(dim=1) | (lengths == 0)):
-        if wrong:
+    expected = torch.arange(padding_mask.shape[1], device=padding_mask.device) >= lengths[:, None]
+    right = (padding_mask == expected).all(dim=1) & (lengths > 0)
+    told = torch.stack([lengths, right], dim=1).tolist()
+    for clip, (_, fits) in enumerate(told):
+        if not fits:
             raise ValueError(f"padding_mask of clip {clip} of the batch: padding follows at least one real frame")
-    return tuple(lengths.tolist())
+    return tuple(length for length, _ in told)
 
 
 def mean_over_time(x: Tensor, padding_mask: Tensor | None) -> Tensor:

@@ -1,4 +1,8 @@
-"""The two regularisation terms of MRDF (arXiv 2401.05746), each one matrix product instead of a loop over clips."""
+"""The loss terms of all detectors, in float32; those of MRDF (arXiv 2401.05746) are one matrix product each.
+
+A label of -1 is unknown: its clip is left out of the mean, and a term without any known label is 0 with a gradient of
+0. No term waits for a GPU.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,20 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
+from utils.metrics import UNKNOWN
+
+
+def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Scalar: mean cross entropy of logits (B, classes) with labels (B,)."""
+    total = F.cross_entropy(logits.float(), label, ignore_index=UNKNOWN, reduction="sum")
+    return total / (label != UNKNOWN).sum().clamp(min=1)
+
+
+def binary_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Scalar: mean binary cross entropy of logits with labels 0 and 1 of the same shape."""
+    values = F.binary_cross_entropy_with_logits(logits.float(), label.clamp(min=0).float(), reduction="none")
+    return _mean(values, label != UNKNOWN)
+
 
 def cross_modality_loss(video: Tensor, audio: Tensor, c_label: Tensor, margin: float = 0.0) -> Tensor:
     """Pull the two streams of a real clip together, push those of any other clip apart.
@@ -18,18 +36,18 @@ def cross_modality_loss(video: Tensor, audio: Tensor, c_label: Tensor, margin: f
     video, audio
         Embeddings of the clips, each (B, D).
     c_label
-        (B,), 1 where picture and sound are both real.
+        (B,), 1 where video and audio are both real.
     margin
         Cosine similarity up to which streams of a manipulated clip cost nothing.
 
     Returns
     -------
     Tensor
-        Scalar: the mean over clips of 1 - cos where c_label is 1, else max(cos - margin, 0).
+        Scalar: the mean over clips of known label of 1 - cos where c_label is 1, else max(cos - margin, 0).
     """
     with torch.autocast(video.device.type, enabled=False):
         similarity = F.cosine_similarity(video.float(), audio.float(), dim=-1)  # (B,)
-    return _cosine_embedding(similarity, c_label == 1, margin).mean()
+    return _mean(_cosine_embedding(similarity, c_label == 1, margin), c_label != UNKNOWN)
 
 
 def within_modality_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.0) -> Tensor:
@@ -47,13 +65,14 @@ def within_modality_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.0
     Returns
     -------
     Tensor
-        Scalar: the mean over all B² ordered pairs, each clip with itself included, of 1 - cos where the labels agree,
-        else max(cos - margin, 0).
+        Scalar: the mean over all ordered pairs of clips of known label, each clip with itself included, of 1 - cos
+        where the labels agree, else max(cos - margin, 0).
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         unit = F.normalize(embeddings.float(), dim=-1, eps=1e-8)  # (B, D)
         similarity = unit @ unit.T  # (B, B)
-    return _cosine_embedding(similarity, labels[:, None] == labels[None, :], margin).mean()
+    known = labels != UNKNOWN
+    return _mean(_cosine_embedding(similarity, labels[:, None] == labels, margin), known[:, None] & known)
 
 
 def of_all_processes(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,6 +118,11 @@ def _gather(own: Tensor) -> Tensor:
     parts = [torch.empty_like(own, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, own.contiguous())
     return torch.cat(parts)
+
+
+def _mean(values: Tensor, known: Tensor) -> Tensor:
+    """Mean of the values that are known; 0 without any."""
+    return torch.where(known, values, 0).sum() / known.sum().clamp(min=1)
 
 
 def _cosine_embedding(similarity: Tensor, same: Tensor, margin: float) -> Tensor:

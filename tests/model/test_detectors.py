@@ -90,3 +90,25 @@ def test_the_release_trains_no_transformer_and_other_encoders_can_be_had() -> No
     outputs.logits.sum().backward()
     assert detector.model.feature_extractor_video.resnet.frontend3D[0].weight.grad is not None
     assert detector.model.encoder.layers[0].self_attn.q_proj.weight.grad is not None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_clips_of_unknown_labels_teach_nothing(name: str) -> None:
+    """As DFDC's fakes, whose streams are not told, and clips of which nothing is known."""
+    torch.manual_seed(0)
+    detector = MODELS[name]().eval()
+    video, audio = torch.randn(4, 3, 2, 20, 20), torch.randn(4, 104, 2)
+    outputs = detector(video, audio)
+    labels = {"m_label": [1, 0, -1, 0], "v_label": [1, -1, -1, 0], "a_label": [1, -1, -1, 1], "c_label": [1, 0, -1, 0]}
+    batch = {key: torch.tensor(values) for key, values in (labels | {"mm_label": [0, -1, -1, 1]}).items()}
+    known = [0, 1, 3]
+    expected = detector.losses(
+        type(outputs)(*(None if value is None else value[known] for value in outputs)),
+        {key: value[known] for key, value in batch.items()},
+    )
+    for term, value in detector.losses(outputs, batch).items():
+        assert float(value.detach()) == pytest.approx(float(expected[term].detach()), rel=1e-5), term
+    loss = detector.losses(outputs, {key: torch.full_like(value, -1) for key, value in batch.items()})["loss"]
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert not any(parameter.grad.any() for parameter in detector.parameters() if parameter.grad is not None)

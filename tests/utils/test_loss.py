@@ -6,9 +6,16 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from utils.loss import cross_modality_loss, of_all_processes, within_modality_loss
+from utils.loss import (
+    binary_cross_entropy,
+    cross_entropy,
+    cross_modality_loss,
+    of_all_processes,
+    within_modality_loss,
+)
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -79,3 +86,35 @@ def test_without_other_processes_clips_stay_as_they_are() -> None:
     gathered = of_all_processes(embeddings, labels)
     assert gathered[0] is embeddings
     assert gathered[1] is labels
+
+
+def test_unknown_labels_are_left_out() -> None:
+    torch.manual_seed(0)
+    video, audio = torch.randn(2, 6, 8)
+    label = torch.tensor([1, -1, 0, 0, -1, 1])
+    known = label >= 0
+    assert float(cross_modality_loss(video, audio, label)) == pytest.approx(
+        float(cross_modality_loss(video[known], audio[known], label[known]))
+    )
+    assert float(within_modality_loss(video, label, 0.1)) == pytest.approx(
+        float(within_modality_loss(video[known], label[known], 0.1))
+    )
+    assert float(cross_entropy(video, label)) == pytest.approx(float(F.cross_entropy(video[known], label[known])))
+    logits, both = video[:, :2], torch.stack([label, label.flip(0)], dim=1)
+    expected = F.binary_cross_entropy_with_logits(logits[both >= 0], both[both >= 0].float())
+    assert float(binary_cross_entropy(logits, both)) == pytest.approx(float(expected))
+
+
+def test_without_a_known_label_a_term_is_zero_and_so_is_its_gradient() -> None:
+    unknown = torch.full((4,), -1)
+    for term in (
+        lambda x: cross_entropy(x, unknown),
+        lambda x: binary_cross_entropy(x, unknown[:, None].expand(4, 3)),
+        lambda x: cross_modality_loss(x, x.detach() + 1, unknown),
+        lambda x: within_modality_loss(x, unknown),
+    ):
+        x = torch.randn(4, 3, requires_grad=True)
+        loss = term(x)
+        loss.backward()
+        assert float(loss) == 0
+        assert not x.grad.any()
