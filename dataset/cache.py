@@ -38,9 +38,48 @@ class Reading(NamedTuple):
     ----------
     trim_silence
         Leave out the silence at the start, with the frames that go with it.
+    crop_faces
+        Find the face and cut it out, as in the clips of FakeAVCeleb.
     """
 
     trim_silence: bool = False
+    crop_faces: bool = False
+
+
+class Faces(NamedTuple):
+    """What the face finder said of a clip.
+
+    Attributes
+    ----------
+    people
+        Faces that are to be seen at once for a noticeable time.
+    is_crop
+        The frames are a crop already, and taken as they are.
+    notes
+        Short sentences on what is unusual.
+    """
+
+    people: int
+    is_crop: bool
+    notes: list[str]
+
+
+class Decoded(NamedTuple):
+    """A clip as it is decoded.
+
+    Attributes
+    ----------
+    video
+        Frames (3, T, 112, 112) uint8; channel first, so that a crop copies whole rows.
+    audio
+        Features (T, 104) float32.
+    faces
+        What the face finder said, if it was asked.
+    """
+
+    video: np.ndarray
+    audio: np.ndarray
+    faces: Faces | None = None
 
 
 def leading_silence(path: str | Path) -> int:
@@ -60,9 +99,7 @@ def leading_silence(path: str | Path) -> int:
     return 0
 
 
-def decode_clip(
-    path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def decode_clip(path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading | None = None) -> Decoded:
     """Decode a clip.
 
     Parameters
@@ -74,26 +111,27 @@ def decode_clip(
     reading
         How it is read.
 
-    Returns
-    -------
-    numpy.ndarray
-        Frames (3, T, 112, 112) uint8; channel first, so that a crop copies whole rows.
-    numpy.ndarray
-        Audio features (T, 104) float32.
-
     Raises
     ------
     DataError
-        If it does not decode, or nothing is left of it.
+        If it does not decode, nothing is left of it, or it shows no face where one is to be cut out.
     """
     reading = reading or Reading()
     skipped = leading_silence(path) if reading.trim_silence else 0
-    video = read_video(path, max_frames + skipped)[skipped:]  # (T, 112, 112, 3)
-    if len(video) == 0:
+    faces = None
+    if reading.crop_faces:
+        from dataset.faces import crop_clip  # whose networks nobody else needs
+
+        clip = crop_clip(path, max_frames + skipped)
+        frames, samples = clip.frames, clip.samples
+        faces = Faces(int(clip.people), bool(clip.is_crop), list(clip.notes))
+    else:
+        frames, samples = read_video(path, max_frames + skipped), read_audio(path, max_frames + skipped)
+    frames, samples = frames[skipped:], samples[skipped * SAMPLES_PER_FRAME :]  # (T, 112, 112, 3), (N,)
+    if len(frames) == 0:
         raise DataError(f"{path}: nothing is left of it without its leading silence")
-    samples = read_audio(path, max_frames + skipped)[skipped * SAMPLES_PER_FRAME :]
-    audio = audio_features(samples, len(video)).numpy()  # (T, 104)
-    return np.ascontiguousarray(video.transpose(3, 0, 1, 2)), audio
+    audio = audio_features(samples, len(frames)).numpy()  # (T, 104)
+    return Decoded(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)), audio, faces)
 
 
 class Source(NamedTuple):
@@ -134,13 +172,15 @@ class Entry(NamedTuple):
     frames: int
     whole: bool  # whether the clip ended before the limit
     crc32: int  # of the frames, then the features
+    faces: Faces | None
 
     @classmethod
     def from_json(cls, text: str) -> Entry:
         """Read what `json.dumps` made of an entry."""
         values = cls(*json.loads(text))
         wav = None if values.wav is None else Source(*values.wav)
-        return values._replace(reading=Reading(*values.reading), mp4=Source(*values.mp4), wav=wav)
+        faces = None if values.faces is None else Faces(*values.faces)
+        return values._replace(reading=Reading(*values.reading), mp4=Source(*values.mp4), wav=wav, faces=faces)
 
     def fault(self, path: Path, reading: Reading) -> str:
         """Why this is not what decoding the clip at `path` now would give; "" if it is."""
@@ -349,9 +389,9 @@ def encode(file: str, source: Path, reading: Reading) -> bytes:
         If it does not decode.
     """
     mp4, wav = Source.of(source), Source.of(wav_beside(source))  # before decoding: a change meanwhile is found later
-    video, audio = decode_clip(source, MAX_FRAMES, reading)
+    video, audio, faces = decode_clip(source, MAX_FRAMES, reading)
     crc32 = zlib.crc32(audio, zlib.crc32(video))
-    entry = Entry(file, DECODING, reading, mp4, wav, len(audio), len(audio) < MAX_FRAMES, crc32)
+    entry = Entry(file, DECODING, reading, mp4, wav, len(audio), len(audio) < MAX_FRAMES, crc32, faces)
     return save({"video": video, "audio": audio}, metadata={"clip": json.dumps(entry)})
 
 

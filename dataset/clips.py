@@ -136,7 +136,8 @@ class ClipDataset(Dataset):
             except DataError as error:
                 log.warning("%s; its clip is decoded instead", error)
                 self._cached[index] = None
-        return _tensors(decode_clip(self._paths[index], self.max_frames, self.reading))
+        decoded = decode_clip(self._paths[index], self.max_frames, self.reading)
+        return _tensors((decoded.video, decoded.audio))
 
 
 def _as_key(key: int | ClipKey) -> ClipKey:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from dataset.cache import CachedClip, ClipCache, Reading
 from dataset.check import BadClip, ClipChecker
 from dataset.clips import COLLATE, ClipDataset, ClipSampler
-from dataset.corpora import corpus_folder, read_corpus
+from dataset.corpora import corpus, corpus_folder, read_corpus
 from dataset.corpora.table import MARKER, Layout
 from dataset.folds import FOLD_NAMES, hold_out, paper_subset
 from dataset.loading import Loading, batch_bytes, default_workers, fit_shared_memory
@@ -157,7 +157,7 @@ class FakeAVCelebDataModule(LightningDataModule):
         self.max_frames = max_frames
         self.checker = (checker or ClipChecker()) if check else None
         self.cache = cache
-        self.reading = Reading(trim_silence)
+        self.reading = Reading(trim_silence, corpus(dataset).full_frames)
         self.protocol = protocol
         self.fold_meaning = ""
         self.lists = None if lists is None else Path(lists)
@@ -166,6 +166,7 @@ class FakeAVCelebDataModule(LightningDataModule):
         self.notes: dict[str, list[str]] = {}
         self._cached: dict[str, CachedClip] = {}
         self._frames: dict[str, int] = {}
+        self._refused: dict[str, str] = {}
         self._ready: set[str] = set()
 
     @property
@@ -201,9 +202,15 @@ class FakeAVCelebDataModule(LightningDataModule):
         used = pd.concat([train, val, test]).drop_duplicates("file") if "train" in needed else test
         if self.cache is not None:
             self._cached = self.cache.entries(used, self.max_frames, self.reading)
-            self._frames |= {file: clip.entry.frames for file, clip in self._cached.items()}
-        if self.checker is not None:
-            self._find_bad(used[~used["file"].isin(self._cached.keys())])
+            for file, (_, entry) in self._cached.items():
+                self._frames[file] = entry.frames
+                if entry.faces is not None and entry.faces.notes:
+                    self.notes[file] = [*dict.fromkeys([*self.notes.get(file, []), *entry.faces.notes])]
+        left = used[~used["file"].isin(self._cached.keys())]
+        if self.reading.crop_faces:
+            self._leave_out(self._without_crop(left, len(used)))
+        elif self.checker is not None:
+            self._leave_out(self.checker(left))
         self.train_dataset = self._dataset(train, is_train=True)
         self.val_dataset = self._dataset(val, is_train=False)
         self.test_dataset = self._dataset(test, is_train=False)
@@ -302,12 +309,33 @@ class FakeAVCelebDataModule(LightningDataModule):
                 seen, facts = findings[file]
                 if self.checker is not None:
                     self.checker.learn(path, seen, facts["reason"])
+                if facts["reason"]:
+                    self._refused[file] = facts["reason"]
                 self._frames[file] = facts["frames_25"] or self.max_frames
                 if facts["notes"]:
                     self.notes[file] = facts["notes"]
 
-    def _find_bad(self, clips: pd.DataFrame) -> None:
-        self.skipped = self.checker(clips)
+    def _without_crop(self, clips: pd.DataFrame, count: int) -> list[BadClip]:
+        """Those of `clips`, which the cache does not hold, whose faces main.py prepare could not crop.
+
+        Raises
+        ------
+        DataError
+            If there are others, as full frames are not cropped a second time in another way.
+        """
+        unknown = [file for file in clips["file"] if file not in self._refused]
+        if unknown:
+            place = "there is no cache" if self.cache is None else f"they are not in the cache {self.cache.folder}"
+            trimmed = " --trim_silence" if self.reading.trim_silence else ""
+            raise DataError(
+                f"{len(unknown)} of {count} clips are full frames whose faces have to be cropped first, and {place} "
+                f"(the first: {unknown[0]}): python main.py prepare --dataset {self.dataset} "
+                f"--data_root {self.source}{trimmed}"
+            )
+        return [BadClip(file, self._refused[file]) for file in clips["file"]]
+
+    def _leave_out(self, bad: list[BadClip]) -> None:
+        self.skipped = bad
         if not self.skipped:
             return
         listed = "\n".join(f"  {file}: {reason}" for file, reason in self.skipped)

@@ -13,6 +13,7 @@ from dataset.cache import ClipCache
 from dataset.check import Stamp
 from dataset.corpora import table_digest
 from dataset.corpora.table import Layout
+from dataset.media import DECODING
 from utils.errors import DataError
 from utils.files import write_atomic
 
@@ -79,7 +80,7 @@ class State:
 
     @staticmethod
     def _header() -> bytes:
-        return json.dumps({"format": FORMAT}).encode()
+        return json.dumps({"format": FORMAT, "decoding": DECODING}).encode()
 
 
 class Prepared(NamedTuple):

@@ -6,18 +6,20 @@ import json
 import logging
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from rich.console import Console
 
 from dataset.cache import ClipCache, Reading
-from dataset.corpora import corpus_folder, read_corpus, table_digest
-from dataset.corpora.table import MARKER
+from dataset.check import BadClip
+from dataset.corpora import corpus, corpus_folder, read_corpus, table_digest
+from dataset.corpora.table import MARKER, Corpus
 from dataset.prepared import CACHE, FOLDER, RECORD_NAME, SUBSET_NAME, read_record
 from scripts.prepare.identities import find_leak
-from scripts.prepare.report import inspect_all, unnamed_files
+from scripts.prepare.report import add_faces, inspect_all, unnamed_files
 from scripts.prepare.subset import Subset, choose, write_subset
 from scripts.prepare.summary import SHOWN, summary
 from scripts.prepare.wav import write_wavs
@@ -33,7 +35,9 @@ OUTPUTS = Path("outputs")
 def prepare(
     data_root: Path = Path("data/FakeAVCeleb_v1.2"),
     dataset: Dataset = "fakeavceleb",
+    split: Literal["train", "val", "test"] | None = None,
     cache: bool = False,
+    all_clips: bool = False,
     cache_dir: Path | None = None,
     verify: bool = False,
     trim_silence: bool = False,
@@ -52,9 +56,14 @@ def prepare(
     data_root
         Folder of FakeAVCeleb v1.2, the one with meta_data.csv; for a csv, that file or the folder of clips.csv.
     dataset
-        Kind of data set.
+        Kind of data set. Faces of corpora of full frames (DFDC, KoDF, DeepSpeak, PolyGlotFake, AVLips) are cropped into
+        the cache, from which alone they are read later.
+    split
+        Look at the clips of this split only; by default at all.
     cache
         Decode each clip of the subset once, so that training reads it many times faster.
+    all_clips
+        Cache all clips that can be used, as protocols beside mrdf-5fold read them, and not the paper's subset alone.
     cache_dir
         Folder of the cache; by default "cache" in data_root, or in the outputs if that cannot be written.
     verify
@@ -80,10 +89,19 @@ def prepare(
     clips = read_corpus(data_root, dataset)
     root = corpus_folder(data_root, dataset)
     folder = _place(FOLDER, root, outputs)
+    known = corpus(dataset)
+    reading = Reading(trim_silence, known.full_frames)
+    place = cache_dir or _place(CACHE, root, outputs)
     record = {"dataset": dataset, "table": table_digest(clips), "strict_identities": strict_identities}
+    if split is not None:
+        clips = clips[clips["split"] == split]
+        if clips.empty:
+            raise DataError(f"--split {split}: {data_root} has no such clip")
     with alone_in(folder, "another prepare is at work in %s: waiting for it"):
         _claim(folder, root, record | {"seed": seed})
         report = inspect_all(clips, folder, num_workers)
+        if known.full_frames:
+            report = _crop_faces(clips, report, folder, place, reading, verify, num_workers)
         # The folds that train.py would make: in the corpus, or in the outputs.
         fold_dir = (outputs or OUTPUTS) / "folds"
         subset = choose(clips, report["state"] == "ok", dataset, root, fold_dir, seed, strict_identities)
@@ -91,11 +109,12 @@ def prepare(
         if write_wav:
             _write_wavs(subset.clips, root, folder, num_workers)
             report = inspect_all(clips, folder, num_workers)
-        published = dataset == "fakeavceleb" and not (root / MARKER).exists()
-        _summarise(report, subset, unnamed_files(root, clips), folder, published, clips.attrs["notes"])
-        if cache or verify:
-            place = cache_dir or _place(CACHE, root, outputs)
-            _build_cache(subset.clips, report, place, Reading(trim_silence), verify, num_workers)
+        if (root / MARKER).exists():
+            known = replace(known, counts={})  # those of the corpus that it is laid out as
+        _summarise(report, subset, [] if split else unnamed_files(root, clips), folder, known, clips.attrs["notes"])
+        if (cache or verify) and not known.full_frames:
+            wanted = clips[report["state"] == "ok"] if all_clips else subset.clips
+            _build_cache(wanted, report, place, reading, verify, num_workers)
     log.info("results: %s (summary.md, report.csv, subset.csv)", folder)
 
 
@@ -140,19 +159,35 @@ def _write_wavs(clips: pd.DataFrame, root: Path, folder: Path, workers: int | No
 
 
 def _summarise(
-    report: pd.DataFrame, subset: Subset, unnamed: list[str], folder: Path, published: bool, noticed: list[str]
+    report: pd.DataFrame, subset: Subset, unnamed: list[str], folder: Path, known: Corpus, noticed: list[str]
 ) -> None:
     leaks = {name: find_leak(*sides) for name, sides in subset.sides.items()}
-    parts = {"published": published, "unnamed": unnamed, "leaks": leaks, "noticed": noticed}
+    parts = {"known": known, "unnamed": unnamed, "leaks": leaks, "noticed": noticed}
     write_atomic(folder / "summary.md", summary(report, subset, **parts))
     shown = summary(report, subset, shown=SHOWN, **parts)
     Console().print(shown, markup=False, highlight=False, soft_wrap=True)
 
 
+def _crop_faces(
+    clips: pd.DataFrame,
+    report: pd.DataFrame,
+    folder: Path,
+    place: Path,
+    reading: Reading,
+    every_byte: bool,
+    workers: int | None,
+) -> pd.DataFrame:
+    """Cut the faces out of all clips that can be read, into the cache; the report with what was found."""
+    readable = clips[report["state"] == "ok"]
+    bad = _build_cache(readable, report, place, reading, every_byte, workers)
+    left = readable[~readable["file"].isin([clip.file for clip in bad])]
+    return add_faces(report, folder, ClipCache(place).entries(left, reading=reading), bad)
+
+
 def _build_cache(
     clips: pd.DataFrame, report: pd.DataFrame, folder: Path, reading: Reading, every_byte: bool, workers: int | None
-) -> None:
-    """Say how much room the cache takes, and build it.
+) -> list[BadClip]:
+    """Say how much room the cache takes, and build it; clips that could not be decoded after all.
 
     Raises
     ------
@@ -176,3 +211,4 @@ def _build_cache(
     for fault in result.replaced:
         log.warning("%s; it was decoded again", fault)
     log.info("cache: %s holds %d clips, %d of them decoded just now", folder, result.kept + result.built, result.built)
+    return result.bad

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dataset.check import stamp
+from dataset.cache import CachedClip
+from dataset.check import BadClip, stamp
 from dataset.inspection import ClipFacts, inspect_clip
 from dataset.media import wav_beside
 from dataset.prepared import CACHE, FOLDER, STATE_NAME, State
@@ -20,14 +22,16 @@ from utils.parallel import in_threads
 log = logging.getLogger(__name__)
 
 MEDIA = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".wav"}
-FROM_TABLE = ["line", "file", "subject", "category", "method", "race", "gender"]
+FROM_TABLE = [
+    "line", "file", "subject", "category", "v_label", "a_label", "m_label", "method", "race", "gender", "split",
+]  # fmt: skip
 COLUMNS = [
-    "line", "file", "state", "reason", "notes", "same_file_as", "subject", "category", "method", "race", "gender",
+    *FROM_TABLE[:2], "state", "reason", "notes", "same_file_as", *FROM_TABLE[2:], "faces", "framing",
     "frames", "fps", "constant_rate", "width", "height", "video_codec", "video_seconds", "sound", "sample_rate",
     "channels", "audio_codec", "audio_seconds", "seconds_apart", "leading_silence", "frames_25", "bytes",
 ]  # fmt: skip
 SECONDS = ["video_seconds", "audio_seconds", "leading_silence"]
-WHOLE_NUMBERS = ["frames", "width", "height", "sample_rate", "channels", "frames_25", "bytes", "same_file_as"]
+WHOLE_NUMBERS = ["faces", "frames", "width", "height", "sample_rate", "channels", "frames_25", "bytes", "same_file_as"]
 
 
 def inspect_all(clips: pd.DataFrame, folder: Path, workers: int | None = None) -> pd.DataFrame:
@@ -63,8 +67,60 @@ def inspect_all(clips: pd.DataFrame, folder: Path, workers: int | None = None) -
             state.add(file, stamps[file], facts[file])
     state.close(once["file"])
     report = _table(clips, dict(zip(once["path"], once["file"], strict=True)), facts)
-    write_atomic(folder / "report.csv", report.to_csv(index=False, lineterminator="\n"))
+    _write(report, folder)
     return report
+
+
+def add_faces(
+    report: pd.DataFrame, folder: Path, cached: Mapping[str, CachedClip], bad: Sequence[BadClip]
+) -> pd.DataFrame:
+    """Add what the face finder said to a report, to ``report.csv`` and to the state.
+
+    Parameters
+    ----------
+    report
+        As `inspect_all` returns it.
+    folder
+        Where the report and the state are kept.
+    cached
+        File → the clip whose face was cut out.
+    bad
+        Clips out of which none could be cut; they count as broken.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The report with the columns `faces` (people seen at once; 0: none) and `framing` ("face" or "crop").
+    """
+    state = State(folder / STATE_NAME)
+    for file, reason in bad:
+        seen, facts = state.findings[file]
+        state.add(file, seen, facts | {"state": "broken", "reason": reason, "faces": _none_seen(reason)})
+    report = report.copy()
+    reasons = dict(bad)
+    failed = report["file"].isin(reasons.keys())
+    report.loc[failed, "state"] = "broken"
+    report.loc[failed, "reason"] = report.loc[failed, "file"].map(reasons)
+    report.loc[failed, "faces"] = report.loc[failed, "reason"].map(_none_seen)
+    found = {file: clip.entry.faces for file, clip in cached.items()}
+    people = report["file"].map({file: faces.people for file, faces in found.items()})
+    report["faces"] = people.astype("Int64").fillna(report["faces"])
+    report["framing"] = report["file"].map({f: "crop" if faces.is_crop else "face" for f, faces in found.items()})
+    report["notes"] = [
+        "; ".join(filter(None, [notes, *(found[file].notes if file in found else [])]))
+        for file, notes in zip(report["file"], report["notes"], strict=True)
+    ]
+    _write(report, folder)
+    return report
+
+
+def _none_seen(reason: str) -> int | None:
+    """The number of faces in a clip that was refused for this reason: none, or unknown."""
+    return 0 if "face" in reason else None
+
+
+def _write(report: pd.DataFrame, folder: Path) -> None:
+    write_atomic(folder / "report.csv", report.to_csv(index=False, lineterminator="\n"))
 
 
 def _table(clips: pd.DataFrame, first_name: dict[str, str], facts: dict[str, dict[str, Any]]) -> pd.DataFrame:

@@ -10,8 +10,7 @@ import pandas as pd
 
 from dataset.corpora.table import Layout
 from dataset.folds import FOLD_NAMES, paper_subset, place_folds, read_fold
-from dataset.protocols import Setting, default_protocol, folds
-from dataset.protocols import sides as protocol_sides
+from dataset.protocols import Setting, default_protocol, folds, sides
 from scripts.prepare.identities import strict_subset
 from utils.errors import DataError
 from utils.files import write_atomic
@@ -47,7 +46,7 @@ def choose(
     usable
         Whether each of them can be used.
     dataset
-        Kind of corpus, whose default protocol makes the folds.
+        Name of the corpus.
     root, fold_dir
         Where folds lie or are written: see :func:`dataset.folds.find_fold`.
     seed
@@ -68,8 +67,8 @@ def choose(
     if strict:
         if (clips["split"] != "").any():
             raise DataError("--strict_identities makes folds of its own, but the table has a split: leave one out")
-        kept, folds, lost = strict_subset(good, len(FOLD_NAMES), seed, one_each=is_original)
-        _place_strict(folds, [root, fold_dir])
+        kept, strict_folds, lost = strict_subset(good, len(FOLD_NAMES), seed, one_each=is_original)
+        _place_strict(strict_folds, [root, fold_dir])
         if lost:
             listed = ", ".join(f"{subject} {category}" for subject, category in lost)
             notes.append(
@@ -80,8 +79,8 @@ def choose(
         notes += _compare(paper_subset(clips, seed), kept)
     else:
         kept = good
-    sides, faults = _all_sides(kept, Setting(kept, dataset, root, seed, fold_dir))
-    return Subset(kept, sides, notes + faults)
+    of_folds, faults = _all_sides(Setting(kept, dataset, root, seed, fold_dir))
+    return Subset(kept, of_folds, notes + faults)
 
 
 def write_subset(subset: Subset, path: Path) -> None:
@@ -93,20 +92,19 @@ def write_subset(subset: Subset, path: Path) -> None:
     write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
 
 
-def _all_sides(clips: pd.DataFrame, setting: Setting) -> tuple[dict[str, Sides], list[str]]:
+def _all_sides(setting: Setting) -> tuple[dict[str, Sides], list[str]]:
     """The sides of each fold that has two, and what is wrong with the others, if any has."""
-    sides: dict[str, Sides] = {}
-    faults: dict[str, DataError] = {}
-    protocol = default_protocol(setting.dataset, clips)
+    protocol = default_protocol(setting.dataset, setting.clips)
+    found: dict[str, Sides] = {}
+    faults = []
     for name in folds(protocol, setting):
         try:
-            train, _, test = protocol_sides(protocol, setting, name)
-            sides[name] = (train, test)
+            fold = sides(protocol, setting, name)
         except DataError as error:
-            faults[name] = error
-    if not sides:
-        raise next(iter(faults.values()))
-    return sides, [f"{name} cannot be used: {str(fault).rpartition(': ')[2]}." for name, fault in faults.items()]
+            faults.append(f"{name} cannot be used: {str(error).rpartition(': ')[2]}.")
+        else:
+            found[name] = (fold.train, fold.test)
+    return found, [*dict.fromkeys(setting.notes), *faults]
 
 
 def _compare(intended: pd.DataFrame, kept: pd.DataFrame) -> list[str]:

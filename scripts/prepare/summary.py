@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from dataset.corpora.table import TYPES
+from dataset.corpora.table import TYPES, Corpus, count
 from scripts.prepare.identities import Leak
 from scripts.prepare.subset import Sides, Subset
 from utils.files import markdown_table
 
-# Clips that papers count in FakeAVCeleb v1.2; its csv has 22 rows more, as it names some files twice.
-PUBLISHED = {"A": 500, "B": 500, "C": 9709, "D": 10835}
 NAMES = {values[0]: name for name, values in TYPES.items()}
 SHOWN = 20  # entries of a list on the screen; the file has all of them
 
@@ -21,7 +19,7 @@ SHOWN = 20  # entries of a list on the screen; the file has all of them
 def summary(
     report: pd.DataFrame,
     subset: Subset,
-    published: bool,
+    known: Corpus,
     unnamed: Sequence[str],
     leaks: Mapping[str, Leak],
     noticed: Sequence[str] = (),
@@ -35,8 +33,8 @@ def summary(
         As :func:`scripts.prepare.report.inspect_all` returns it.
     subset
         The clips in use, and their folds.
-    published
-        Show the counts that papers report for FakeAVCeleb v1.2 beside those found.
+    known
+        What is known of the corpus.
     unnamed
         Media files that no row names.
     leaks
@@ -49,7 +47,9 @@ def summary(
     usable = report[report["state"] == "ok"]
     subjects = subset.clips["subject"].nunique()
     lines = ["# The corpus", "", f"{len(report):,} rows, {len(usable):,} of them with a clip that can be used.", ""]
-    lines += counts(report, published)
+    lines += [*counts(report), *published(report, known.counts)]
+    if known.full_frames:
+        lines += ["# Faces", "", *faces(report)]
     lines += [
         "# What is wrong",
         "",
@@ -63,21 +63,64 @@ def summary(
     return "\n".join(lines)
 
 
-def counts(report: pd.DataFrame, published: bool) -> list[str]:
-    """Clips by category, race, gender and method: how many rows there are, and how many can be used."""
+def counts(report: pd.DataFrame) -> list[str]:
+    """Clips by category, label, split, race, gender and method: how many rows there are, and how many can be used."""
     lines: list[str] = []
-    for column in ("category", "race", "gender", "method"):
-        with_published = published and column == "category"
-        grid = [[column, "rows", "usable", "missing", "broken", *(["papers say"] if with_published else [])]]
-        for value, rows in report.groupby(column, sort=True):
-            name = f"{value} {NAMES[value]}" if column == "category" else str(value) or "(not given)"
-            grid.append([name, *_states(rows), *([f"{PUBLISHED[value]:,}"] if with_published else [])])
+    for column in ("category", "m_label", "split", "race", "gender", "method"):
+        values = report[column].map(_label).astype(str) if column == "m_label" else report[column]
+        # Categories tell the labels, where all clips have one.
+        if column == "m_label" and (report["category"] != "").all():
+            continue
+        if column not in ("category", "m_label") and (values == "").all():
+            continue
+        grid = [["label" if column == "m_label" else column, "rows", "usable", "missing", "broken"]]
+        for value, rows in report.groupby(values, sort=True):
+            name = f"{value} {NAMES[value]}" if value in NAMES and column == "category" else str(value)
+            grid.append([name or "(not given)", *_states(rows)])
         if column == "category":
-            grid.append(["all", *_states(report), *([f"{sum(PUBLISHED.values()):,}"] if with_published else [])])
+            grid.append(["all", *_states(report)])
         lines += [*markdown_table(grid), ""]
-    if published:
-        lines += ['"papers say": counts that papers report for v1.2. A hint; copies differ by a few clips.', ""]
     return lines
+
+
+def published(report: pd.DataFrame, numbers: Mapping[str, int]) -> list[str]:
+    """Numbers of clips that the corpus should have, beside those that are here."""
+    if not numbers:
+        return []
+    usable = report[report["state"] == "ok"]
+    grid = [["clips", "rows", "usable", "published"]]
+    grid += [
+        [_key(key), f"{count(report, key):,}", f"{count(usable, key):,}", f"{number:,}"]
+        for key, number in numbers.items()
+    ]
+    return [*markdown_table(grid), "", "The published numbers are a hint: copies differ by a few clips.", ""]
+
+
+def _key(key: str) -> str:
+    return f"{key} {NAMES[key]}" if key in NAMES else key
+
+
+def _label(m_label: int | None) -> str:
+    return "unknown" if pd.isna(m_label) else ("fake", "real")[int(m_label)]
+
+
+def faces(report: pd.DataFrame) -> list[str]:
+    """Clips of full frames in which a face was found, and what was cut out of them, by their label."""
+    looked = report[report["faces"].notna()]
+    kinds = {
+        "a face was found": looked["faces"] > 0,
+        "no face was found": looked["faces"] == 0,
+        "several people": looked["faces"] > 1,
+        "cropped around the face": looked["framing"] == "face",
+        "taken as they are, a crop already": looked["framing"] == "crop",
+    }
+    labels = looked["m_label"].map(_label)
+    grid = [["clips", "all", "real", "fake", "unknown"]]
+    for name, rows in kinds.items():
+        by_label = [f"{(rows & (labels == label)).sum():,}" for label in grid[0][2:]]
+        grid.append([name, f"{rows.sum():,}", *by_label])
+    share = f"{(looked['faces'] > 0).mean():.1%}" if len(looked) else "none"
+    return [*markdown_table(grid), "", f"Coverage: {share} of {len(looked):,} clips that decode.", ""]
 
 
 def _states(rows: pd.DataFrame) -> list[str]:
@@ -135,7 +178,7 @@ def medians(usable: pd.DataFrame) -> list[str]:
     }
     grid = [["median of", *columns.values()]]
     for category, rows in usable.groupby("category"):
-        grid.append([NAMES[category], *(f"{rows[name].median():.3f}" for name in columns)])
+        grid.append([NAMES.get(category, "(not given)"), *(f"{rows[name].median():.3f}" for name in columns)])
     return [
         *markdown_table(grid),
         "",
