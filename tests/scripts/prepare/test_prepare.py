@@ -174,7 +174,7 @@ def test_csv_that_changed_since(faulty_root: Path, capsys: pytest.CaptureFixture
     add_rows(faulty_root, "id00999,-,-,real,A,RealVideo-RealAudio,African,men,new.mp4,FakeAVCeleb/x")
     module = FakeAVCelebDataModule(faulty_root, skip_bad=True)
     module.setup()
-    assert "the csv has changed since: it is not used" in capsys.readouterr().err
+    assert "its metadata have changed since: it is not used" in capsys.readouterr().err
     assert "new.mp4" in {Path(bad.file).name for bad in module.skipped}
 
 

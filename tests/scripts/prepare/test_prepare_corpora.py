@@ -76,8 +76,8 @@ def test_faces_are_cropped_once(avlips: Path, cropped: list[str], capsys: pytest
     ):
         assert line in printed
     report = pd.read_csv(avlips / "prepare" / "report.csv", keep_default_na=False).set_index("file")
-    assert report.loc["1_fake/1.mp4", ["state", "faces"]].tolist() == ["broken", "0"]
-    assert report.loc["0_real/2.mp4", ["faces", "framing"]].tolist() == ["2", "face"]
+    assert report.loc["1_fake/1.mp4", ["state", "faces"]].tolist() == ["broken", 0]
+    assert report.loc["0_real/2.mp4", ["faces", "framing"]].tolist() == [2, "face"]
     assert "2 faces: the larger one is followed" in report.loc["0_real/2.mp4", "notes"]
     before = (avlips / "prepare" / "report.csv").read_bytes()
 
