@@ -105,6 +105,15 @@ class Flag:
         return get_origin(self.kind) is list
 
 
+def _path(value: str) -> Path:
+    return Path(value)
+
+
+def _text(value: object) -> str:
+    return str(value)
+
+
+VERBATIM = {Path: _path, str: _text}
 # Other flags that need no value.
 BARE = {"resume": "auto"}
 
@@ -181,12 +190,14 @@ class Parser(ArgumentParser):
         given: dict[str, Any] = {"type": flag.kind, "help": text.replace("%", "%%"), "metavar": flag.takes[1]}
         if flag.several:
             given |= {"type": get_args(flag.kind)[0], "nargs": "+"}
+        # Taken as they are: what looks like YAML (1e-4, [a], null) is a name too, and one need not be Unicode.
+        given["type"] = VERBATIM.get(given["type"], given["type"])
         if flag.positional:
             self.add_argument(flag.name, **given | {"metavar": flag.name.upper()})
         elif flag.default is Parameter.empty:
             self.add_argument(f"--{flag.name}", required=True, **given)
         else:
-            if flag.default is None:
+            if flag.default is None and flag.kind not in VERBATIM:
                 given["type"] = given["type"] | None
             self.add_argument(f"--{flag.name}", default=flag.default, **given)
 

@@ -73,12 +73,22 @@ def test_folds_in_a_configuration_file(text: str, folds: str, tmp_path: Path) ->
         ("--save_name a$_$b", "save_name", "a$_$b"),
         ("--save_name true", "save_name", "true"),
         ("--save_name [a]", "save_name", "[a]"),
+        ("--save_name null", "save_name", "null"),
+        ("--outputs 1e-4", "outputs", Path("1e-4")),
+        ("--outputs {a:b}", "outputs", Path("{a:b}")),
+        ("--outputs caf\udce9", "outputs", Path("caf\udce9")),  # not UTF-8, as a file's name may be
     ],
 )
 def test_spellings(spelling: str, name: str, value: object) -> None:
     found = getattr(parsed(spelling), name)
     assert found == value
     assert isinstance(found, type(value))
+
+
+def test_nothing_in_a_configuration_file(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("pretrained: null\nsave_name: null\noutputs: o\n", encoding="utf-8")
+    options = parsed(f"--config {tmp_path / 'run.yaml'}")
+    assert (options.pretrained, options.save_name, options.outputs) == (None, "MRDF_CE", Path("o"))
 
 
 def test_gpus_by_number_and_by_index() -> None:
