@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -58,8 +59,14 @@ def read_corpus(root: str | Path, dataset: str = "fakeavceleb") -> pd.DataFrame:
     """
     clips = corpus(dataset).read(Path(root))
     for note in clips.attrs["notes"]:
-        log.info("%s: %s", root, note)
+        _say_once(str(root), note)
     return clips
+
+
+@cache
+def _say_once(root: str, note: str) -> None:
+    """A corpus is read many times in a run: for every fold, and by several parts of the program."""
+    log.info("%s: %s", root, note)
 
 
 def corpus_folder(root: str | Path, dataset: str = "fakeavceleb") -> Path:
