@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What the regularisation and the recipe change: six runs of five folds on a miniature larger than the demo's, then a
-# table. About two hours on two cores without a GPU; goes on where it was stopped.
-# Usage: bash scripts/compare.sh [SUBJECTS [EPOCHS [FRAMES]]], 60 6 10 by default.
+# What the regularisation and the recipe change: six runs of five folds on a miniature, then a
+# table. Hours on two cores without a GPU; goes on where it was stopped.
+# Usage: bash scripts/compare.sh [SUBJECTS [EPOCHS [FRAMES]]], 40 5 10 by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/venv.sh
-subjects=${1:-60} epochs=${2:-6} frames=${3:-10}
+subjects=${1:-40} epochs=${2:-5} frames=${3:-10}
 data=data/compare-$subjects
 
 python main.py synthesize --out "$data" --subjects "$subjects" --seconds 0.8 --seed 7

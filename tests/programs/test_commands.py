@@ -136,7 +136,7 @@ def test_another_batch_size_is_warned_of_where_it_matters(
     checkpoint = outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt"
     assert test("--data_root", data, "--checkpoint", checkpoint, "--batch_size", 1, "--outputs", tmp_path) == 0
     assert "--batch_size 1: training had 4. Batches are cut to their shortest clip" in capsys.readouterr().err
-    config = json.loads((tmp_path / "results/MRDF_CE/train_1/metrics.json").read_text())["config"]
+    config = json.loads((tmp_path / "results/MRDF_CE/train_1@batch-1/metrics.json").read_text())["config"]
     assert (config["batch_size"], config["precision"], config["deterministic"]) == (1, "16", False)
 
 
@@ -189,22 +189,24 @@ def test_resuming_what_cannot_be_resumed(
         assert message in one_line(capsys)
 
 
-def test_a_test_in_another_way_keeps_the_figures_and_the_hours(trained: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_test_in_another_way_displaces_nothing(trained: tuple[Path, Path], tmp_path: Path) -> None:
     data, _ = trained
     outputs = shutil.copytree(trained[1], tmp_path / "outputs")
     checkpoint, results = outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt", outputs / "results/MRDF_CE"
-    before = json.loads((results / "train_1/metrics.json").read_text())["config"]
+    before = {path: path.read_bytes() for path in (results / "train_1").iterdir()}
     common = ("--data_root", data, "--checkpoint", checkpoint, "--outputs", outputs)
-    assert test(*common, "--batch_size", "2") == 0
-    after = json.loads((results / "train_1/metrics.json").read_text())["config"]
-    assert (before["batch_size"], after["batch_size"]) == (4, 2)
-    assert after["environment"] == before["environment"]
-    assert json.loads((results / "train_1/metrics.1.json").read_text())["config"] == before
     log = outputs / "log/MRDF_CE/test.log"
+    assert test(*common, "--batch_size", "2") == 0
     assert "was trained on" not in log.read_text()
-    assert test(*common, "--train_fold", "train_2.txt") == 0
+    assert test(*common, "--train_fold", "train_2.txt", "--precision", "bf16") == 0
     assert "MRDF_CE_train_1.ckpt was trained on train_1, so on most people that train_2.txt tests" in log.read_text()
-    assert "hours" not in json.loads((results / "train_2/metrics.json").read_text())["config"]["environment"]
+    assert {path: path.read_bytes() for path in (results / "train_1").iterdir()} == before
+    config = json.loads((results / "train_1@batch-2/metrics.json").read_text())["config"]
+    assert (config["fold"], config["batch_size"]) == ("train_1", 2)
+    assert config["environment"].keys() == config["test_environment"].keys()
+    other = results / "train_2@checkpoint-of-train_1+precision-bf16-mixed"
+    assert json.loads((other / "metrics.json").read_text())["config"]["fold"] == "train_2"
+    assert {path.name for path in results.glob("train_*")} == {"train_1", "train_1@batch-2", other.name}
 
 
 def one_line(capsys: pytest.CaptureFixture) -> str:

@@ -39,8 +39,8 @@ def test_clean_recipe(data: Path, tmp_path: Path) -> None:
         outputs = tmp_path / f"by {size}"
         arguments = ("--data_root", data, "--checkpoint", checkpoint, "--outputs", outputs, "--batch_size", size)
         assert test(*arguments) == 0
-        scores.append(read_scores(outputs / "results/MRDF_CE/train_1/scores.csv")["score"])
-        again = json.loads((outputs / "results/MRDF_CE/train_1/metrics.json").read_text())
+        scores.append(read_scores(outputs / f"results/MRDF_CE/train_1@batch-{size}/scores.csv")["score"])
+        again = json.loads((outputs / f"results/MRDF_CE/train_1@batch-{size}/metrics.json").read_text())
         assert again | {"config": None} == metrics | {"config": None}
     assert (scores[0] - scores[1]).abs().max() < 1e-5
     log = pd.read_csv(tmp_path / "log/MRDF_CE/train_1/version_0/metrics.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -26,6 +28,7 @@ from tests.reference import recipe
 from utils.results import read_metrics, read_scores
 
 REFERENCE = Path(__file__).parents[1] / "reference"
+ROOT = Path(__file__).parents[2]
 TINY = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4, "encoder_layers": 1}
 TINY |= {"conv_pos": 8, "conv_pos_groups": 2, "attention_dropout": 0.0}
 # Detector, and the frames of its four clips, each process padding its own to the longest.
@@ -279,3 +282,40 @@ def test_every_test_clip_is_scored_once_and_as_by_one_process(fold: str, trained
     for column in ("file", "subject", "category", "method", "label", "decision"):
         assert scores[column].tolist() == alone[column].tolist(), column
     assert (scores["score"] - alone["score"]).abs().max() < 1e-5
+
+
+@pytest.mark.slow
+def test_scores_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    """With batches cut to their shortest clip, 11 clips in batches of two: some processes have a batch fewer."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "corpus").symlink_to(REFERENCE / "corpus" / "original")
+    clips = read_corpus(REFERENCE / "corpus" / "original").iloc[:11]
+    clips[["subject", "category"]].assign(file="corpus/" + clips["file"], split="test").to_csv(
+        data / "clips.csv", index=False
+    )
+    torch.manual_seed(0)
+    detector = MODELS["MRDF_CE"]()
+    contents = {
+        "state_dict": detector.state_dict(),
+        "model_type": "MRDF_CE",
+        "hyper_parameters": dict(detector.hparams),
+    }
+    torch.save(contents, tmp_path / "any.ckpt")
+    inherited = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
+    results = []
+    for processes in (1, 2, 4):
+        outputs = tmp_path / str(processes)
+        command = [sys.executable, ROOT / "test.py", "--data_root", data, "--dataset", "csv", "--outputs", outputs]
+        command += ["--checkpoint", tmp_path / "any.ckpt", "--gpus", processes, "--accelerator", "cpu"]
+        command += ["--batch_size", 2, "--max_frames", 12]
+        subprocess.run(list(map(str, command)), env=inherited | {"OMP_NUM_THREADS": "1"}, check=True, timeout=280)
+        (folder,) = (outputs / "results/any").iterdir()
+        with np.load(folder / "embeddings.npz") as arrays:
+            embeddings = {name: arrays[name] for name in arrays}
+        metrics = json.loads((folder / "metrics.json").read_text())
+        results.append(((folder / "scores.csv").read_text(), metrics | {"config": None}, embeddings))
+    for scores, metrics, embeddings in results[1:]:
+        assert scores == results[0][0]
+        assert metrics == results[0][1]
+        assert all(np.array_equal(embeddings[name], value) for name, value in results[0][2].items())
