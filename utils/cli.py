@@ -11,8 +11,7 @@ import sys
 import traceback
 import warnings
 from argparse import HelpFormatter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, is_dataclass
 from inspect import Parameter, signature
 from pathlib import Path
@@ -25,8 +24,9 @@ from jsonargparse.typing import restricted_string_type
 from rich.console import Console
 from rich.logging import RichHandler
 
-from utils.errors import DataError, Terminated
+from utils.errors import DataError
 from utils.options import RECIPES, Folds, Gpus
+from utils.signals import Stopped, stopping
 
 log = logging.getLogger(__name__)
 
@@ -331,17 +331,14 @@ def guard(action: Callable[[], Any], program: str, debug: bool = False) -> int:
     fault of the program keeps its traceback. `debug` shows that of everything.
     """
     try:
-        with _terminable():
+        with stopping(signal.SIGTERM):
             action()
-    except (KeyboardInterrupt, Terminated, SystemExit) as stop:
-        # Lightning ends a fit after Ctrl-C with an exit of its own.
-        if isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):
-            sys.stderr.write(f"{program}: stopped\n")
-            return 130
-        if not isinstance(stop, Terminated):
-            raise
-        sys.stderr.write(f"{program}: stopped by SIGTERM\n")
-        return 143
+    except Stopped as stop:
+        sys.stderr.write(f"{program}: stopped by {stop}\n")
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{program}: stopped\n")
+        return 130
     except (DataError, OSError, UnicodeEncodeError) as error:
         if isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() == "utf-8":
             raise
@@ -365,24 +362,6 @@ def _deliberate(error: Exception) -> bool:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     ours = "site-packages" not in frame.filename and (frame.line or "").startswith("raise ")
     return ours and not isinstance(error, UnicodeError)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end what runs as an exception does, so that files are put in order."""
-
-    def end(*_: object) -> NoReturn:
-        raise Terminated
-
-    try:
-        earlier = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # only the main thread can
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
 
 
 def start_logging() -> None:

@@ -1,4 +1,4 @@
-"""The ways in which a program ends before its work is done: errors that a user can mend, and signals."""
+"""The errors that a user can mend: each becomes one clear line and a non-zero exit, never a traceback."""
 
 from __future__ import annotations
 
@@ -9,10 +9,3 @@ class DataError(ValueError):
     Its text is the one line that the user sees, so it names what is wrong and says what to do. Everything else that is
     raised is a fault of the program, and keeps its traceback.
     """
-
-
-class Terminated(SystemExit):
-    """The process was asked to end (SIGTERM), as a batch system or a parent process does."""
-
-    def __init__(self) -> None:
-        super().__init__(143)

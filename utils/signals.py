@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -38,8 +39,8 @@ class Stopped(SystemExit):
 
 
 @contextmanager
-def stopping() -> Iterator[None]:
-    """Within, Ctrl-C, SIGTERM and, in a job of Slurm, SIGUSR1 raise `Stopped` in the main thread.
+def stopping(*asked: signal.Signals) -> Iterator[None]:
+    """Within, Ctrl-C, SIGTERM and, in a job of Slurm, SIGUSR1 raise `Stopped` in the main thread; or those asked for.
 
     The first one alone, so that cleaning up is not disturbed; but a second Ctrl-C does as well, for who cannot wait.
     """
@@ -51,7 +52,9 @@ def stopping() -> Iterator[None]:
         came.append(number)
         raise Stopped(number)
 
-    asking = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else [])]
+    asking = asked or (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else []))
+    if threading.current_thread() is not threading.main_thread():  # which alone may set a handler
+        asking = ()
     before = {number: signal.signal(number, stop) for number in asking}
     try:
         yield

@@ -210,17 +210,6 @@ def test_a_fault_of_the_program_keeps_its_traceback(error: type[Exception]) -> N
         guard(fail, "test.py")
 
 
-def test_ctrl_c_inside_training_is_130(capsys: Capture) -> None:
-    def fit() -> None:
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            sys.exit(1)  # as Lightning ends a fit
-
-    assert guard(fit, "train.py") == 130
-    assert capsys.readouterr().err == "train.py: stopped\n"
-
-
 def test_sigterm_is_143_and_cleans_up(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from utils.cli import guard; from utils.files import replacing\n"
