@@ -16,7 +16,7 @@ from rich.console import Console
 from dataset import FakeAVCelebDataModule
 from dataset.corpora import corpus_folder
 from dataset.prepared import find_cache
-from model import detector_of, for_inference, read_checkpoint
+from model import detector_of, read_checkpoint
 from model.training.trainer import log_run, make_trainer, score_fold
 from scripts.reproduce.folds import clips_digest
 from utils.cli import run
@@ -81,7 +81,7 @@ def test_fold(options: TestOptions) -> None:
     trainer = make_trainer(
         options.gpus, options.precision, accelerator=options.accelerator, deterministic=options.deterministic
     )
-    table, embeddings = score_fold(trainer, for_inference(detector), data)
+    table, embeddings = score_fold(trainer, detector, data)
     metrics = evaluate(table)
     if not trainer.is_global_zero:
         return

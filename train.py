@@ -137,6 +137,7 @@ def train_fold(options: TrainOptions, fold: Fold, shared: dict[str, Any]) -> Non
     best, last = checkpoints(options, fold)
     progress = FoldProgress(fold.progress, config | {"trained_subjects": data.trained_subjects})
     io = WholeCheckpoints(start.path, start.checkpoint)
+    start = start._replace(checkpoint=None)  # which is let go of once Lightning has it
     trainer = fold_trainer(options, fold, seed, [progress, best, last], io)
     clips = len(data.train_dataset), len(data.test_dataset)
     log.info("%s: training %s on %d clips, testing on %d", fold, options.model_type, *clips)

@@ -23,7 +23,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from model import Detector
+from model import Detector, for_inference
 from utils.cli import log_to_file
 from utils.environment import check_gpus
 from utils.errors import DataError
@@ -231,10 +231,10 @@ class FoldTest(NamedTuple):
 
 
 def score_fold(trainer: Trainer, detector: Detector, data: LightningDataModule) -> FoldTest:
-    """Score the test clips of a fold; the same result in every process of the trainer."""
+    """Score the test clips of a fold, as `for_inference` does; the same result in every process of the trainer."""
     collected = _TestScores()
     trainer.callbacks.append(collected)
-    trainer.test(detector, datamodule=data, verbose=False)
+    trainer.test(for_inference(detector), datamodule=data, verbose=False)
     scores = collected.table
     texts = data.test_dataset.clips[["file", "subject", "method", *GROUP_COLUMNS]]
     table = pd.concat([texts.loc[scores["id"]].reset_index(drop=True), scores.drop(columns="id")], axis=1)

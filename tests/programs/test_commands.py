@@ -102,7 +102,8 @@ def test_a_checkpoint_holds_the_threshold_of_its_validation_clips(trained: tuple
     _, outputs = trained
     scores = read_scores(outputs / "results/MRDF_CE/train_1/scores.csv")  # under released they are the test clips
     threshold = threshold_of(read_checkpoint(outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt"))
-    assert threshold.value == equal_error_threshold(scores["label"].to_numpy(), scores["score"].to_numpy())
+    expected = equal_error_threshold(scores["label"].to_numpy(), scores["score"].to_numpy())
+    assert threshold.value == pytest.approx(expected, abs=1e-5)  # BatchNorm is folded in the test alone
     assert (threshold.rule, threshold.clips) == ("eer", 4)
     assert threshold.on == "the clips of the test fold, by which the epoch was picked too (train_1)"
 
@@ -197,9 +198,9 @@ def test_a_test_in_another_way_displaces_nothing(trained: tuple[Path, Path], tmp
     common = ("--data_root", data, "--checkpoint", checkpoint, "--outputs", outputs)
     log = outputs / "log/MRDF_CE/test.log"
     assert test(*common, "--batch_size", "2") == 0
-    assert "was trained on" not in log.read_text()
+    assert "trained on" not in log.read_text()
     assert test(*common, "--train_fold", "train_2.txt", "--precision", "bf16") == 0
-    assert "MRDF_CE_train_1.ckpt was trained on train_1, so on most people that train_2.txt tests" in log.read_text()
+    assert "1 of the 1 tested subjects were trained on (--protocol mrdf-5fold)" in log.read_text()
     assert {path: path.read_bytes() for path in (results / "train_1").iterdir()} == before
     config = json.loads((results / "train_1@batch-2/metrics.json").read_text())["config"]
     assert (config["fold"], config["batch_size"]) == ("train_1", 2)
