@@ -149,8 +149,10 @@ class WholeCheckpoints(TorchCheckpointIO):
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except (OSError, RuntimeError) as error:
-            # PyTorch says on top of a failed write that its archive has no end.
+            # PyTorch says on top of what has broken a write that its archive has no end.
             cause = error if isinstance(error, OSError) else error.__context__
+            if isinstance(cause, Stopped):
+                raise cause from None
             if not isinstance(cause, OSError):
                 raise
             kept = "; the checkpoint before it is still there" if path.exists() else ""

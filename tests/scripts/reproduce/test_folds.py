@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.reproduce_tools import CORPUS
 from utils.cli import run
 from utils.errors import DataError
 from utils.options import TrainOptions
+from utils.signals import Stopped
 
 ASKED = {"model_type": "AVDF", "fold": "train_1", "optimizer": "adam", "backbone_learning_rate": None}
 
@@ -254,9 +256,21 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(
             writer.save_checkpoint({"epoch": 2}, path)
     assert torch.load(path) == {"epoch": 1}
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", stopped)
+        with pytest.raises(Stopped, match="SIGTERM"):
+            writer.save_checkpoint({"epoch": 2}, path)
     monkeypatch.setattr(torch, "save", fault)
     with pytest.raises(RuntimeError, match="a fault of ours"):
         writer.save_checkpoint({"epoch": 2}, path)
+
+
+def stopped(*_: object) -> None:
+    """A signal while PyTorch writes, on top of which it says that its archive has no end."""
+    try:
+        raise Stopped(signal.SIGTERM)
+    except Stopped:
+        raise RuntimeError("unexpected pos")  # noqa: B904
 
 
 def fault(*_: object) -> None:
