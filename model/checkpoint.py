@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import model
 from fairseq.unpickle import CheckpointError
-from model.detectors import MODELS
 from model.model import Detector
 
 # The release stores the encoder's modules a second time under these names.
@@ -100,7 +100,7 @@ def detector_of(checkpoint: dict[str, Any], path: str | Path, model_type: str | 
     options = dict(checkpoint.get("hyper_parameters", {})) if "model_type" in checkpoint else {}
     options |= {"encoder_layers": _encoder_layers(weights), "compile_encoder": False}
     try:
-        detector = MODELS[kind](**options)
+        detector = model.MODELS[kind](**options)
     except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its hyper_parameters do not fit {kind}: {str(error)[:200]}") from error
     _check_fit(path, detector, weights)
@@ -125,11 +125,11 @@ def _encoder_layers(weights: dict[str, Tensor]) -> int:
 
 def _model_type(path: str | Path, checkpoint: dict, weights: dict[str, Tensor], asked: str | None) -> str:
     """The model type that the file says or its heads show, checked against the one asked for."""
-    if asked is not None and asked not in MODELS:
-        raise CheckpointError(f"model_type '{asked}' is unknown; use one of {', '.join(MODELS)}")
-    possible = [checkpoint["model_type"]] if checkpoint.get("model_type") in MODELS else _types_by_heads(weights)
+    if asked is not None and asked not in model.MODELS:
+        raise CheckpointError(f"model_type '{asked}' is unknown; use one of {', '.join(model.MODELS)}")
+    possible = [checkpoint["model_type"]] if checkpoint.get("model_type") in model.MODELS else _types_by_heads(weights)
     if not possible:
-        raise CheckpointError(f"{path}: its weights are not those of any of {', '.join(MODELS)}")
+        raise CheckpointError(f"{path}: its weights are not those of any of {', '.join(model.MODELS)}")
     if asked is not None and asked not in possible:
         raise CheckpointError(
             f"{path}: holds {' or '.join(possible)}, not {asked}; leave out --model_type or correct it"

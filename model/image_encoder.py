@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
-from model.recompute import recomputed
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class BasicBlock(nn.Module):
@@ -70,7 +74,7 @@ class Trunk(nn.Module):
         """(N, 64, H, W) → (N, 512)."""
         x = x.contiguous(memory_format=torch.channels_last)
         for block in (*self.layer1, *self.layer2, *self.layer3, *self.layer4):
-            x = recomputed(block, x, norms=block) if self.checkpoint_activations else block(x)
+            x = _recomputed(block, x, norms=block) if self.checkpoint_activations else block(x)
         return x.mean(dim=(2, 3))  # of (N, 512, H / 8, W / 8)
 
 
@@ -136,7 +140,7 @@ class ImageEncoder(nn.Module):
         B, _, T, _, _ = video.shape
         with torch.set_grad_enabled(self.train_frontend and torch.is_grad_enabled()):
             if self.checkpoint_activations:
-                x = recomputed(self._frontend, video, lengths, norms=self.frontend3D)
+                x = _recomputed(self._frontend, video, lengths, norms=self.frontend3D)
             else:
                 x = self._frontend(video, lengths)  # (N, 64, H / 4, W / 4)
         x = self.trunk(x)  # (N, 512)
@@ -157,3 +161,34 @@ class ImageEncoder(nn.Module):
         for module in norm_act_pool:
             x = module(x)
         return x[0].transpose(0, 1)
+
+
+def _recomputed(function: Callable[..., Tensor], *args: Any, norms: nn.Module) -> Tensor:
+    """`function(*args)`, of which only the arguments are kept for the backward pass.
+
+    Parameters
+    ----------
+    function, args
+        What to call, now and again in the backward pass, there with the same random numbers.
+    norms
+        Module whose BatchNorm layers `function` uses: their running statistics move in the first call alone.
+    """
+    return checkpoint(
+        function, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), _still_statistics(norms))
+    )
+
+
+@contextmanager
+def _still_statistics(module: nn.Module) -> Iterator[None]:
+    """Let what moves running statistics in `module` move copies of them."""
+    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.training]
+    kept = [{name: getattr(norm, name) for name in STATISTICS} for norm in norms]
+    for norm, statistics in zip(norms, kept, strict=True):
+        for name, value in statistics.items():
+            setattr(norm, name, value.clone())
+    try:
+        yield
+    finally:
+        for norm, statistics in zip(norms, kept, strict=True):
+            for name, value in statistics.items():
+                setattr(norm, name, value)

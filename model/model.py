@@ -45,8 +45,8 @@ class Verdict(NamedTuple):
 
     score: Tensor  # (B,)
     decision: Tensor  # (B,) int64, 1 = real
-    video_score: Tensor | None = None  # (B,), None without a head for the picture
-    audio_score: Tensor | None = None  # (B,), None without a head for the sound
+    video_score: Tensor | None = None  # (B,), None without a head for the video
+    audio_score: Tensor | None = None  # (B,), None without a head for the audio
 
 
 class Detector(LightningModule):
@@ -70,7 +70,7 @@ class Detector(LightningModule):
         Compile the image trunk, the slowest part, with `torch.compile`; without a compiler the log says so.
     checkpoint_activations
         Keep less for the backward pass and compute it again there: a training step takes up to a third longer, and
-        two to three times less memory (`model.memory` says how much).
+        two to three times less memory.
     encoder
         Fields of `AVHubertConfig` as plain values (see `model.pretrained`), in place of the default configuration.
     optimizer
@@ -191,11 +191,11 @@ class Detector(LightningModule):
         return Streams(video_stream, audio_stream, padding_mask)
 
     def cross(self, streams: Streams) -> tuple[Tensor, Tensor]:
-        """Embeddings of picture and sound for the cross-modality term, (B, D) each: means of the streams over time."""
+        """Embeddings of video and audio for the cross-modality term, (B, D) each: means of the streams over time."""
         return mean_over_time(streams.video, streams.padding_mask), mean_over_time(streams.audio, streams.padding_mask)
 
     def within(self, streams: Streams) -> tuple[Tensor, Tensor]:
-        """Embeddings of picture and sound within their modality, (B, D) each: means of the projected streams."""
+        """Embeddings of video and audio within their modality, (B, D) each: means of the projected streams."""
         video, audio = self.project_video(streams.video), self.project_audio(streams.audio)  # (B, T, D)
         return mean_over_time(video, streams.padding_mask), mean_over_time(audio, streams.padding_mask)
 

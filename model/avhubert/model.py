@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from fairseq import TransformerEncoder
 from model.avhubert.config import AVHubertConfig
-from model.gradient import scale_gradient
 from model.image_encoder import ImageEncoder
 
 
@@ -35,7 +34,7 @@ class AudioStream(nn.Module):
             audio = audio.masked_fill(padding_mask[:, None], 0)
         with torch.set_grad_enabled(self.grad_mult > 0 and torch.is_grad_enabled()):
             embedded = self.proj(audio.transpose(1, 2))
-        return scale_gradient(embedded, self.grad_mult)
+        return _scale_gradient(embedded, self.grad_mult)
 
 
 class VisualStream(nn.Module):
@@ -68,7 +67,7 @@ class VisualStream(nn.Module):
         """(B, C, T, H, W) → (B, T, D); `lengths` as in `ImageEncoder.forward`."""
         with torch.set_grad_enabled(self.grad_mult > 0 and torch.is_grad_enabled()):
             embedded = self.proj(self.resnet(video, lengths))
-        return scale_gradient(embedded, self.grad_mult)
+        return _scale_gradient(embedded, self.grad_mult)
 
 
 class AVHubertModel(nn.Module):
@@ -207,3 +206,10 @@ class AVHubertModel(nn.Module):
         if video_stream is None:
             video_stream = torch.zeros_like(audio_stream)
         return self.encode(audio_stream, video_stream, padding_mask, output_layer)
+
+
+def _scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """`x`, of which `factor` times the gradient reaches what it was computed from."""
+    if factor != 1 and x.requires_grad:
+        x.register_hook(lambda gradient: factor * gradient)
+    return x

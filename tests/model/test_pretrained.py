@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from model import MODELS, CheckpointError, Detector, load_detector
 from model.avhubert import AVHubertConfig, AVHubertModel
 from model.avhubert.load import FRONTEND
-from model.gradient import scale_gradient
 from model.pretrained import encoder_config, encoder_options, load_encoder, start_encoder
 from tests.reference import recipe
 
@@ -262,12 +261,6 @@ def test_so_much_of_the_gradient_reaches_the_streams(recompute: bool) -> None:
         for name, value in gradients.items():
             expected = factor * whole[name] if name in streams else whole[name]
             torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-7)
-
-
-def test_the_whole_gradient_is_left_as_it_is() -> None:
-    x = torch.ones(2, requires_grad=True)
-    assert scale_gradient(x, 1.0) is x
-    assert torch.equal(scale_gradient(x, 0.5), x)
 
 
 @pytest.mark.parametrize("factor", [-0.1, 1.5, float("nan"), "x"])
