@@ -23,8 +23,9 @@ from utils.cli import run
 from utils.environment import environment
 from utils.metrics import evaluate
 from utils.options import TestOptions, clips_of_each, plain
-from utils.results import fold_table, record_of_training, write_fold
+from utils.results import record_of_training, write_fold
 from utils.signals import stopping
+from utils.summary import fold_table
 
 log = logging.getLogger("test")
 

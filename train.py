@@ -57,13 +57,14 @@ from scripts.reproduce.folds import (
 from utils.cli import run
 from utils.environment import environment
 from utils.errors import DataError
-from utils.figure import roc_figure
+from utils.figures.curves import draw_roc
+from utils.figures.style import save_figure
 from utils.files import lock
 from utils.metrics import evaluate
 from utils.options import ALL_FOLDS, TrainOptions, plain
-from utils.results import fold_table, read_scores, write_fold
+from utils.results import read_scores, write_fold
 from utils.signals import Stopped, requeue, stopping
-from utils.summary import summarise
+from utils.summary import fold_table, summarise
 
 log = logging.getLogger("train")
 

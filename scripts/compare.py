@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pandas as pd
 
 from utils.files import markdown_table, write_atomic
-from utils.results import percent, read_folds, read_run
+from utils.runs import read_run
+from utils.table import with_deviation
 
 SHOWN = {"auc": "score AUC", "auc_hard": "hard AUC", "acc": "ACC", "eer": "EER"}
 TOLD = ("model_type", "recipe", "contrast_weight", "within_weight", "encoder_layers", "seed")
@@ -30,7 +31,7 @@ def main() -> None:
     write_atomic(options.out.with_suffix(".csv"), rows.to_csv(index=False, lineterminator="\n"))
     grid = [["run", "folds", "n", *SHOWN.values()]]
     for row in rows.to_dict("records"):
-        figures = [f"{percent(row[f'{name}_mean'])} ± {percent(row[f'{name}_std'])}" for name in SHOWN]
+        figures = [with_deviation(row[f"{name}_mean"], row[f"{name}_std"]) for name in SHOWN]
         grid.append([row["run"], str(row["folds"]), str(row["n"]), *figures])
     text = "\n".join([*markdown_table(grid), "", "Percent, mean ± standard deviation over the folds.", ""])
     write_atomic(options.out.with_suffix(".md"), text)
@@ -39,8 +40,8 @@ def main() -> None:
 
 def describe(run: Path) -> dict[str, object]:
     """Settings of a run, and mean and standard deviation of its folds, as fractions."""
-    folds = read_folds(run)
-    config = next(iter(read_run(run).values()))["config"]
+    found = read_run(run)
+    folds, config = found.frame, next(iter(found.configs.values()))
     row: dict[str, object] = {"run": run.name.removeprefix("compare-")}
     row |= {name: config.get(name) for name in TOLD}
     row |= {"folds": len(folds), "n": int(folds["n"].sum())}

@@ -13,12 +13,12 @@ import pandas as pd
 from scripts.report.cautions import cautions
 from scripts.report.clips import Corpus
 from scripts.report.command import build, report
-from scripts.report.runs import find_runs, read_run
 from tests.conftest import REFERENCE
 from tests.score_tables import random_table, table_of
 from utils.metrics import evaluate
 from utils.options import TrainOptions, plain
 from utils.results import write_fold
+from utils.runs import find_runs, read_run
 
 HOSTILE = "<script>alert(1)</script>.mp4"
 QUOTED = "ä\"'<b onload=x>&amp;.mp4"
@@ -101,7 +101,7 @@ def everything(folder: Path) -> Path:
     logs = folder / "log" / "MRDF_CE" / "train_1" / "version_0"
     logs.mkdir(parents=True)
     pd.DataFrame({"epoch": [0, 1], "val_acc": [0.5, 0.7], "val_loss": [1.0, 0.8]}).to_csv(logs / "metrics.csv")
-    report(folder / "results", data_root=report_corpus(folder / "corpus"))
+    report(folder, data_root=report_corpus(folder / "corpus"))
     return folder / "results" / "report.html"
 
 

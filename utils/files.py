@@ -1,4 +1,4 @@
-"""Files that are whole or not there, their digests, a folder to oneself; strict JSON, npz and Markdown tables."""
+"""Files that are whole or not there, their digests, a folder to oneself; strict JSON, npz, csv and Markdown tables."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from utils.errors import DataError
@@ -168,3 +169,28 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a csv as stripped strings, indexed by line number; any line ends, with or without a byte order mark.
+
+    Raises
+    ------
+    DataError
+        If it is not a csv file, or holds no row.
+    """
+    try:
+        # Blank lines are kept at first, so that the index can be turned into line numbers.
+        table = pd.read_csv(
+            path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a csv file that can be read ({str(error).strip()})") from error
+    table = table.fillna("").apply(lambda column: column.str.strip())
+    table.index += 1
+    table.columns = table.iloc[0].rename(None)
+    table = table.loc[:, ~table.columns.duplicated()].iloc[1:]
+    table = table[(table != "").any(axis=1)]
+    if table.empty:
+        raise DataError(f"{path}: holds no row")
+    return table

@@ -1,4 +1,4 @@
-"""Results on disk, a folder a fold with its figures and scores, and how figures are called and printed."""
+"""Results of a fold on disk, metrics.json and scores.csv: written whole or not at all, and read strictly."""
 
 from __future__ import annotations
 
@@ -7,52 +7,38 @@ import json
 import logging
 import math
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from utils.files import to_json, write_arrays, write_atomic
+from utils.errors import DataError
+from utils.files import read_csv, to_json, write_arrays, write_atomic
+from utils.metrics import UNKNOWN, require_scores
 
 log = logging.getLogger(__name__)
 
 TEXT_COLUMNS = ["file", "subject", "category", "method"]
-FLOAT_COLUMNS = ["score", "video_score", "audio_score"]
+HEADS = ["video_score", "audio_score"]  # empty, or not there at all, where the detector has no such head
+FLOAT_COLUMNS = ["score", *HEADS]
 SCORE_COLUMNS = [*TEXT_COLUMNS, "label", *FLOAT_COLUMNS, "decision"]
 GROUP_COLUMNS = ["race", "gender"]  # where the corpus gives them
+OPTIONAL_COLUMNS = [*GROUP_COLUMNS, "probability"]  # calibrated, where the checkpoint holds a calibration
+SAME_CLIP = ("subject", "category", "label")  # what two detectors' rows of one clip must agree in
+FILES = ("metrics.json", "scores.csv", "embeddings.npz")
+LISTED = 5  # names in a message at most
 # What a result stands for: results of another checkpoint, data root or configuration are not written over.
 IDENTITY_PATHS = ("checkpoint", "data_root")
 IDENTITY = ("config_hash", "num_val", "max_frames", "seed", "batch_size", "precision")
 # What train.py alone knows of a checkpoint, in the record of its environment.
 OF_TRAINING = ("hours", "epochs")
-FILES = ("metrics.json", "scores.csv", "embeddings.npz")
-FOLDS = [f"train_{k}" for k in range(1, 6)]
-
-# Mean of the five folds of FakeAVCeleb in the paper; its AUC is that of the hard decisions.
-PUBLISHED_CORPUS = "FakeAVCeleb"
-PUBLISHED = {"MRDF_CE": {"acc": 0.9405, "auc_hard": 0.9243}}
-
-HEADINGS = {
-    "acc": "ACC",
-    "auc": "AUC",
-    "auc_hard": "hard AUC",
-    "eer": "EER",
-    "ap_real": "AP, real",
-    "ap_fake": "AP, fake",
-    "audio_auc": "sound AUC",
-    "video_auc": "picture AUC",
-}
-AUC_EXPLAINED = "AUC: of the scores, the probability of real; hard AUC: of the 0/1 decisions, which the paper reports"
 CATEGORIES = {
-    "A": "real picture, real sound",
-    "B": "real picture, fake sound",
-    "C": "fake picture, real sound",
-    "D": "fake picture, fake sound",
+    "A": "real video, real audio",
+    "B": "real video, fake audio",
+    "C": "fake video, real audio",
+    "D": "fake video, fake audio",
 }
 
 
@@ -70,110 +56,34 @@ def write_fold(
     folder
         Folder of the fold, such as outputs/results/MRDF_CE/train_2; made if need be.
     table
-        One row a clip, with the columns ``SCORE_COLUMNS`` and, as far as known, ``GROUP_COLUMNS``.
+        One row a clip, with the columns `SCORE_COLUMNS` and, as far as known, `OPTIONAL_COLUMNS`; a label of -1 is
+        unknown, and its cell is left empty.
     metrics
-        What ``utils.metrics.evaluate`` returns.
+        What `utils.metrics.evaluate` returns.
     config
         The resolved configuration, written under "config". If the folder holds results of another checkpoint, data
         root or configuration, these are kept as metrics.1.json, scores.1.csv and embeddings.1.npz (or the next free
         number).
     embeddings
-        What ``model.training.trainer.score_fold`` returns; without it no embeddings.npz is written.
+        What `model.training.trainer.score_fold` returns; without it no embeddings.npz is written.
+
+    Raises
+    ------
+    DataError
+        If a score is not a number; nothing is written then.
     """
     folder = Path(folder)
+    require_scores(table)
     # A float32 column would be shortened on writing; as float64, reading gives back the very same numbers.
-    columns = [*SCORE_COLUMNS, *(name for name in GROUP_COLUMNS if name in table)]
-    scores = table[columns].astype(dict.fromkeys(FLOAT_COLUMNS, float)).to_csv(index=False, lineterminator="\n")
-    figures = to_json({**metrics, "config": config})
+    columns = [*SCORE_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in table)]
+    scores = table[columns].astype(dict.fromkeys(FLOAT_COLUMNS, float))
+    scores["label"] = scores["label"].astype("Int64").replace(UNKNOWN, pd.NA)
+    text, figures = scores.to_csv(index=False, lineterminator="\n"), to_json({**metrics, "config": config})
     _keep_other_results(folder, config)
-    write_atomic(folder / "scores.csv", scores)
+    write_atomic(folder / "scores.csv", text)
     if embeddings is not None:
         write_arrays(folder / "embeddings.npz", embeddings)
     write_atomic(folder / "metrics.json", figures)
-
-
-def read_scores(path: Path) -> pd.DataFrame:
-    """Read a scores.csv, every score exactly as it was written."""
-    # Python's float is exact; the parsers of pandas are not in every version.
-    floats = dict.fromkeys(FLOAT_COLUMNS, lambda cell: float(cell or "nan"))
-    return pd.read_csv(path, converters=dict.fromkeys(TEXT_COLUMNS + GROUP_COLUMNS, str) | floats)
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Read a metrics.json.
-
-    Raises
-    ------
-    ValueError
-        If the file is not one.
-    """
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): delete it and test the fold again") from error
-    kinds = {"config": dict, "per_category": dict, "n": int}
-    if not isinstance(metrics, dict) or not all(isinstance(metrics.get(name), kind) for name, kind in kinds.items()):
-        raise ValueError(f"{path} does not hold the figures of a fold: delete it and test the fold again")
-    return metrics
-
-
-def read_fold(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Read metrics.json and scores.csv of a fold.
-
-    Raises
-    ------
-    OSError
-        If one of them is missing.
-    ValueError
-        If one of them is damaged, or they do not belong together; the message names the file.
-    """
-    metrics, path = read_metrics(folder / "metrics.json"), folder / "scores.csv"
-    try:
-        scores = read_scores(path)
-        fold_figures({folder.name: metrics})
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} or metrics.json beside it is damaged ({error}): test the fold again") from error
-    if missing := [name for name in SCORE_COLUMNS if name not in scores]:
-        raise ValueError(f"{path} has no column {', '.join(missing)}: test the fold again")
-    if len(scores) != metrics["n"]:
-        raise ValueError(f"{path} has {len(scores)} clips, but metrics.json {metrics['n']}: test the fold again")
-    return metrics, scores
-
-
-def read_whole_folds(results_dir: Path) -> dict[str, tuple[dict[str, Any], pd.DataFrame]]:
-    """What `read_fold` gives of each fold of a run; the log names the files that cannot be read.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no fold whose files can be read.
-    """
-    folds = {}
-    for folder in fold_folders(results_dir):
-        try:
-            folds[folder.name] = read_fold(folder)
-        except (OSError, ValueError) as error:
-            log.warning("%s is left out of the summary: %s", folder.name, error)
-    if not folds:
-        raise FileNotFoundError(f"{results_dir} has no train_*/metrics.json to read: train or test a fold first")
-    return folds
-
-
-def record_of_training(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """How long the checkpoint of a configuration was trained, from the results in a folder if they are of the same."""
-    try:
-        earlier = read_metrics(folder / "metrics.json")["config"]
-    except (OSError, ValueError):
-        return {}
-    record = earlier.get("environment") or {}
-    names = [Path(str(one.get("checkpoint"))).name for one in (earlier, config)]
-    same = names[0] == names[1] and earlier.get("config_hash") == config.get("config_hash")
-    return {name: record[name] for name in OF_TRAINING if name in record} if same else {}
-
-
-def _identity(config: dict[str, Any]) -> list[Any]:
-    paths = (config.get(name) for name in IDENTITY_PATHS)
-    return [*(path and Path(path).resolve() for path in paths), *(config.get(name) for name in IDENTITY)]
 
 
 def _keep_other_results(folder: Path, config: dict[str, Any]) -> None:
@@ -187,74 +97,233 @@ def _keep_other_results(folder: Path, config: dict[str, Any]) -> None:
     except ValueError as error:
         log.warning("%s", error)
     number = next(k for k in itertools.count(1) if not (folder / f"metrics.{k}.json").exists())
-    kept = [Path(name) for name in FILES if (folder / name).exists()]
-    targets = [f"{name.stem}.{number}{name.suffix}" for name in kept]
-    for source, target in zip(kept, targets, strict=True):
-        shutil.copy2(folder / source, folder / target)
-    log.warning("%s holds results of another configuration: kept beside as %s", folder, ", ".join(targets))
+    targets = {name: Path(name).stem + f".{number}" + Path(name).suffix for name in FILES if (folder / name).exists()}
+    for name, target in targets.items():
+        shutil.copy2(folder / name, folder / target)
+    log.warning("%s holds results of another configuration: kept beside as %s", folder, ", ".join(targets.values()))
 
 
-def fold_folders(results_dir: Path) -> list[Path]:
-    """Folders of a run's folds that have results; not those set aside, such as train_1.1."""
-    folders = [path.parent for path in results_dir.glob("train_*/metrics.json") if not path.parent.suffix]
-    return sorted(folders, key=lambda folder: (len(folder.name), folder.name))
+def _identity(config: dict[str, Any]) -> list[Any]:
+    paths = (config.get(name) for name in IDENTITY_PATHS)
+    return [*(path and Path(path).resolve() for path in paths), *(config.get(name) for name in IDENTITY)]
 
 
-def read_run(results_dir: Path) -> dict[str, dict[str, Any]]:
-    """What metrics.json holds, of each fold of a run that has one."""
-    if not (folders := fold_folders(results_dir)):
-        raise FileNotFoundError(f"{results_dir} has no train_*/metrics.json: train or test a fold first")
-    return {folder.name: read_metrics(folder / "metrics.json") for folder in folders}
+def record_of_training(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Return how long the checkpoint of a configuration was trained, if the folder holds results of the same."""
+    try:
+        earlier = read_metrics(folder / "metrics.json")["config"]
+    except (OSError, ValueError):
+        return {}
+    record = earlier.get("environment") or {}
+    names = [Path(str(one.get("checkpoint"))).name for one in (earlier, config)]
+    same = names[0] == names[1] and earlier.get("config_hash") == config.get("config_hash")
+    return {name: record[name] for name in OF_TRAINING if name in record} if same else {}
 
 
-def fold_figures(folds: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """Figures of folds, one row a fold; ``acc_A`` is ``acc`` of category A, and so on."""
+def read_scores(path: str | Path) -> pd.DataFrame:
+    """Read a scores.csv, every score exactly as it was written, and check every cell that a metric depends on.
+
+    Parameters
+    ----------
+    path
+        The file. The columns of the heads may be absent or empty as a whole, race, gender and category in any row. A
+        row without a label is left out: of it nothing can be said.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a clip, indexed by the line of the file: `SCORE_COLUMNS` and `GROUP_COLUMNS`; label and decision as int
+        (1 = real), scores as float, NaN where the detector has no such head.
+
+    Raises
+    ------
+    DataError
+        If the file is absent or empty, lacks a column, names a clip twice, has a score outside 0 to 1, a label or
+        decision that is neither 0 nor 1, an unknown category, or one that contradicts the label.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name the scores.csv in it")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty")
+    table = read_csv(path)
+    missing = [name for name in SCORE_COLUMNS if name not in table and name not in HEADS]
+    if missing:
+        raise DataError(f"{path}: column {', '.join(missing)} is missing")
+    table = table.assign(**{name: "" for name in [*HEADS, *GROUP_COLUMNS] if name not in table})
+    table = table[[*SCORE_COLUMNS, *GROUP_COLUMNS]]
+    _check_names(table, path)
+    table = table[table["label"] != ""].copy()
+    if table.empty:
+        raise DataError(f"{path}: no clip has a label")
+    for name in ("label", "decision"):
+        table[name] = _numbers(table[name], path, binary=True).astype(int)
+    table["score"] = _numbers(table["score"], path)
+    for name in HEADS:
+        absent = (table[name] == "").all()
+        table[name] = np.nan if absent else _numbers(table[name], path)
+    contradicting = (table["category"] != "") & ((table["category"] == "A") != (table["label"] == 1))
+    if contradicting.any():
+        line = contradicting.idxmax()
+        category, label = table.loc[line, ["category", "label"]]
+        raise DataError(f"{path} line {line}: label {label} does not go with category {category}; A alone is real (1)")
+    return table
+
+
+def _check_names(table: pd.DataFrame, path: Path) -> None:
+    for name in ("file", "subject"):
+        empty = table[name] == ""
+        if empty.any():
+            raise DataError(f"{path} line {empty.idxmax()}: {name} is empty")
+    again = table["file"].duplicated()
+    if again.any():
+        line = again.idxmax()
+        file = table.at[line, "file"]
+        first = (table["file"] == file).idxmax()
+        raise DataError(f"{path} line {line}: file {file!r} is in line {first} already")
+    unknown = ~table["category"].isin([*CATEGORIES, ""])
+    if unknown.any():
+        line = unknown.idxmax()
+        raise DataError(f"{path} line {line}: category is {table.at[line, 'category']!r}, not A, B, C or D")
+
+
+def _numbers(cells: pd.Series, path: Path, binary: bool = False) -> pd.Series:
+    """Turn cells into floats from 0 to 1, or into 0 and 1 only."""
+    values = pd.Series([number_of(cell) for cell in cells], index=cells.index, dtype=float)
+    wrong = ~values.isin([0, 1]) if binary else ~values.between(0, 1)  # NaN lies between nothing
+    if wrong.any():
+        line = wrong.idxmax()
+        found = f"{cells[line]!r}" if cells[line] else "empty"
+        expected = "0 or 1" if binary else "a number from 0 to 1"
+        raise DataError(f"{path} line {line}: {cells.name} is {found}, not {expected}")
+    return values
+
+
+def number_of(cell: str) -> float:
+    """Read a number exactly, as Python's own float does and the parsers of pandas in some versions do not."""
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def pool(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put the clips of several files into one table.
+
+    Parameters
+    ----------
+    tables
+        What `read_scores` returns, by a name for messages, such as the path.
+
+    Raises
+    ------
+    DataError
+        If two files have the same clip: then they are not the folds of one run.
+    """
+    source: dict[str, str] = {}
+    for name, table in tables.items():
+        for line, file in table["file"].items():
+            if file in source:
+                raise DataError(f"{name} line {line}: file {file!r} is in {source[file]} already; folds share no clip")
+        source |= dict.fromkeys(table["file"], name)
+    return pd.concat(tables.values(), ignore_index=True)
+
+
+def match(table: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:
+    """Bring the rows of another detector into the order of `table`, by their file.
+
+    Parameters
+    ----------
+    table, other
+        Scores of two detectors for the same clips, in any order.
+    names
+        What to call the two in messages.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of `other`, row by row for the clips of `table`.
+
+    Raises
+    ------
+    DataError
+        If one has clips that the other lacks, or they disagree in subject, category or label of a clip.
+    """
+    sides = ((table, other, names[0]), (other, table, names[1]))
+    alone = {name: sorted(set(one["file"]) - set(two["file"])) for one, two, name in sides}
+    if any(alone.values()):
+        parts = [f"only {name} has {listed(files)}" for name, files in alone.items() if files]
+        raise DataError(f"a paired test needs the same clips on both sides: {'; '.join(parts)}")
+    matched = other.set_index("file", drop=False).loc[table["file"]].reset_index(drop=True)
+    for name in SAME_CLIP:
+        differing = matched[name].to_numpy() != table[name].to_numpy()
+        if differing.any():
+            row = int(np.argmax(differing))
+            ours, theirs = table[name].iloc[row], matched[name].iloc[row]
+            raise DataError(
+                f"{table['file'].iloc[row]}: {name} is {ours!s} in {names[0]}, but {theirs!s} in {names[1]}; "
+                "they are not of one corpus"
+            )
+    return matched
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name the first few, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def metric_frame(folds: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the metrics of folds, one row a fold; ``acc_A`` is ``acc`` of category A, and so on."""
     rows = {}
     for fold, metrics in folds.items():
-        rows[fold] = {name: value for name, value in metrics.items() if value is None or isinstance(value, int | float)}
-        for category, figures in metrics["per_category"].items():
-            rows[fold] |= {f"{name}_{category}": value for name, value in figures.items()}
+        rows[fold] = {name: value for name, value in metrics.items() if isinstance(value, int | float | None)}
+        for category, values in metrics["per_category"].items():
+            rows[fold] |= {f"{name}_{category}": value for name, value in values.items()}
     return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("fold")
 
 
-def read_folds(results_dir: Path) -> pd.DataFrame:
-    """Return the figures of the folds that have any, one row a fold; ``acc_A`` is ``acc`` of category A, and so on.
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read a metrics.json.
 
     Raises
     ------
     FileNotFoundError
-        If no fold has been tested yet.
+        If there is none.
+    DataError
+        If the file is not one.
     """
-    return fold_figures(read_run(Path(results_dir)))
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON ({error}): delete it and test the fold again") from error
+    kinds = {"config": dict, "per_category": dict, "n": int}
+    try:
+        if all(isinstance(metrics[name], kind) for name, kind in kinds.items()):
+            metric_frame({"fold": metrics})
+            return metrics
+    except (TypeError, AttributeError, ValueError, KeyError):
+        pass
+    raise DataError(f"{path} does not hold the figures of a fold: delete it and test the fold again")
 
 
-def percent(value: float | None) -> str:
-    """Return a fraction as the paper prints it, in percent with two decimals; empty where there is none."""
-    return "" if value is None or math.isnan(value) else f"{100 * value:.2f}"
+def read_fold(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Read metrics.json and scores.csv of a fold.
 
-
-def fold_table(metrics: dict[str, Any], title: str) -> Group:
-    """Return the figures of a fold as tables to print: the whole fold, then its categories."""
-    whole = Table(box=box.SIMPLE_HEAD)
-    whole.add_column(f"{metrics['n']} clips")
-    whole.add_column("%", justify="right")
-    for name, heading in HEADINGS.items():
-        if metrics.get(name) is not None:
-            whole.add_row(heading, percent(metrics[name]))
-
-    by_category = Table(box=box.SIMPLE_HEAD)
-    by_category.add_column("Category")
-    for heading in ("n", "ACC", "AUC"):
-        by_category.add_column(heading, justify="right")
-    for name, figures in metrics["per_category"].items():
-        by_category.add_row(
-            f"{name}  {CATEGORIES[name]}", str(figures["n"]), percent(figures["acc"]), percent(figures.get("auc"))
+    Raises
+    ------
+    FileNotFoundError
+        If there is no metrics.json.
+    DataError
+        If one of them is damaged, or they do not belong together; the message names the file.
+    """
+    metrics, scores = read_metrics(folder / "metrics.json"), read_scores(folder / "scores.csv")
+    if len(scores) != metrics["n"]:
+        raise DataError(
+            f"{folder / 'scores.csv'} has {len(scores)} clips, but metrics.json {metrics['n']}: test the fold again"
         )
-    notes = f"1 = real, 0 = fake. {AUC_EXPLAINED}; of a category: against the clips of A."
-    return Group(Text(title, style="bold"), whole, by_category, Text(notes))
-
-
-def common(configs: dict[str, dict[str, Any]], name: str) -> Any:
-    """Return the value of a setting that all folds share, None if they differ."""
-    values = [config.get(name) for config in configs.values()]
-    return values[0] if all(value == values[0] for value in values) else None
+    return metrics, scores

@@ -2,112 +2,118 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
 from utils.files import markdown_table, to_json, write_atomic
 from utils.metrics import evaluate
-from utils.results import (
-    AUC_EXPLAINED,
-    CATEGORIES,
-    FOLDS,
-    HEADINGS,
-    PUBLISHED,
-    PUBLISHED_CORPUS,
-    common,
-    fold_figures,
-    percent,
-    read_whole_folds,
-)
+from utils.results import CATEGORIES, FILES
+from utils.runs import AUC_EXPLAINED, FOLDS, HEADINGS, Run, objections, published, read_run
+from utils.table import percent, with_deviation
 
-# What the folds of one run have in common.
-RUN_SETTINGS = ("model_type", "recipe", "corpus", "data_root", "seed")
+log = logging.getLogger(__name__)
+
 COUNTS = ["n", "n_A", "n_B", "n_C", "n_D"]
 
 
-def summarise(results_dir: Path, published: bool = True) -> pd.DataFrame:
+def summarise(results_dir: Path, with_published: bool = True) -> pd.DataFrame:
     """Summarise the folds of a run and write summary.json, summary.csv and summary.md beside them.
 
     Parameters
     ----------
     results_dir
         Folder of a run, such as outputs/results/MRDF_CE.
-    published
+    with_published
         Whether to show the paper's numbers. They are shown for FakeAVCeleb only, whatever this says.
 
     Returns
     -------
     pandas.DataFrame
         Fractions from 0 to 1. A row a fold, then "mean", "std" (of a sample; empty with one fold), "paper" where it
-        is shown, and "pooled_auc": the AUC of the scores of all test clips of the folds together.
+        is shown, and "pooled_auc": the AUC of the scores of all test clips of the folds together. Folds of several
+        corpora or protocols have neither mean nor pooled AUC.
 
     Raises
     ------
     FileNotFoundError
         If there is no fold whose files can be read. One whose files cannot be is left out, and the log says so.
     """
-    results_dir = Path(results_dir)
-    folds = read_whole_folds(results_dir)
-    configs = {fold: metrics["config"] for fold, (metrics, _) in folds.items()}
-    corpus, model_type = common(configs, "corpus"), common(configs, "model_type")
-
-    table = fold_figures({fold: metrics for fold, (metrics, _) in folds.items()})
-    per_fold = table.drop(columns=COUNTS)
+    run = read_run(Path(results_dir))
+    whole = [
+        fold for fold in run.folds if fold in run.metrics and len(run.scores.get(fold, ())) == run.metrics[fold]["n"]
+    ]
+    for fold in run.folds:
+        if fold not in whole:
+            why = [problem for problem in run.problems if f"{run.folder / fold}/" in problem]
+            other = f"{run.folder / fold / FILES[1]} has not the clips that metrics.json counts: test the fold again"
+            log.warning("%s is left out of the summary: %s", fold, "; ".join(why) or other)
+    if not whole:
+        raise FileNotFoundError("; ".join(run.problems) or f"{run.folder} has no fold to read")
+    run = run.of(whole)
+    table = run.frame.reindex(columns=[*run.frame, *(name for name in COUNTS if name not in run.frame)])
+    averaged = len(run.parts()) == 1
+    per_fold = table.drop(columns=COUNTS) if averaged else table.drop(columns=COUNTS) * np.nan
     # skipna=False: a mean over fewer folds than it says would mislead
     table.loc["mean"] = per_fold.mean(skipna=False)
     table.loc["std"] = per_fold.std(ddof=1, skipna=False)
-    if published and corpus == PUBLISHED_CORPUS:
-        table.loc["paper"] = pd.Series(PUBLISHED.get(model_type, {}), dtype=float)
-    clips = pd.concat([scores for _, scores in folds.values()], ignore_index=True)
-    pooled = evaluate(clips)
+    paper = published(next(iter(run.configs.values()))) if with_published and run.shared("model_type") else {}
+    if averaged and paper:
+        table.loc["paper"] = pd.Series(paper, dtype=float)
+    pooled = evaluate(run.clips) if averaged else {"auc": None, "n": len(run.clips)}
     table.loc["pooled_auc"] = pd.Series({"auc": pooled["auc"], "n": pooled["n"]}, dtype=float)
-
-    title = _title(model_type, corpus)
-    notes = _notes(table, configs)
-    _write_summary(results_dir, table, title, notes)
+    title = _title(run)
+    notes = _notes(table, run)
+    _write_summary(run.folder, table, title, notes)
     return table
 
 
-def _title(model_type: str | None, corpus: str | None) -> str:
-    model = model_type or "Detector"
+def _title(run: Run) -> str:
+    model, corpus = run.shared("model_type") or "Detector", run.shared("corpus")
     if corpus == "miniature":
         return f"{model} on the synthetic miniature (not FakeAVCeleb: not comparable with published numbers)"
     return f"{model} on {corpus}" if corpus else model
 
 
-def _notes(table: pd.DataFrame, configs: dict[str, dict[str, Any]]) -> list[str]:
+def _notes(table: pd.DataFrame, run: Run) -> list[str]:
     """Sentences that belong under the table."""
-    pooled = table.loc["pooled_auc"]
-    notes = [
-        "Percent; mean ± standard deviation over the folds. 1 = real, 0 = fake.",
-        f"{AUC_EXPLAINED}.",
-        "pooled_auc, AUC of the scores over the pooled test clips of the folds: "
-        f"{percent(pooled['auc']) or 'not defined'} (n = {pooled['n']:.0f}).",
-    ]
+    parts, pooled = run.parts(), table.loc["pooled_auc"]
+    notes = ["Percent; mean ± standard deviation over the folds. 1 = real, 0 = fake.", f"{AUC_EXPLAINED}."]
+    if len(parts) == 1:
+        notes.append(
+            "pooled_auc, AUC of the scores over the pooled test clips of the folds: "
+            f"{percent(pooled['auc']) or 'not defined'} (n = {pooled['n']:.0f})."
+        )
+    else:
+        named = "; ".join(f"{', '.join(part.folds)}: {' '.join(key)}" for key, part in parts.items())
+        notes.append(f"There is no mean, as the folds are of several corpora or protocols ({named}).")
     if "paper" in table.index:
         notes.append("paper: the published mean of the five folds; empty where no number is known.")
-    # A table of another corpus may have fewer folds.
-    is_table = any(config.get("dataset") == "csv" for config in configs.values())
-    missing = [fold for fold in FOLDS if fold not in configs and not is_table]
-    if missing:
+    missing = [fold for fold in FOLDS if fold not in run.metrics]
+    if missing and _has_five_folds(run):
         notes.append(f"Folds without results: {', '.join(missing)}.")
-    differing = [name for name in RUN_SETTINGS if len({str(config.get(name)) for config in configs.values()}) > 1]
-    if differing:
-        notes.append(f"The folds are not of one run, their {', '.join(differing)} differ: the mean says little.")
-    return notes
+    return [*notes, *objections(run.configs)]
 
 
-def _write_summary(results_dir: Path, table: pd.DataFrame, title: str, notes: list[str]) -> None:
+def _has_five_folds(run: Run) -> bool:
+    """Whether the corpus is one with the five folds of the paper's protocol; others may have fewer."""
+    return all(config.get("dataset", "fakeavceleb") == "fakeavceleb" for config in run.configs.values())
+
+
+def _write_summary(folder: Path, table: pd.DataFrame, title: str, notes: list[str]) -> None:
     """Write the three forms of one table: json and csv as fractions, md in percent."""
     cells = table.astype(dict.fromkeys(COUNTS, "Int64"))
     rows = cells.astype(object).where(cells.notna(), None).to_dict("index")
     pooled = rows.pop("pooled_auc")
     summary = {
         "title": title,
-        "folds": {row: figures for row, figures in rows.items() if row not in ("mean", "std", "paper")},
+        "folds": {row: values for row, values in rows.items() if row not in ("mean", "std", "paper")},
         "mean": rows["mean"],
         "std": rows["std"],
         "paper": rows.get("paper"),
@@ -115,21 +121,42 @@ def _write_summary(results_dir: Path, table: pd.DataFrame, title: str, notes: li
         "pooled_n": pooled["n"],
         "notes": notes,
     }
-    write_atomic(results_dir / "summary.json", to_json(summary))
-    write_atomic(results_dir / "summary.csv", cells.to_csv(lineterminator="\n"))
-    lines = [f"# {title}", "", *_markdown_table(table), "", *(f"- {note}" for note in notes)]
-    write_atomic(results_dir / "summary.md", "\n".join(lines) + "\n")
+    write_atomic(folder / "summary.json", to_json(summary))
+    write_atomic(folder / "summary.csv", cells.to_csv(lineterminator="\n"))
+    lines = [f"# {title}", "", *markdown_table(fold_grid(table)), "", *(f"- {note}" for note in notes)]
+    write_atomic(folder / "summary.md", "\n".join(lines) + "\n")
 
 
-def _markdown_table(table: pd.DataFrame) -> list[str]:
-    """Return the lines of a Markdown table that also reads well as plain text."""
-    headings = {name: heading for name, heading in HEADINGS.items() if table[name].notna().any()}
-    headings |= {f"acc_{category}": f"ACC {category}" for category in CATEGORIES}
+def fold_grid(table: pd.DataFrame) -> list[list[str]]:
+    """Return headings and cells of a table of folds, in percent; "mean" and "paper" last, where it has them."""
+    headings = {name: heading for name, heading in HEADINGS.items() if name in table and table[name].notna().any()}
+    headings |= {f"acc_{key}": f"ACC {key}" for key in CATEGORIES if f"acc_{key}" in table}
     grid = [["fold", "n", *headings.values()]]
-    for fold, row in table.drop(index=["mean", "std", "pooled_auc"]).iterrows():
-        count = "" if math.isnan(row["n"]) else f"{row['n']:.0f}"
-        grid.append([str(fold), count, *(percent(row[name]) for name in headings)])
-    spread = {name: percent(table.at["std", name]) for name in headings}
-    means = [percent(table.at["mean", name]) + (f" ± {spread[name]}" if spread[name] else "") for name in headings]
-    grid.insert(len(grid) - ("paper" in table.index), ["mean", "", *means])
-    return markdown_table(grid)
+    for fold, row in table.drop(index=["mean", "std", "paper", "pooled_auc"], errors="ignore").iterrows():
+        grid.append([str(fold), f"{row['n']:.0f}", *(percent(row[name]) for name in headings)])
+    if "mean" in table.index:
+        means = [with_deviation(table.at["mean", name], table.at["std", name]) for name in headings]
+        grid.append(["mean", "", *means])
+    if "paper" in table.index:
+        grid.append(["paper", "", *(percent(table.at["paper", name]) for name in headings)])
+    return grid
+
+
+def fold_table(metrics: dict, title: str) -> Group:
+    """Return the metrics of a fold as tables to print: the whole fold, then its categories."""
+    whole = Table(box=box.SIMPLE_HEAD)
+    whole.add_column(f"{metrics['n']} clips")
+    whole.add_column("%", justify="right")
+    for name, heading in HEADINGS.items():
+        if metrics.get(name) is not None:
+            whole.add_row(heading, percent(metrics[name]))
+    by_category = Table(box=box.SIMPLE_HEAD)
+    by_category.add_column("Category")
+    for heading in ("n", "ACC", "AUC"):
+        by_category.add_column(heading, justify="right")
+    for name, values in metrics["per_category"].items():
+        if values["n"]:
+            cells = (str(values["n"]), percent(values["acc"]), percent(values.get("auc")))
+            by_category.add_row(f"{name}  {CATEGORIES[name]}", *cells)
+    notes = f"1 = real, 0 = fake. {AUC_EXPLAINED}; of a category: against the clips of A."
+    return Group(Text(title, style="bold"), whole, by_category, Text(notes))

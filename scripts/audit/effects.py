@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from scripts.audit.resampling import Resamples, chance_error, ends, spread, standard_errors
-from scripts.audit.shortcuts import CATEGORIES
+from scripts.audit.shortcuts import CATEGORIES, ends
+from utils.statistics.bootstrap import RESAMPLES, SEED, Resamples, chance_error, spread, standard_errors
 
 ERROR_RATE = 0.05  # share of audits in which a probe without effect may be said to have one
 LOSS = 0.05  # of AUC, from which on a change is worth a word
@@ -20,7 +20,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def find_effects(scores: pd.DataFrame, resamples: int = 2000, seed: int = 42) -> pd.DataFrame:
+def find_effects(scores: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED) -> pd.DataFrame:
     """Compare each change with the untouched clips.
 
     Parameters
@@ -78,9 +78,8 @@ def _compare(clips: pd.DataFrame, tests: int, resamples: int, seed: int) -> dict
     label = clips["label"].to_numpy()
     drawn = Resamples(clips["subject"], resamples, seed)
     before, after = clips["score"].to_numpy(float), clips["score_after"].to_numpy(float)
-    pairs = [drawn.pairs(score, label) for score in (before, after)]
-    difference = pairs[1].auc - pairs[0].auc
-    values = np.subtract(drawn.auc(pairs[1]), drawn.auc(pairs[0]))
+    (auc, values), (auc_after, values_after) = (drawn.auc(score, label) for score in (before, after))
+    difference, values = auc_after - auc, values_after - values
     odds = [logit(np.clip(score, SMALLEST, 1 - SMALLEST)) for score in (before, after)]
     gaps = [_mean(side, label == 1) - _mean(side, label == 0) for side in odds]
     moved = odds[1] - odds[0]
@@ -91,8 +90,8 @@ def _compare(clips: pd.DataFrame, tests: int, resamples: int, seed: int) -> dict
     return {
         "n": len(clips),
         "subjects": drawn.subjects,
-        "before": pairs[0].auc,
-        "after": pairs[1].auc,
+        "before": auc,
+        "after": auc_after,
         "difference": difference,
         "low": low,
         "high": high,
@@ -111,7 +110,6 @@ def _itself(clips: pd.DataFrame, tests: int, resamples: int, seed: int) -> tuple
     """95 % interval of the AUC itself, and whether it is above chance."""
     score, label = clips["score"].to_numpy(float), clips["label"].to_numpy()
     drawn = Resamples(clips["subject"], resamples, seed)
-    pairs = drawn.pairs(score, label)
-    values = drawn.auc(pairs)
+    auc, values = drawn.auc(score, label)
     error = np.fmax(spread(values), chance_error(label))
-    return *ends(values), bool(pairs.auc - standard_errors(ERROR_RATE, tests) * error > 0.5)
+    return *ends(values), bool(auc - standard_errors(ERROR_RATE, tests) * error > 0.5)

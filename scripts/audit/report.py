@@ -14,8 +14,8 @@ from scripts.audit.effects import LOSS, ORIGINAL, WEAKER
 from scripts.audit.sentences import named
 from scripts.audit.shortcuts import CATEGORIES, ERROR_RATE, NAMED
 from scripts.audit.words import signed
-from scripts.evaluate.tables import INTERVAL, Section, as_markdown, as_tables
 from utils.files import to_json, write_atomic
+from utils.table import INTERVAL, Section, as_markdown, as_tables
 
 WORDS = "What was found"
 

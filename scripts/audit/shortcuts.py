@@ -21,7 +21,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, QuantileTransformer, StandardScaler
 
-from scripts.audit.resampling import Resamples, chance_error, ends, spread, standard_errors
+from utils.statistics.bootstrap import RESAMPLES, SEED, Resamples, chance_error, interval, spread, standard_errors
 
 # Facts by the names that people read.
 SHORTCUTS = {
@@ -50,7 +50,7 @@ class Held(NamedTuple):
     fold: np.ndarray
 
 
-def find_shortcuts(facts: pd.DataFrame, resamples: int = 2000, seed: int = 42) -> pd.DataFrame:
+def find_shortcuts(facts: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED) -> pd.DataFrame:
     """Judge each shortcut for each category of fakes.
 
     Parameters
@@ -132,8 +132,7 @@ def _judge(
         chance = dict.fromkeys(("auc", "low", "high", "bound"), 0.5)
         return chance | {"named": False, "note": "the same in all clips"}
     held = held_out(fact, label, drawn.index, seed)
-    pairs = drawn.pairs(held.score, label, held.fold)
-    auc, values = pairs.auc, drawn.auc(pairs)
+    auc, values = drawn.auc(held.score, label, held.fold)
     error = np.fmax(spread(values), chance_error(label, held.fold))
     bound = auc - errors * error
     low, high = ends(values)
@@ -142,6 +141,12 @@ def _judge(
     if tells and name in BIT_RATES and (ratio := _ratio(fact, label)) < RATIO:
         tells, note = False, f"it differs by {100 * (ratio - 1):.0f} %, no more than what is seen and heard can bring"
     return {"auc": auc, "low": low, "high": high, "bound": bound, "named": tells, "note": note}
+
+
+def ends(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval of resampled values; NaN, NaN without any."""
+    low, high = interval(values) or (np.nan, np.nan)
+    return float(low), float(high)
 
 
 def held_out(fact: np.ndarray, label: np.ndarray, subject: np.ndarray, seed: int) -> Held:

@@ -11,12 +11,13 @@ import pandas as pd
 from dataset.timing import FRAME_RATE
 from model.threshold import Threshold
 from scripts.card.facts import Facts, day
-from scripts.report.configuration import skipped
-from scripts.report.markup import counted
+from scripts.report.cautions import skipped
 from utils.files import markdown_table
 from utils.options import RECIPES
-from utils.results import AUC_EXPLAINED, CATEGORIES
-from utils.statistics.groups import NOT_GIVEN
+from utils.results import CATEGORIES
+from utils.runs import AUC_EXPLAINED
+from utils.statistics.evaluation import NOT_GIVEN
+from utils.table import counted
 
 ABSENT = "not recorded"
 LISTED = 5  # clips that are named at most

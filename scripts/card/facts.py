@@ -14,10 +14,9 @@ from dataset import FakeAVCelebDataModule
 from dataset.corpora import corpus_folder, read_corpus
 from model import detector_of, read_checkpoint
 from model.threshold import Threshold, threshold_of
-from scripts.report.runs import Run, read_run
 from utils.errors import DataError
 from utils.files import file_digest
-from utils.results import fold_folders
+from utils.runs import Run, fold_folders, read_run
 
 AUDIT = Path("audit") / "audit.json"
 # What a card takes from audit.json; a table of shortcuts has these columns at least.

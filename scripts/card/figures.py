@@ -8,24 +8,11 @@ from scripts.audit.changes import CHANGES
 from scripts.audit.words import KINDS
 from scripts.card.details import plain
 from scripts.card.facts import Facts
-from scripts.evaluate.tables import (
-    Section,
-    calibration_section,
-    figures_section,
-    kinds_sections,
-    people_sections,
-    section_lines,
-    used,
-)
-from scripts.report.markup import counted
-from utils.results import percent
-from utils.statistics.groups import group_figures
+from scripts.evaluate.tables import calibration_section, figures_section, kinds_sections, people_sections
+from utils.statistics.evaluation import group_metrics
+from utils.table import Section, counted, ends, explained, percent, section_lines, used
 
 CALIBRATED = "ECE, Brier: how far the score is from the share of real clips; 0 is best."
-NO_WIDTH = (
-    "An interval without width comes of subjects that are all alike, as where all clips are right: with few subjects "
-    "that is no certainty."
-)
 AT_THRESHOLD = {
     "acc": "ACC",
     "false_rejection": "real clips rejected (false rejection)",
@@ -39,10 +26,10 @@ def figures(facts: Facts) -> dict[str, list[str]]:
     whole = figures_section(found, {"resamples": run.resamples, "seed": run.seed})
     people = people_sections(found)
     calibration = calibration_section(found["calibration"])._replace(notes=[CALIBRATED])
-    results = [whole._replace(notes=[*whole.notes, NO_WIDTH]), _at_threshold(facts), *kinds_sections(found)]
+    results = [whole, _at_threshold(facts), *kinds_sections(found)]
     return {
-        "Results": _lines(results),
-        "Race and gender": _lines(people),
+        "Results": _lines(explained(results)),
+        "Race and gender": _lines(explained(people)),
         "Calibration": _lines([calibration]),
     }
 
@@ -96,10 +83,16 @@ def _at_threshold(facts: Facts) -> Section:
     """The errors where `main.py predict` draws the line, which is not where the detector itself does."""
     threshold = facts.threshold
     table = facts.scores.assign(decision=(facts.scores["score"] >= threshold.value).astype(int))
-    found = group_figures(table, facts.run.resamples, facts.run.seed)
+    found = group_metrics(table, facts.run.resamples, facts.run.seed)
     grid = [["figure", "%", "95 %"]]
     for name, heading in AT_THRESHOLD.items():
-        grid.append([heading, percent(found[name]) or "no such clip", _ends(*found["intervals"][name] or (None, None))])
+        grid.append(
+            [
+                heading,
+                percent(found[name]) or "no such clip",
+                ends(found["intervals"][name], name in found["rule_of_three"]),
+            ]
+        )
     notes = ["The threshold was chosen on these very clips, which makes it look better than it is."]
     chosen_here = threshold.rule == "eer" and facts.trained.get("validation") == "test" and facts.same_corpus
     return Section(f"At the threshold of main.py predict, {threshold.value:.4f}", grid, notes if chosen_here else [])

@@ -10,7 +10,7 @@ from scripts.audit.words import listed
 from scripts.card.details import plain, quoted
 from scripts.card.facts import Facts
 from scripts.report.cautions import cautions
-from utils.results import PUBLISHED_CORPUS
+from utils.runs import PUBLISHED_CORPUS
 
 # Objections to a run that are none to one fold of it.
 OF_SEVERAL_FOLDS = {"Folds are missing", "The folds are of different configurations"}

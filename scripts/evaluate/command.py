@@ -9,10 +9,12 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from scripts.evaluate.evaluation import evaluate_folds
-from scripts.evaluate.score_files import fold_names, load_scores, match, pool
-from scripts.evaluate.tables import as_markdown, as_tables, sections
+from scripts.evaluate.tables import sections
 from utils.files import to_json, write_atomic
+from utils.results import match, pool, read_scores
+from utils.statistics.bootstrap import RESAMPLES, SEED
+from utils.statistics.evaluation import evaluate_folds
+from utils.table import as_markdown, as_tables
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +23,8 @@ def evaluate_scores(
     scores: list[Path],
     *,
     against: list[Path] | None = None,
-    bootstrap: int = 2000,
-    seed: int = 42,
+    bootstrap: int = RESAMPLES,
+    seed: int = SEED,
     out: Path | None = None,
 ) -> None:
     """Evaluate scores.csv: every figure with its interval, and a test against another detector.
@@ -55,7 +57,9 @@ def evaluate_scores(
     other = None
     if against:
         other = match(pooled, pool(_load(against)), (_called(scores), _called(against)))
-    folds = dict(zip(fold_names(scores), tables.values(), strict=True))
+    folders = [path.parent.name for path in scores]
+    names = folders if len(set(folders)) == len(scores) and all(folders) else [str(path) for path in scores]
+    folds = dict(zip(names, tables.values(), strict=True))
     figures = evaluate_folds(folds, other, bootstrap, seed)
     files = {"files": [str(path) for path in scores], "against": [str(path) for path in against or []]}
     title = f"Evaluation of {_called(scores)}" + (f" against {_called(against)}" if against else "")
@@ -80,7 +84,7 @@ def _load(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
     for path in paths:
         if paths.count(path) > 1:
             raise ValueError(f"{path} is given twice")
-    return {str(path): load_scores(path) for path in paths}
+    return {str(path): read_scores(path) for path in paths}
 
 
 def _called(paths: Sequence[Path]) -> str:

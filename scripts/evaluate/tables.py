@@ -1,18 +1,14 @@
-"""What evaluation.json says, as tables for a person: on the screen and as Markdown."""
+"""What evaluation.json says, as tables for a person: the cells of the screen, the card and the report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from rich import box
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
-from utils.files import markdown_table
-from utils.results import AUC_EXPLAINED, CATEGORIES, percent
-from utils.statistics.groups import GROUPINGS, NOT_GIVEN, remarks
+from utils.results import CATEGORIES
+from utils.runs import AUC_EXPLAINED
+from utils.statistics.evaluation import GROUPINGS, NOT_GIVEN, remarks
+from utils.table import INTERVAL, NOTE, Section, ends, explained, percent, used
 
 HEADINGS = {
     "acc": "ACC",
@@ -28,16 +24,14 @@ HEADINGS = {
     "f1_fake": "F1, fake",
     "precision_fake": "precision, fake",
     "recall_fake": "recall, fake",
-    "audio_auc": "sound AUC",
-    "video_auc": "picture AUC",
+    "audio_auc": "audio AUC",
+    "video_auc": "video AUC",
 }
 CALIBRATION = {
     "ece": "ECE, bins of equal width",
     "ece_equal_mass": "ECE, bins of equal mass",
     "brier": "Brier score",
 }
-INTERVAL = "95 %"
-NOTE = "note"
 PEOPLE_NOTES = (
     "AUC of a group: its real clips against its fake ones; intervals: from resamples of its own subjects.",
     "rejected: share of real clips decided fake (false rejection); accepted: share of fake clips decided real "
@@ -45,16 +39,8 @@ PEOPLE_NOTES = (
 )
 
 
-class Section(NamedTuple):
-    """A table under a title: its cells row by row, headings first (or none), and sentences that belong under it."""
-
-    title: str
-    grid: list[list[str]]
-    notes: list[str]
-
-
 def sections(result: Mapping[str, Any]) -> list[Section]:
-    """Turn what ``scripts.evaluate.evaluation.evaluate_folds`` returns into tables."""
+    """Turn what `utils.statistics.evaluation.evaluate_folds` returns into tables."""
     pooled = result["pooled"]
     parts = [figures_section(pooled, result["bootstrap"])]
     if result["folds"]:
@@ -62,49 +48,15 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
     parts += [calibration_section(pooled["calibration"]), *kinds_sections(pooled), *people_sections(pooled)]
     if result["comparison"]:
         parts += _comparison(result["comparison"])
-    return parts
-
-
-def as_markdown(title: str, parts: Sequence[Section]) -> str:
-    """Return the tables as a Markdown page."""
-    lines = [f"# {title}", ""]
-    for part in parts:
-        lines += section_lines(part)
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def section_lines(part: Section, level: int = 2) -> list[str]:
-    """Return a table as lines of Markdown under a heading of a level, with an empty line at the end."""
-    grid = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in part.grid]
-    lines = [f"{'#' * level} {part.title}", "", *([*markdown_table(grid), ""] if grid else [])]
-    return [*lines, *(f"- {note}" for note in part.notes), *([""] if part.notes else [])]
-
-
-def as_tables(title: str, parts: Sequence[Section]) -> Group:
-    """Return the tables for the screen."""
-    shown: list[Any] = [Text(title, style="bold")]
-    for part in parts:
-        table = [_on_screen(part.grid)] if part.grid else []
-        shown += [Text(), Text(part.title, style="bold"), *table, *(Text(note) for note in part.notes)]
-    return Group(*shown)
-
-
-def _on_screen(grid: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for k, heading in enumerate(grid[0]):
-        is_text = k == 0 or heading == NOTE  # which may take several lines; a number must not
-        table.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
-    for row in grid[1:]:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    return explained(parts)
 
 
 def figures_section(figures: Mapping[str, Any], how: Mapping[str, Any]) -> Section:
-    """Every figure of a table that ``evaluate_table`` has evaluated, `how` its bootstrap was done."""
+    """Every figure of a table that `evaluate_table` has evaluated, `how` its bootstrap was done."""
     bootstrap = figures["bootstrap"]
     grid = [["figure", "%", INTERVAL, NOTE]]
     for name, heading in HEADINGS.items():
-        interval = _range(bootstrap["intervals"].get(name))
+        interval = ends(bootstrap["intervals"].get(name), name in bootstrap["rule_of_three"])
         grid.append([heading, percent(figures[name]), interval, figures["why"].get(name, "")])
     notes = [f"1 = real, 0 = fake. {AUC_EXPLAINED}.", _bootstrap_note(bootstrap, how["resamples"], how["seed"])]
     return Section(f"Clips: {figures['n']:,}, subjects: {figures['subjects']:,}", used(grid), notes)
@@ -123,14 +75,18 @@ def _folds(folds: Mapping[str, Mapping[str, Any]]) -> Section:
     for name, figures in folds.items():
         cells = []
         for figure in ("acc", "auc"):
-            cells += [percent(figures[figure]), _range(figures["bootstrap"]["intervals"][figure])]
+            bootstrap = figures["bootstrap"]
+            cells += [
+                percent(figures[figure]),
+                ends(bootstrap["intervals"][figure], figure in bootstrap["rule_of_three"]),
+            ]
         note = figures["why"].get("auc") or figures["bootstrap"]["why"] or ""
         grid.append([name, f"{figures['n']:,}", *cells, percent(figures["auc_hard"]), note])
     return Section("Each fold, in percent", used(grid), ["The other tables are of the pooled clips of all folds."])
 
 
 def calibration_section(figures: Mapping[str, Any]) -> Section:
-    """What ``utils.statistics.calibration.calibration`` returns."""
+    """What `utils.statistics.calibration.calibration` returns."""
     grid = [["figure", "from 0 to 1"], *([text, f"{figures[name]:.4f}"] for name, text in CALIBRATION.items())]
     bins = len(figures["bins"])
     return Section(
@@ -174,7 +130,10 @@ def people_sections(figures: Mapping[str, Any]) -> list[Section]:
 
 
 def _with_interval(entry: Mapping[str, Any], *names: str) -> list[str]:
-    return [cell for name in names for cell in (percent(entry.get(name)), _range(entry["intervals"].get(name)))]
+    cells = []
+    for name in names:
+        cells += [percent(entry.get(name)), ends(entry["intervals"].get(name), name in entry["rule_of_three"])]
+    return cells
 
 
 def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
@@ -185,10 +144,15 @@ def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
         values = (test[name], test[f"{name}_against"], test["difference"])
         figures.append([HEADINGS[name], *map(percent, values)])
     tests = [["test", INTERVAL, "std. error", "p", "0 or other sign", NOTE]]
-    cells = [_range(delong["interval"]), percent(delong["standard_error"]), _p(delong["p"]), "", delong["why"] or ""]
+    cells = [ends(delong["interval"]), percent(delong["standard_error"]), _p(delong["p"]), "", delong["why"] or ""]
     tests.append(["AUC, DeLong", *cells])
     for name in ("auc", "acc"):
-        cells = [_range(bootstrap[name]["interval"]), "", "", percent(bootstrap[name]["other_sign"])]
+        cells = [
+            ends(bootstrap[name]["interval"], name in bootstrap["rule_of_three"]),
+            "",
+            "",
+            percent(bootstrap[name]["other_sign"]),
+        ]
         same = "no difference" if bootstrap[name]["interval"] and bootstrap[name]["other_sign"] is None else ""
         tests.append([f"{HEADINGS[name]}, bootstrap", *cells, bootstrap["why"] or same])
     tests.append(["ACC, McNemar", "", "", _p(mcnemar["p"]), "", ""])
@@ -205,14 +169,5 @@ def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
     ]
 
 
-def _range(interval: Sequence[float] | None) -> str:
-    return "" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
-
-
 def _p(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
-
-
-def used(grid: list[list[str]]) -> list[list[str]]:
-    """Leave out the notes, which are the last column, if there are none."""
-    return grid if any(row[-1] for row in grid[1:]) else [row[:-1] for row in grid]

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from scripts.report.configuration import skipped
-from scripts.report.markup import Html, bullets, code, counted, element, join, paragraph
-from scripts.report.runs import Run
-from scripts.reproduce.table import differing, of_other_folds
-from utils.results import CATEGORIES, FOLDS, PUBLISHED_CORPUS, percent
+from utils.results import CATEGORIES
+from utils.runs import FOLDS, PUBLISHED_CORPUS, Run, differing, of_other_folds
+from utils.table import counted, ends, percent
 
 # A test fold of the paper: 100 subjects with a clip of each category.
 FEW_SUBJECTS, FEW_CLIPS = 100, 400
@@ -42,31 +40,6 @@ def cautions(runs: Sequence[Run]) -> list[tuple[Caution, dict[str, str]]]:
         (caution, {run: where for run, where in places.items() if where is not None}) for caution, places in found
     ]
     return [(caution, places) for caution, places in applying if places]
-
-
-def caution_list(runs: Sequence[Run]) -> Html:
-    """Show them, and what is missing on disk."""
-    items = [_item(caution, places, len(runs)) for caution, places in cautions(runs)]
-    parts = [element("ul", *items, class_="cautions")] if items else [paragraph("Nothing to object to was found.")]
-    problems = [f"{run.name}: {problem}" for run in runs for problem in run.problems]
-    if problems:
-        parts += [paragraph(element("strong", "Missing, or not to be read:")), bullets(problems)]
-    return join(parts)
-
-
-def _item(caution: Caution, places: dict[str, str], n_runs: int) -> Html:
-    texts = [f"{run} ({where})" if where else run for run, where in places.items()]
-    everywhere = len(places) == n_runs and not any(places.values())
-    where = "" if everywhere and n_runs > 1 else f" Applies to: {'; '.join(texts)}."
-    return element(
-        "li",
-        paragraph(element("strong", f"{caution.title}."), f" {caution.meaning}{where}"),
-        paragraph(element("em", "To avoid it: "), *_typed(caution.remedy), "."),
-    )
-
-
-def _typed(text: str) -> list[Html | str]:
-    return [code(part) if k % 2 else part for k, part in enumerate(text.split("`"))]
 
 
 def _folds(run: Run, found: Iterable[str]) -> str | None:
@@ -105,7 +78,7 @@ def _few(run: Run) -> str | None:
         return counted(run.n_clips, "clip")
     words = f"{counted(run.pooled['n'], 'clip')} of {counted(subjects, 'subject')}"
     interval = run.pooled["bootstrap"]["intervals"]["auc"]
-    return f"{words}, 95 % interval of the AUC {percent(interval[0])} to {percent(interval[1])}" if interval else words
+    return f"{words}, 95 % interval of the AUC {ends(interval)}" if interval else words
 
 
 def _missing(run: Run) -> str | None:
@@ -117,7 +90,16 @@ def _missing(run: Run) -> str | None:
 
 
 def _mixed(run: Run) -> str | None:
-    return differing(run.configs) or None
+    return ", ".join(differing(run.configs)) or None
+
+
+def _several(run: Run) -> str | None:
+    parts = run.parts()
+    return (
+        "; ".join(f"{', '.join(part.folds)}: {' '.join(key)}" for key, part in parts.items())
+        if len(parts) > 1
+        else None
+    )
 
 
 def _foreign(run: Run) -> str | None:
@@ -150,6 +132,17 @@ def _absent(run: Run) -> str | None:
             is_class = "no real clip" if absent[0] == "A" else "no fake clip" if absent == ["B", "C", "D"] else ""
             found.append(f"{fold}: {is_class or 'no clip of ' + ', '.join(absent)}")
     return "; ".join(found) or None
+
+
+def skipped(run: Run) -> dict[str, str]:
+    """Return the clips that a run went on without, and why."""
+    clips: dict[str, str] = {}
+    for config in run.configs.values():
+        entries = config.get("skipped")
+        for entry in entries if isinstance(entries, list) else []:
+            file, *why = entry if isinstance(entry, list) and entry else [entry]
+            clips[str(file)] = ", ".join(map(str, why))
+    return clips
 
 
 def _skipped(run: Run) -> str | None:
@@ -212,6 +205,12 @@ CAUTIONS = (
         "They are not of one experiment.",
         "train all folds with the same flags, for instance with `main.py reproduce`",
         _mixed,
+    ),
+    Caution(
+        "Corpora or protocols are mixed",
+        "The folds were not tested on the same: there is no mean of them, and nothing of all clips together.",
+        "test other corpora into runs of their own, with `--save_name`",
+        _several,
     ),
     Caution(
         "A fold was tested with another fold's checkpoint",

@@ -1,21 +1,48 @@
-"""Picture and sound of a clip, small enough for a page: a strip of frames and a waveform."""
+"""The clips that a detector is most wrong about, with a strip of frames and the waveform of each."""
 
 from __future__ import annotations
 
+import base64
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from dataset.corpora import NAMES, read_corpus
 from dataset.media import MAX_FRAMES, SAMPLE_RATE, read_audio, read_video
-from scripts.report.markup import Html, element, join, picture
 
 FRAMES = 8
 JPEG_QUALITY = 75
 BARS, HEIGHT = 240, 40  # of a waveform
 FULL_SCALE = 1 << 15
+COUNT = 8  # hardest clips of each class
+CLASSES = {1: "real", 0: "fake"}
+
+
+@dataclass
+class Media:
+    """What a page shows of a clip.
+
+    Parameters
+    ----------
+    strip
+        Frames side by side as JPEG in base64; "" if there is none.
+    frames
+        What the strip shows, or why there is none.
+    outline, length
+        The waveform as the path of an SVG that is `length` wide and `HEIGHT` high; "" if there is none.
+    sound
+        What the waveform shows, or why there is none.
+    """
+
+    strip: str
+    frames: str
+    outline: str
+    length: int
+    sound: str
 
 
 class Corpus:
@@ -36,10 +63,10 @@ class Corpus:
         self.root = root
         self.problems: dict[str, str] = {}
         self._paths: dict[str, dict[str, str]] = {}
-        self._media: dict[tuple[str, int], Html] = {}
+        self._media: dict[tuple[str, int], Media] = {}
 
-    def show(self, file: str, config: dict[str, Any]) -> Html | None:
-        """Show the frames and the sound of a clip, or say why not; None if the corpus has no such clip.
+    def show(self, file: str, config: dict[str, Any]) -> Media | None:
+        """Return frames and audio of a clip, or why there are none; None if the corpus has no such clip.
 
         Parameters
         ----------
@@ -55,7 +82,7 @@ class Corpus:
         # Runs have clips in common, which are decoded once.
         key = (path, frames if isinstance(frames, int) and frames > 0 else MAX_FRAMES)
         if key not in self._media:
-            self._media[key] = join([_strip(file, *key), _sound(file, *key)])
+            self._media[key] = Media(*_strip(*key), *_waveform(*key))
         return self._media[key]
 
     def _table(self, dataset: str) -> dict[str, str]:
@@ -83,45 +110,58 @@ def strip(frames: np.ndarray) -> bytes:
 
 
 def envelope(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the highest sample of up to `BARS` stretches of a sound (N,), from -1 to 1 of its peak."""
+    """Return the lowest and the highest sample of up to `BARS` stretches of audio (N,), from -1 to 1 of its peak."""
     parts = np.array_split(samples.astype(float), min(BARS, len(samples)))
     low, high = (np.array([extreme(part) for part in parts]) for extreme in (np.min, np.max))
     peak = max(np.abs(samples.astype(float)).max(), 1.0)
     return low / peak, high / peak
 
 
-def waveform(samples: np.ndarray, title: str) -> Html:
-    """Draw a sound (N,) as a small SVG."""
+def outline(samples: np.ndarray) -> tuple[str, int]:
+    """Draw audio (N,) as the path of an SVG, and say how wide it is."""
     low, high = envelope(samples)
     edge = [f"{x},{HEIGHT / 2 * (1 - y):.1f}" for x, y in enumerate(high)]
     edge += [f"{x},{HEIGHT / 2 * (1 - y):.1f}" for x, y in reversed(list(enumerate(low)))]
-    return element(
-        "svg",
-        element("path", d=f"M{'L'.join(edge)}Z"),
-        viewBox=f"0 0 {max(len(low) - 1, 1)} {HEIGHT}",
-        preserveAspectRatio="none",
-        role="img",
-        aria_label=title,
-    )
+    return f"M{'L'.join(edge)}Z", max(len(low) - 1, 1)
 
 
-def _strip(file: str, path: str, max_frames: int) -> Html:
+def hardest(clips: pd.DataFrame, label: int, count: int = COUNT) -> pd.DataFrame:
+    """Return the clips of a class with the highest loss, the highest first, with the column loss.
+
+    Parameters
+    ----------
+    clips
+        One row a clip, with the columns label, score (probability of real) and file.
+    label
+        1 = real, 0 = fake.
+    count
+        How many at most.
+
+    Notes
+    -----
+    The loss is -log of the probability given to the truth, and infinite where that is 0.
+    """
+    clips = clips[clips["label"] == label]
+    score = clips["score"].to_numpy(float)
+    with np.errstate(divide="ignore"):
+        loss = -np.log(score) if label == 1 else -np.log1p(-score)
+    # + 0.0 makes 0 of -0; ties go by name, so that the rows of the file may be in any order
+    return clips.assign(loss=loss + 0.0).sort_values(["loss", "file"], ascending=[False, True]).head(count)
+
+
+def _strip(path: str, max_frames: int) -> tuple[str, str]:
     try:
         frames = read_video(path, max_frames)
     except (ValueError, OSError, cv2.error) as error:
-        return _word(f"No picture: {error}")
-    return picture(strip(frames), "image/jpeg", f"{FRAMES} of {len(frames)} frames of {file}")
+        return "", f"No video: {error}"
+    return base64.b64encode(strip(frames)).decode("ascii"), f"{FRAMES} of {len(frames)} frames"
 
 
-def _sound(file: str, path: str, max_frames: int) -> Html:
+def _waveform(path: str, max_frames: int) -> tuple[str, int, str]:
     try:
         samples = read_audio(path, max_frames)
     except (ValueError, OSError) as error:
-        return _word(f"No sound: {error}")
+        return "", 1, f"No audio: {error}"
     peak = np.abs(samples.astype(float)).max() / FULL_SCALE
-    words = f"{len(samples) / SAMPLE_RATE:.2f} s of sound, drawn to its peak, {100 * peak:.0f} % of full scale"
-    return join([waveform(samples, f"Waveform of {file}: {words}"), element("div", words, class_="quiet")])
-
-
-def _word(text: str) -> Html:
-    return element("div", text, class_="absent")
+    words = f"{len(samples) / SAMPLE_RATE:.2f} s of audio, drawn to its peak, {100 * peak:.0f} % of full scale"
+    return *outline(samples), words

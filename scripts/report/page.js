@@ -1,18 +1,22 @@
 "use strict";
 
-// The cells of a column as numbers if all are, else as text; empty ones come last in either direction.
+// Columns of numbers are sorted by the first number of a cell, others as text; empty cells come last either way.
 function sortBy(heading) {
   const body = heading.closest("table").tBodies[0];
+  const numeric = heading.classList.contains("number");
   const key = (row) => {
-    const cell = row.cells[heading.cellIndex];
-    return cell.dataset.value ?? cell.textContent.trim();
+    const text = row.cells[heading.cellIndex].textContent.trim();
+    if (!numeric) {
+      return text;
+    }
+    const found = text.replaceAll(",", "").match(/[+-]?(\d+(\.\d+)?|∞)/);
+    return found ? found[0].replace("∞", "Infinity") : "";
   };
   const rows = [...body.rows];
-  const numeric = rows.every((row) => !Number.isNaN(Number(key(row))));
   const direction = heading.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
   const sign = direction === "ascending" ? 1 : -1;
   const compare = numeric
-    ? (a, b) => Math.sign(Number(a) - Number(b)) || 0
+    ? (a, b) => (Number(a) > Number(b)) - (Number(a) < Number(b))
     : (a, b) => a.localeCompare(b, undefined, { numeric: true });
   rows.sort((one, other) => {
     const [a, b] = [key(one), key(other)];

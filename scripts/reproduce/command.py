@@ -25,7 +25,7 @@ from utils.cli import takes
 from utils.errors import DataError
 from utils.files import lock, write_atomic
 from utils.options import ALL_FOLDS, Folds, ModelType, TrainOptions, plain
-from utils.results import fold_folders
+from utils.runs import fold_folders
 from utils.signals import Stopped, requeue, stopping
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from scripts.reproduce.folds import Fold, progress_of
-from utils.results import percent
+from utils.table import percent
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.figure import roc_figure
+from utils.errors import DataError
+from utils.figures.curves import draw_roc
+from utils.figures.style import save_figure
 
 
 def fold(seed: int, n: int = 40) -> pd.DataFrame:
@@ -21,6 +23,10 @@ def fold(seed: int, n: int = 40) -> pd.DataFrame:
     score = 1 / (1 + np.exp(-rng.normal(size=n) - 2 * label))
     columns = {"category": category, "label": label, "score": score, "decision": (score >= 0.5).astype(int)}
     return pd.DataFrame(columns).assign(video_score=np.nan, audio_score=np.nan)
+
+
+def roc_figure(folds: dict[str, pd.DataFrame], path: Path, title: str) -> None:
+    save_figure(draw_roc(folds, title), path)
 
 
 def svg_texts(path: Path) -> list[str]:
@@ -78,6 +84,6 @@ def test_fold_of_one_class_is_left_out_and_named(tmp_path: Path, caplog: pytest.
     roc_figure({"train_1": fakes, "train_2": fold(2)}, tmp_path / "roc.png", "title")
     assert "train_1" in caplog.text
     assert not any(text.startswith("train_1") for text in svg_texts(tmp_path / "roc.svg"))
-    with pytest.raises(ValueError, match="there is no ROC to draw"):
+    with pytest.raises(DataError, match="there is no ROC to draw"):
         roc_figure({"train_1": fakes}, tmp_path / "none.png", "title")
     assert not (tmp_path / "none.png").exists()

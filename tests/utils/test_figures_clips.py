@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,17 @@ from tests.utils.test_figure import fold
 from tests.utils.test_figures_curves import words
 from tests.utils.test_figures_layout import assert_readable
 from tests.utils.test_figures_layout import table as random_table
-from utils.figure import confusion_figure, reliability_figure, score_histogram_figure
-from utils.figures.confusion import category_counts, decision_counts, draw_confusion
-from utils.figures.histogram import BINS, draw_score_histogram, needs_log
-from utils.figures.reliability import draw_reliability
+from utils.errors import DataError
+from utils.figures.clips import (
+    BINS,
+    category_counts,
+    decision_counts,
+    draw_confusion,
+    draw_reliability,
+    draw_score_histogram,
+    needs_log,
+)
+from utils.statistics.calibration import calibration
 
 # category, score, video_score, audio_score
 ROWS = [
@@ -57,7 +63,7 @@ def test_confusion_counts_by_hand(table: pd.DataFrame) -> None:
     assert [text.get_text() for text in first.texts][:4] == ["2\n66.7 %", "1\n33.3 %", "1\n50.0 %", "1\n50.0 %"]
     assert len(second.texts) == 16
     assert [text.get_text() for text in first.get_xticklabels()] == ["real", "fake"]
-    assert first.get_yticklabels()[1].get_text() == "B: real picture,\nfake sound\nn = 2"
+    assert first.get_yticklabels()[1].get_text() == "B: real video,\nfake audio\nn = 2"
     assert "Decision right: 5 of n = 8 clips (62.50 %). Category right: 5 of n = 8 (62.50 %)." in words(figure)
     frames = [(patch.get_x() + 0.46, patch.get_y() + 0.46) for patch in first.patches]
     assert_allclose(frames, [(0, 0), (1, 1), (1, 2), (1, 3)])
@@ -67,7 +73,7 @@ def test_detector_without_modality_scores_has_one_matrix(table: pd.DataFrame) ->
     for bare in (table.drop(columns=["audio_score"]), table.assign(video_score=np.nan)):
         figure = draw_confusion(bare, "title")
         assert len(figure.axes) == 1
-        assert "Picture and sound have no scores of their own here." in words(figure)
+        assert "Video and audio have no scores of their own here." in words(figure)
         assert_readable(figure)
 
 
@@ -94,7 +100,7 @@ def test_histogram_counts(table: pd.DataFrame) -> None:
         assert_array_equal(steps(figure, panel), np.histogram(scores, BINS)[0])
         assert_array_equal(figure.axes[panel].lines[0].get_xdata(), [0.5, 0.5])
     assert steps(figure, 3)[[0, -1]].tolist() == [1, 1]
-    assert figure.axes[0].get_title(loc="left") == "A: real picture, real sound, n = 3, 2 (66.7 %) at 0.5 or above"
+    assert figure.axes[0].get_title(loc="left") == "A: real video, real audio, n = 3, 2 (66.7 %) at 0.5 or above"
     assert figure.axes[0].get_yscale() == "linear"
     assert len({patch.get_hatch() for axes in figure.axes for patch in axes.patches[:1]}) == 4
 
@@ -112,17 +118,8 @@ def test_absent_category_in_the_histogram(table: pd.DataFrame) -> None:
     figure = draw_score_histogram(table[table["category"] != "A"], "title")
     assert steps(figure, 0).size == 0
     assert "no clip of this category" in words(figure)
-    assert "A: real picture, real sound, n = 0" in words(figure)
+    assert "A: real video, real audio, n = 0" in words(figure)
     assert_readable(figure)
-
-
-@pytest.mark.parametrize("draw", [draw_score_histogram, draw_reliability])
-def test_scores_that_are_missing_or_no_probability(draw: Callable[..., Figure], table: pd.DataFrame) -> None:
-    figure = draw(table.assign(score=[np.nan, np.inf, *table["score"][2:]]), "title")
-    assert "n = 6 clips" in words(figure)
-    assert "Left out: 2 without a score." in words(figure)
-    with pytest.raises(ValueError, match=r"row 2 of the scores has -0\.1, which is no probability"):
-        draw(table.assign(score=[0.5, -0.1, *table["score"][2:]]), "title")
 
 
 def test_reliability_points_are_those_of_scikit_learn() -> None:
@@ -148,10 +145,23 @@ def test_reliability_by_hand() -> None:
     assert "no real clip" in words(draw_reliability(table.query("label == 0"), "title"))
 
 
-@pytest.mark.parametrize("write", [confusion_figure, score_histogram_figure, reliability_figure])
-def test_no_clip_at_all(write: Callable[..., None], tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"^no clip .*: there is no (confusion|histogram|reliability diagram) to draw$"
-    ):
-        write(fold(1).iloc[:0], tmp_path / "none.png", "title")
-    assert not list(tmp_path.iterdir())
+def test_reliability_before_and_after_calibration() -> None:
+    table = random_table(3, 200)
+    figure = draw_reliability(table.assign(probability=table["score"] ** 2), "title")
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["as often as said", "scores", "calibrated scores"]
+    after = calibration(table["label"].to_numpy(), table["score"].to_numpy() ** 2)["ece"]
+    assert f"% before and {100 * after:.2f} % after calibration" in words(figure)
+    assert_readable(figure)
+
+
+def test_clips_of_an_unknown_category_are_left_out(table: pd.DataFrame) -> None:
+    more = pd.concat([table, table.assign(category="")])
+    assert "n = 8 clips" in words(draw_confusion(more, "title"))
+    assert "n = 8 clips" in words(draw_score_histogram(more, "title"))
+
+
+@pytest.mark.parametrize("draw", [draw_confusion, draw_score_histogram, draw_reliability])
+def test_no_clip_at_all(draw: Callable[..., Figure]) -> None:
+    with pytest.raises(DataError, match=r"^no clip .*: there is no (confusion|histogram|reliability diagram) to draw$"):
+        draw(fold(1).iloc[:0], "title")

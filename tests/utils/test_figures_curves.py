@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,10 @@ from sklearn.metrics import average_precision_score, det_curve, precision_recall
 
 from tests.utils.test_figure import fold
 from tests.utils.test_figures_layout import assert_readable, shown_texts
-from utils.figure import FOLD_STYLES, det_figure, precision_recall_figure
-from utils.figures.det import draw_det
-from utils.figures.precision_recall import draw_precision_recall
-from utils.figures.style import fold_looks
+from utils.errors import DataError
+from utils.figures.curves import draw_det, draw_precision_recall, draw_roc
+from utils.figures.style import FOLD_STYLES, fold_looks
+from utils.figures.training import draw_training_curves
 from utils.metrics import evaluate
 
 FOLDS = {f"train_{k}": fold(k, 80) for k in (1, 2, 3)}
@@ -111,32 +110,36 @@ def test_one_fold_is_not_pooled() -> None:
     assert "pooled" not in words(draw_precision_recall({"train_1": FOLDS["train_1"]}, "title"))
 
 
-@pytest.mark.parametrize("draw", [draw_det, draw_precision_recall])
+@pytest.mark.parametrize("draw", [draw_roc, draw_det, draw_precision_recall])
 def test_folds_that_cannot_be_drawn_are_named(draw: Callable[..., Figure], caplog: pytest.LogCaptureFixture) -> None:
     table = fold(1)
     odd = {
         "train_1": table.query("label == 0"),
         "train_2": table.query("label == 1"),
         "train_3": table.iloc[:0],
-        "train_4": table.assign(score=[np.nan, *table["score"][1:]]),
         "train_5": table,
     }
     figure = draw(odd, "title")
-    reasons = (
-        "Not drawn: train_1 (no real clip), train_2 (no fake clip), train_3 (no clip), "
-        "train_4 (a score is not a finite number)."
-    )
+    reasons = "Not drawn: train_1 (no real clip), train_2 (no fake clip), train_3 (no clip)."
     assert reasons in words(figure)
     assert reasons in caplog.text
     assert figure.axes[0].lines[0].get_color() == FOLD_STYLES[4][0]  # a fold looks the same in every figure
     assert_readable(figure)
 
 
-@pytest.mark.parametrize("write", [det_figure, precision_recall_figure])
-def test_nothing_to_draw(write: Callable[..., None], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no fold has clips of both classes with scores: there is no .* to draw"):
-        write({"train_1": fold(1).query("label == 0")}, tmp_path / "none.png", "title")
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("draw", [draw_roc, draw_det, draw_precision_recall])
+def test_nothing_to_draw(draw: Callable[..., Figure]) -> None:
+    with pytest.raises(DataError, match=r"no fold has clips of both classes with scores: there is no .* to draw"):
+        draw({"train_1": fold(1).query("label == 0")}, "title")
+
+
+def test_a_fold_has_one_colour_in_all_figures() -> None:
+    """Whatever other folds there are, with scores or with logs."""
+    later = {"train_3": FOLDS["train_3"]}
+    log = {"train_3": pd.DataFrame({"epoch": [0, 1], "val_acc": [0.5, 0.6]})}
+    for figure in (draw_roc(later, "t"), draw_det(later, "t"), draw_precision_recall(later, "t")):
+        assert to_hex(figure.axes[0].lines[0].get_color()) == FOLD_STYLES[2][0].lower()
+    assert to_hex(draw_training_curves(log, {}, "t").axes[2].lines[0].get_color()) == FOLD_STYLES[2][0].lower()
 
 
 def test_tables_without_the_scores_of_a_modality() -> None:

@@ -29,7 +29,7 @@ def test_groups_stay_groups() -> None:
     to_own = np.linalg.norm(real - real.mean(0), axis=1).max()
     assert to_own < np.linalg.norm(real - fake.mean(0), axis=1).min()
     assert "t-SNE, perplexity 13, n = 40 clips; the axes have no unit." in words(figure)
-    assert "A: real picture, real sound, n = 10" in words(figure)
+    assert "A: real video, real audio, n = 10" in words(figure)
 
 
 def test_panels_and_looks() -> None:
@@ -75,10 +75,16 @@ def test_absent_category_and_useless_embeddings() -> None:
     given = embeddings(16) | {"audio_cross": np.ones((16, 4)), "audio_within": np.full((16, 4), np.nan)}
     figure = draw_embedding(given, categories, "title")
     assert "No clip of D." in words(figure)
-    assert "D: fake picture, fake sound, n = 0" in words(figure)
+    assert "D: fake video, fake audio, n = 0" in words(figure)
     assert "all embeddings are the same" in words(figure)
     assert "an embedding is not finite" in words(figure)
     assert_readable(figure)
+
+
+def test_clips_of_an_unknown_category_are_left_out() -> None:
+    figure = draw_embedding(embeddings(20), np.where(np.arange(20) < 4, "", CATEGORIES[:20]), "title")
+    assert "n = 16 clips" in words(figure)
+    assert sum(map(len, points(figure, 0))) == 16
 
 
 def test_what_does_not_fit() -> None:

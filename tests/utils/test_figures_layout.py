@@ -17,13 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tests.utils.test_figure import fold, svg_texts
-from utils.figures.confusion import draw_confusion
-from utils.figures.det import draw_det
+from utils.figures.clips import draw_confusion, draw_reliability, draw_score_histogram
+from utils.figures.curves import draw_det, draw_precision_recall, draw_roc
 from utils.figures.embedding import draw_embedding
-from utils.figures.histogram import draw_score_histogram
-from utils.figures.precision_recall import draw_precision_recall
-from utils.figures.reliability import draw_reliability
-from utils.figures.roc import draw_roc
 from utils.figures.style import DPI, WIDTH, save_figure
 from utils.figures.training import draw_training_curves
 
@@ -112,7 +108,7 @@ def test_files_and_their_bytes(tmp_path: Path, name: str) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-@pytest.mark.parametrize("name", [name for name in DRAWN if name != "roc"])
+@pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize(("title", "n"), [(TITLE, 400), (LONG, 32), (TITLE, 8)])
 def test_no_text_is_cut_off_or_lies_on_another(name: str, title: str, n: int) -> None:
     if name == "embedding" and n == 400:
@@ -120,6 +116,6 @@ def test_no_text_is_cut_off_or_lies_on_another(name: str, title: str, n: int) ->
     assert_readable(DRAWN[name](title, n))
 
 
-@pytest.mark.parametrize("name", [name for name in DRAWN if name not in ("roc", "training")])
+@pytest.mark.parametrize("name", [name for name in DRAWN if name != "training"])
 def test_number_of_clips_is_written(name: str) -> None:
     assert "n = 40" in " ".join(text.get_text() for text in shown_texts(DRAWN[name](TITLE, 40)))

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.utils.test_figures_layout import embeddings, log, table
-from utils import figure
-from utils.files import to_json
-from utils.results import SCORE_COLUMNS
+from utils.figures.run import all_figures
+from utils.metrics import evaluate
+from utils.results import write_fold
+from utils.runs import read_run
 
 FIGURES = ["roc", "det", "precision_recall", "confusion", "scores", "reliability", "training_curves"]
 
@@ -20,73 +21,74 @@ def run(tmp_path: Path) -> Path:
     """A run of two folds with scores and logs, and embeddings of the second."""
     for k in (1, 2):
         results, logs = tmp_path / "results" / f"train_{k}", tmp_path / "log" / f"train_{k}" / "version_0"
-        results.mkdir(parents=True)
         logs.mkdir(parents=True)
-        scores = table(k, 16).assign(file="a.mp4", subject="id00001", method="")
-        scores[SCORE_COLUMNS].to_csv(results / "scores.csv", index=False)
-        (results / "metrics.json").write_text(to_json({"n": 16, "per_category": {}, "config": {"selection": "auc"}}))
+        scores = table(k, 16).assign(file=[f"{k}/{n}.mp4" for n in range(16)], subject="id00001", method="")
+        write_fold(results, scores, evaluate(scores), {"selection": "auc"})
         log(k, 3).to_csv(logs / "metrics.csv", index=False)
     np.savez(results / "embeddings.npz", category=scores["category"].to_numpy(str), **embeddings(16))
     return tmp_path
 
 
-def names(paths: list[Path]) -> list[str]:
-    return [path.name for path in paths]
+def draw(folder: Path, log_dir: Path | None) -> tuple[list[str], dict[str, str]]:
+    paths, reasons = all_figures(read_run(folder / "results"), log_dir, folder / "figures", "title")
+    return [path.name for path in paths], reasons
 
 
 def test_everything_is_drawn(run: Path) -> None:
-    paths = figure.all_figures(run / "results", run / "log", run / "figures", "title")
-    expected = [f"{name}{suffix}" for name in [*FIGURES, "embedding_train_2"] for suffix in (".png", ".svg")]
-    assert names(paths) == expected
-    assert sorted(path.name for path in (run / "figures").iterdir()) == sorted(expected)
-    assert "title, 2 folds pooled" in (run / "figures" / "confusion.svg").read_text()
+    names, reasons = draw(run, run / "log")
+    assert reasons == {}
+    assert names == [f"{name}.png" for name in [*FIGURES, "embedding_train_2"]]
+    written = {path.name for path in (run / "figures").iterdir()}
+    assert written == {*names, *(name.replace(".png", ".svg") for name in names)}
+    assert "title, 2 folds pooled" in (run / "figures" / "confusion.svg").read_text(encoding="utf-8")
     best = log(1, 3)["val_auc"].argmax() + 1
-    assert f"train_1: 3 epochs, chosen {best}" in (run / "figures" / "training_curves.svg").read_text()
+    curves = (run / "figures" / "training_curves.svg").read_text(encoding="utf-8")
+    assert f"train_1: 3 epochs, chosen {best}" in curves
 
 
-def test_what_is_not_there_is_logged(run: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
+def test_what_is_not_there_has_a_reason(run: Path) -> None:
     (run / "results" / "train_2" / "embeddings.npz").unlink()
-    paths = figure.all_figures(run / "results", None, run / "figures", "title")
-    assert names(paths)[::2] == [f"{name}.png" for name in FIGURES[:-1]]
-    assert "training_curves: not drawn, no folder of logs is given" in caplog.messages
-    assert f"embedding: not drawn, {run / 'results'} has no train_*/embeddings.npz" in caplog.messages
+    names, reasons = draw(run, None)
+    assert names == [f"{name}.png" for name in FIGURES[:-1]]
+    assert reasons == {
+        "training_curves": "no folder of logs is given",
+        "embedding": f"{run / 'results'} has no train_*/embeddings.npz",
+    }
 
 
-def test_empty_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert figure.all_figures(tmp_path, tmp_path, tmp_path / "figures", "title") == []
+def test_empty_run(tmp_path: Path) -> None:
+    names, reasons = draw(tmp_path, tmp_path)
+    assert names == []
     assert not (tmp_path / "figures").exists()
-    for name in FIGURES:
-        assert sum(message.startswith(f"{name}: not drawn, ") for message in caplog.messages) == 1
+    assert reasons.keys() == {*FIGURES, "embedding"}
+    assert reasons["roc"] == "no fold has a scores.csv"
 
 
 def test_folds_set_aside_are_left_out(run: Path) -> None:
     for kind in ("results", "log"):
         (run / kind / "train_1").rename(run / kind / "train_1.1")
-    figure.all_figures(run / "results", run / "log", run / "figures", "title")
+    draw(run, run / "log")
     for name in ("roc", "training_curves"):
-        assert "train_1" not in (run / "figures" / f"{name}.svg").read_text()
+        assert "train_1" not in (run / "figures" / f"{name}.svg").read_text(encoding="utf-8")
 
 
 def test_damaged_files_are_named(run: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (run / "results" / "train_1" / "scores.csv").write_text("file,label\na,1\n")
-    (run / "results" / "train_1" / "metrics.json").write_text("{")
+    (run / "results" / "train_1" / "metrics.json").write_text("{", encoding="utf-8")
     (run / "results" / "train_1" / "embeddings.npz").write_bytes(b"PK\x03\x04 cut")
     np.savez(run / "results" / "train_2" / "embeddings.npz", video_cross=np.ones((16, 2)))
-    (run / "log" / "train_2" / "version_0" / "metrics.csv").write_text("step\n1\n")
-    paths = figure.all_figures(run / "results", run / "log", run / "figures", "title")
-    assert names(paths)[::2] == [f"{name}.png" for name in FIGURES]
-    for start, end in (
-        ("", "train_1/scores.csv is left out, it lacks the column subject"),
-        ("embedding_train_1: not drawn, ", "train_1/embeddings.npz does not read: File is not a zip file"),
-        ("embedding_train_2: not drawn, ", "train_2/embeddings.npz has no array category"),
-        ("left out of the training curves: ", "no column epoch"),
-    ):
-        assert any(message.startswith(start) and message.endswith(end) for message in caplog.messages), end
-    assert any("train_1/metrics.json is not valid JSON" in message for message in caplog.messages)
-    assert "The chosen epoch is not known." in (run / "figures" / "training_curves.svg").read_text()
+    (run / "log" / "train_2" / "version_0" / "metrics.csv").write_text("step\n1\n", encoding="utf-8")
+    names, reasons = draw(run, run / "log")
+    assert names == [f"{name}.png" for name in FIGURES]
+    assert reasons["embedding_train_1"].endswith("train_1/embeddings.npz does not read: File is not a zip file")
+    assert reasons["embedding_train_2"].endswith("train_2/embeddings.npz has no array category")
+    assert any(message.endswith("no column epoch") for message in caplog.messages)
+    curves = (run / "figures" / "training_curves.svg").read_text(encoding="utf-8")
+    assert "The chosen epoch is not known." in curves
 
 
-def test_public_names() -> None:
-    assert all(callable(getattr(figure, name)) for name in figure.__all__ if name.islower())
-    assert {"roc_figure", "det_figure", "read_training_log", "FOLD_STYLES"} <= set(figure.__all__)
+def test_corpora_are_not_mixed(run: Path) -> None:
+    scores = table(2, 16).assign(file=[f"2/{n}.mp4" for n in range(16)], subject="id00001", method="")
+    write_fold(run / "results" / "train_2", scores, evaluate(scores), {"protocol": "leave-one-out"})
+    names, reasons = draw(run, run / "log")
+    assert names == ["training_curves.png", "embedding_train_2.png"]
+    assert reasons["roc"] == "its folds are of several corpora or protocols"

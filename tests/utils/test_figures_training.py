@@ -12,9 +12,8 @@ from pytorch_lightning.loggers import CSVLogger
 
 from tests.utils.test_figures_curves import words
 from tests.utils.test_figures_layout import assert_readable, log
-from utils.figure import read_training_log, training_curves_figure
-from utils.figures.run import chosen_epoch
-from utils.figures.training import draw_training_curves
+from utils.errors import DataError
+from utils.figures.training import chosen_epoch, draw_training_curves, read_training_log
 
 
 def write_version(folder: Path, version: int, epochs: range, value: float) -> None:
@@ -105,11 +104,11 @@ def test_single_epoch_is_a_point() -> None:
     assert [tick for tick in figure.axes[0].get_xticks() if 0.5 < tick < 1.5] == [1]
 
 
-def test_nothing_logged(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no fold has logged .*: there is no training curve to draw"):
-        training_curves_figure({"train_1": pd.DataFrame({"epoch": [0], "lr": [0.1]})}, {}, tmp_path / "a.png", "title")
-    with pytest.raises(ValueError, match=r"no fold has logged"):
-        training_curves_figure({}, {}, tmp_path / "a.png", "title")
+def test_nothing_logged() -> None:
+    with pytest.raises(DataError, match=r"no fold has logged .*: there is no training curve to draw"):
+        draw_training_curves({"train_1": pd.DataFrame({"epoch": [0], "lr": [0.1]})}, {}, "title")
+    with pytest.raises(DataError, match=r"no fold has logged"):
+        draw_training_curves({}, {}, "title")
 
 
 def test_chosen_epoch_is_the_first_of_the_best() -> None:

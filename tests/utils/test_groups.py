@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from scripts.report.people import people as people_part
-from scripts.report.runs import Run, read_run
-from tests.report_files import Page, write_run
 from tests.score_tables import random_table, table_of
-from utils.statistics.bootstrap import bootstrap_intervals, subject_weights
-from utils.statistics.groups import FEW, RATES, SHORT, group_figures, group_intervals, per_group, remarks
+from utils.statistics.bootstrap import RATES, bootstrap_intervals, group_intervals, subject_weights
+from utils.statistics.evaluation import FEW, SHORT, group_metrics, per_group, remarks
 
 
 def people(subjects: int, shift: float = 1.0, worse: str = "") -> pd.DataFrame:
@@ -28,7 +23,7 @@ def people(subjects: int, shift: float = 1.0, worse: str = "") -> pd.DataFrame:
 
 def test_figures_by_hand() -> None:
     table = table_of("AAABBCD", [0.9, 0.6, 0.2, 0.7, 0.1, 0.3, 0.4], ["a", "b", "c", "a", "b", "c", "c"])
-    found = group_figures(table, 500, seed=0)
+    found = group_metrics(table, 500, seed=0)
     intervals = found.pop("intervals")
     assert found == {
         "n": 7,
@@ -39,6 +34,7 @@ def test_figures_by_hand() -> None:
         "auc": pytest.approx(8 / 12),
         "false_rejection": pytest.approx(1 / 3),
         "false_acceptance": pytest.approx(1 / 4),
+        "rule_of_three": [],
         "why": None,
     }
     assert intervals["false_rejection"] == [0, 1]  # all draws are of c, or none
@@ -48,7 +44,7 @@ def test_figures_by_hand() -> None:
 
 def test_intervals_are_those_of_the_bootstrap_and_of_repeated_rows() -> None:
     for table in (random_table(2, 30), random_table(2, 30, levels=5)):
-        found, expected = group_intervals(table, 60, 5), bootstrap_intervals(table, 60, 5)["intervals"]
+        (found, _), expected = group_intervals(table, 60, 5), bootstrap_intervals(table, 60, 5)["intervals"]
         for name in ("acc", "auc"):
             assert_allclose(found[name], expected[name], rtol=1e-12)
         rates = []
@@ -61,11 +57,11 @@ def test_intervals_are_those_of_the_bootstrap_and_of_repeated_rows() -> None:
 
 def test_clips_of_one_class_have_intervals_too() -> None:
     table = random_table(2, 30)
-    whole, real = (group_intervals(rows, 300, 5) for rows in (table, table[table["label"] == 1]))
+    (whole, _), (real, _) = (group_intervals(rows, 300, 5) for rows in (table, table[table["label"] == 1]))
     assert real["false_rejection"] == whole["false_rejection"]
     assert_allclose(real["acc"], 1 - np.array(real["false_rejection"])[::-1])
     assert (real["auc"], real["false_acceptance"]) == (None, None)
-    assert group_intervals(table.iloc[:4], 300, 5) == group_intervals(table, 0, 5) == dict.fromkeys(RATES)
+    assert group_intervals(table.iloc[:4], 300, 5) == group_intervals(table, 0, 5) == (dict.fromkeys(RATES), [])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +73,7 @@ def test_clips_of_one_class_have_intervals_too() -> None:
     ],
 )
 def test_what_a_group_does_not_have(category: str, subjects: list[str], absent: set[str], why: str) -> None:
-    found = group_figures(table_of(category, [0.9, 0.1], subjects), 50, seed=0)
+    found = group_metrics(table_of(category, [0.9, 0.1], subjects), 50, seed=0)
     assert {name for name in RATES if found[name] is None} == absent
     assert found["why"] == why
     assert found["intervals"]["auc"] is None
@@ -96,7 +92,7 @@ def test_both_together_only_if_short() -> None:
     few = by_two[number < SHORT]
     found = per_group(few, 5, 0)
     assert len(found["race_gender"]) == SHORT
-    assert found["race_gender"]["0, y"] == group_figures(few[number[number < SHORT] == 0], 5, 0)
+    assert found["race_gender"]["0, y"] == group_metrics(few[number[number < SHORT] == 0], 5, 0)
     alone = few.iloc[4:]  # the first group has one subject
     assert set(per_group(alone, 5, 0)) == {"race", "gender"}
 
@@ -122,19 +118,3 @@ def test_groups_that_differ_are_named() -> None:
     assert remarks(alike)[1].endswith("their intervals overlap, so that it may be chance.")
     nothing = per_group(people(120).query("label == 1"), 200, seed=0)
     assert remarks(nothing)[1] == "By gender: fewer than two groups have an AUC with an interval."
-
-
-def test_report_shows_people(tmp_path: Path) -> None:
-    table = people(20)
-    page = Page(people_part(read_run(write_run(tmp_path / "MRDF_CE", {"train_1": table}))))
-    groups = per_group(table, 1000, seed=42)["gender"]
-    assert "MRDF_CE: by gender, all folds, in percent" in page.said()
-    low, high = groups["women"]["intervals"]["false_acceptance"]
-    assert f"{100 * groups['women']['false_acceptance']:.2f} {100 * low:.2f} to {100 * high:.2f}" in page.said()
-    assert "Nothing by race: the scores do not say it." in page.said()
-
-
-def test_report_without_people_has_a_word(tmp_path: Path) -> None:
-    run = read_run(write_run(tmp_path / "MRDF_CE", {"train_1": random_table(0)}))
-    assert people_part(run) == "<ul><li>Nothing by race or gender: the scores do not say it.</li></ul>"
-    assert "No scores.csv can be read" in people_part(Run("MRDF_CE", tmp_path))

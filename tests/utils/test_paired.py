@@ -11,8 +11,16 @@ from sklearn import metrics as sklearn_metrics
 
 from tests.score_tables import random_table, table_of
 from utils.metrics import evaluate
-from utils.statistics.bootstrap import WeightedFigures, resampled_figures
-from utils.statistics.paired import compare, delong_test, mcnemar_test, paired_bootstrap, placement_variance, placements
+from utils.statistics.bootstrap import WeightedMetrics, resampled
+from utils.statistics.paired import (
+    compare,
+    delong_test,
+    holm,
+    mcnemar_test,
+    paired_bootstrap,
+    placement_variance,
+    placements,
+)
 
 
 def delong_by_pairs(label: np.ndarray, scores: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +111,7 @@ def test_paired_bootstrap_sees_both_through_the_same_resamples() -> None:
     table, other = random_table(6, 30), random_table(7, 30, shift=0.6)
     subject = table["subject"].to_numpy()
     result = compare(table, other, 300, seed=5)
-    alone = [resampled_figures([WeightedFigures.of(side)], subject, 300, seed=5)[0] for side in (table, other)]
+    alone = [resampled([WeightedMetrics.of(side)], subject, 300, seed=5)[0] for side in (table, other)]
     for name, test in (("auc", "delong"), ("acc", "mcnemar")):
         values = alone[0][name] - alone[1][name]
         whole = evaluate(table)[name] - evaluate(other)[name]
@@ -111,4 +119,24 @@ def test_paired_bootstrap_sees_both_through_the_same_resamples() -> None:
         assert result["bootstrap"][name]["interval"] == np.percentile(values, [2.5, 97.5]).tolist()
         assert result["bootstrap"][name]["other_sign"] == np.mean(np.sign(values) != np.sign(whole))
     same = paired_bootstrap(table, table, 100, seed=5)
-    assert same["auc"] == same["acc"] == {"interval": [0.0, 0.0], "other_sign": None}
+    # No resample tells them apart, which is not to say that no other subject would.
+    assert same["auc"] == same["acc"] == {"interval": [-0.1, 0.1], "other_sign": None}
+    assert same["rule_of_three"] == ["auc", "acc"]
+
+
+def test_holm_by_hand_and_in_order() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, None, 0.001, 0.9]) == [1.0, None, pytest.approx(0.003), 1.0]
+    assert holm([]) == []
+    assert holm([0.2]) == [0.2]
+
+
+def test_holm_rejects_what_its_steps_reject() -> None:
+    p = np.random.default_rng(0).beta(0.3, 2, size=12)
+    for level in (0.01, 0.05, 0.2):
+        rejected = np.zeros(12, bool)
+        for rank, k in enumerate(np.argsort(p)):
+            if p[k] > level / (12 - rank):
+                break
+            rejected[k] = True
+        assert (np.array(holm(p.tolist())) <= level).tolist() == rejected.tolist()

@@ -13,9 +13,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from utils.errors import DataError
 from utils.metrics import evaluate
-from utils.results import SCORE_COLUMNS, fold_table, percent, read_folds, read_scores, write_fold
-from utils.summary import summarise
+from utils.results import SCORE_COLUMNS, read_metrics, read_scores, write_fold
+from utils.runs import objections, read_run
+from utils.summary import fold_table, summarise
+from utils.table import percent
 
 CONFIG = {"model_type": "MRDF_CE", "corpus": "FakeAVCeleb", "checkpoint": "a.ckpt", "data_root": "data/a", "seed": 42}
 
@@ -52,7 +55,8 @@ def test_files_read_back_exactly(tmp_path: Path) -> None:
         "file,subject,category,method,label,score,video_score,audio_score,decision"
     )
     back = read_scores(tmp_path / "scores.csv")
-    assert list(back) == SCORE_COLUMNS
+    assert list(back) == [*SCORE_COLUMNS, "race", "gender"]
+    assert list(back.index[:2]) == [2, 3]  # lines of the file
     assert back["score"].tolist() == table["score"].astype(float).tolist()
     assert back["video_score"].isna().all()
     for name in ("file", "subject", "category", "method", "label", "decision"):
@@ -94,7 +98,7 @@ def test_results_of_another_checkpoint_or_root_are_kept(tmp_path: Path, caplog: 
     write(tmp_path, third, checkpoint="b.ckpt", data_root="data/b")
     names = ["metrics.1.json", "metrics.2.json", "metrics.json", "scores.1.csv", "scores.2.csv", "scores.csv"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
-    kept = [read_scores(tmp_path / f"scores{infix}.csv")["score"][0] for infix in (".1", ".2", "")]
+    kept = [read_scores(tmp_path / f"scores{infix}.csv")["score"].iloc[0] for infix in (".1", ".2", "")]
     assert kept == pytest.approx([0.9, 0.8, 0.7])
     assert json.loads((tmp_path / "metrics.1.json").read_text())["config"]["checkpoint"] == "a.ckpt"
 
@@ -124,21 +128,43 @@ def test_failed_write_leaves_the_earlier_files(tmp_path: Path, monkeypatch: pyte
 
 def test_read_folds(tmp_path: Path) -> None:
     write_three_folds(tmp_path)
-    folds = read_folds(tmp_path)
+    folds = read_run(tmp_path).frame
     assert folds.index.tolist() == ["train_1", "train_2", "train_3"]
     assert folds["acc"].tolist() == [1, 0.5, 0.75]
     assert folds["acc_D"].tolist() == [1, 0, 0]
     assert folds["auc_D"].tolist() == [1, 0, 1]
 
 
-def test_read_folds_names_what_is_wrong(tmp_path: Path) -> None:
+def test_damaged_metrics_are_named(tmp_path: Path) -> None:
+    assert read_run(tmp_path).problems == [f"{tmp_path} has no train_*/metrics.json: train or test a fold first"]
     with pytest.raises(FileNotFoundError, match="train or test a fold first"):
-        read_folds(tmp_path)
+        summarise(tmp_path)
     (tmp_path / "train_1").mkdir()
-    for content in ("{", "[]", '{"acc": 1.0}'):
+    for content in ("{", "[]", '{"acc": 1.0}', '{"config": {}, "n": 1, "per_category": {"A": 1}}'):
         (tmp_path / "train_1" / "metrics.json").write_text(content)
-        with pytest.raises(ValueError, match=r"train_1.metrics\.json"):
-            read_folds(tmp_path)
+        with pytest.raises(DataError, match=r"train_1.metrics\.json"):
+            read_metrics(tmp_path / "train_1" / "metrics.json")
+        assert len(read_run(tmp_path).damaged) == 1
+
+
+def test_scores_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the score of train_1/Asian \(East\), 1\.mp4 is not a number"):
+        write(tmp_path, fold([0.9, math.nan, 0.2, 0.3]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_and_categories_that_the_corpus_does_not_tell(tmp_path: Path) -> None:
+    table = fold([0.9, 0.1, 0.2, 0.7, 0.6, 0.3])
+    table.loc[4, ["label", "category"]] = -1, ""
+    table.loc[5, "category"] = ""
+    write(tmp_path / "train_1", table)
+    assert (tmp_path / "train_1" / "scores.csv").read_text().splitlines()[5].startswith('"train_1/Asian (East), 4.mp4"')
+    back = read_scores(tmp_path / "train_1" / "scores.csv")
+    assert (len(back), list(back["category"])) == (5, ["A", "B", "C", "D", ""])
+    metrics = read_metrics(tmp_path / "train_1" / "metrics.json")
+    assert (metrics["n"], metrics["auc"]) == (5, 1.0)
+    assert read_run(tmp_path).problems == []
+    assert summarise(tmp_path).at["train_1", "n"] == 5
 
 
 def test_summary_of_three_folds(tmp_path: Path) -> None:
@@ -225,13 +251,54 @@ def test_published_numbers_stand_beside_the_same_data_and_model_only(
     assert title in (tmp_path / "summary.md").read_text()
 
 
-def test_folds_of_different_runs_are_said_to_be(tmp_path: Path) -> None:
-    write(tmp_path / "train_1", fold([0.9, 0.1, 0.2, 0.3]))
-    write(tmp_path / "train_2", fold([0.9, 0.1, 0.2, 0.3]), corpus="miniature", data_root="data/mini")
+def test_folds_of_different_corpora_and_protocols_have_no_mean(tmp_path: Path) -> None:
+    for changes in ({"corpus": "miniature"}, {"protocol": "subjects-70-10-20"}, {"trim_silence": True}):
+        write(tmp_path / "train_1", fold([0.9, 0.1, 0.2, 0.3]))
+        write(tmp_path / "train_2", fold([0.9, 0.1, 0.2, 0.3], "train_2"), **changes)
+        table = summarise(tmp_path)
+        assert table.loc[["mean", "std"]].isna().all(axis=None)
+        assert math.isnan(table.at["pooled_auc", "auc"])
+        text = (tmp_path / "summary.md").read_text()
+        assert "There is no mean, as the folds are of several corpora or protocols (train_1: FakeAVCeleb mrdf-" in text
+        assert "94.05" not in text
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "encoder_layers", "padding", "validation", "max_epochs", "selection",
+                                  "margin_audio", "num_val", "table_digest", "seed", "anything_new"])  # fmt: skip
+def test_folds_that_differ_in_what_decides_are_named(tmp_path: Path, name: str) -> None:
+    for k in (1, 2, 3):
+        value = {name: "b" if k == 2 else "a"}
+        write(tmp_path / f"train_{k}", fold([0.9, 0.1, 0.2, 0.3], f"train_{k}"), num_workers=k, fold_seed=k, **value)
     summarise(tmp_path)
-    text = (tmp_path / "summary.md").read_text()
-    assert "their corpus, data_root differ" in text
-    assert "94.05" not in text
+    (sentence,) = objections(read_run(tmp_path).configs)
+    assert sentence == (
+        f"The folds are of different configurations ({name}: a, but b in train_2): their mean says little."
+    )
+    assert f"- {sentence}\n" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_fold_with_the_checkpoint_of_another_is_named(tmp_path: Path) -> None:
+    for k in (1, 2):
+        write(tmp_path / f"train_{k}", fold([0.9, 0.1, 0.2, 0.3], f"train_{k}"), checkpoint="a/x_train_1.ckpt")
+    summarise(tmp_path)
+    said = "train_2 was tested with x_train_1.ckpt, which may have been trained on its subjects."
+    assert objections(read_run(tmp_path).configs) == [said]
+    assert said in (tmp_path / "summary.md").read_text()
+
+
+def test_hashes_count_where_nothing_else_tells() -> None:
+    configs = {"train_1": {"config_hash": "a"}, "train_2": {"config_hash": "b"}}
+    assert objections(configs) == [
+        "The folds are of different configurations (data or weights): their mean says little."
+    ]
+    # With digests of their own, a hash takes the clips of the fold.
+    assert objections({fold: config | {"table_digest": "t"} for fold, config in configs.items()}) == []
+
+
+def test_what_lies_below_a_run_is_no_fold_of_it(tmp_path: Path) -> None:
+    for name in ("train_1", "train_1.1", "train_2@lavdf", "train_10"):
+        write(tmp_path / name, fold([0.9, 0.1, 0.2, 0.3], name))
+    assert read_run(tmp_path).folds == ["train_1", "train_10"]
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.94054, "94.05"), (1.0, "100.00"), (None, ""), (math.nan, "")])
@@ -248,7 +315,7 @@ def test_fold_table_is_read_by_a_person() -> None:
     assert "ACC 87.50" in lines
     assert "AUC 91.67" in lines
     assert "hard AUC 91.67" in lines
-    assert "D fake picture, fake sound 2 50.00 75.00" in lines
-    assert "A real picture, real sound 2 100.00" in lines
+    assert "D fake video, fake audio 2 50.00 75.00" in lines
+    assert "A real video, real audio 2 100.00" in lines
     assert any("1 = real" in line for line in lines)
-    assert not any(line.startswith("picture AUC") for line in lines)
+    assert not any(line.startswith("video AUC") for line in lines)

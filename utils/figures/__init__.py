@@ -1,1 +1,1 @@
-"""Figures of a run, one file a figure; `utils.figure` has them all."""
+"""The figures of a run: `all_figures` in `run` draws all for which there is data."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,33 +10,30 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 
-from utils.figures.style import CATEGORY_LOOKS, caption, new_figure, save_figure, say
+from utils.errors import DataError
+from utils.figures.style import CATEGORY_LOOKS, caption, new_figure, say
 from utils.results import CATEGORIES
 
 PANELS = {
-    "video_cross": "picture, cross-modality",
-    "audio_cross": "sound, cross-modality",
-    "video_within": "picture, within modality",
-    "audio_within": "sound, within modality",
+    "video_cross": "video, cross-modality",
+    "audio_cross": "audio, cross-modality",
+    "video_within": "video, within modality",
+    "audio_within": "audio, within modality",
 }
 FEWEST = 8  # clips
 FEW = 50  # clips below which groups in the plane may be chance
 PERPLEXITY = 30  # scikit-learn's own
 
 
-def embedding_figure(
-    embeddings: Mapping[str, np.ndarray], categories: np.ndarray, path: Path, title: str, seed: int = 42
-) -> None:
-    """Draw the embeddings by t-SNE (van der Maaten and Hinton, 2008), a panel each, as PNG and SVG.
+def draw_embedding(embeddings: Mapping[str, np.ndarray], categories: np.ndarray, title: str, seed: int = 42) -> Figure:
+    """Draw the embeddings by t-SNE (van der Maaten and Hinton, 2008), a panel each.
 
     Parameters
     ----------
     embeddings
         Any of video_cross, audio_cross, video_within and audio_within, (N, D) each, of one trained detector.
     categories
-        Category of each clip, A to D, (N,).
-    path
-        Where to write; the suffix is replaced by .png and .svg.
+        Category of each clip, A to D, (N,); clips of an unknown one ("") are left out.
     title
         Title of the figure.
     seed
@@ -45,20 +41,17 @@ def embedding_figure(
 
     Raises
     ------
-    ValueError
+    DataError
         If there is no such embedding, its shape does not suit the categories, or there are fewer than 8 clips.
     """
-    save_figure(draw_embedding(embeddings, categories, title, seed), path)
-
-
-def draw_embedding(embeddings: Mapping[str, np.ndarray], categories: np.ndarray, title: str, seed: int = 42) -> Figure:
-    """Draw what `embedding_figure` writes."""
     categories = np.asarray(categories).astype(str)
     names = _check(embeddings, categories)
+    known = categories != ""
+    categories = categories[known]
     figure = new_figure(1.4 + 2.8 * ((len(names) + 1) // 2), title)
     panels, legend = _lay_out(figure, len(names))
     for axes, name in zip(panels, names, strict=True):
-        _draw_panel(axes, np.asarray(embeddings[name], float), categories, seed)
+        _draw_panel(axes, np.asarray(embeddings[name], float)[known], categories, seed)
         axes.set_title(f"{name}: {PANELS[name]}", fontsize=9)
     counts = {key: int((categories == key).sum()) for key in CATEGORIES}
     legend.legend(handles=_handles(counts), loc="center", ncols=2, fontsize=8, frameon=False)
@@ -88,15 +81,15 @@ def _check(embeddings: Mapping[str, np.ndarray], categories: np.ndarray) -> list
     """Return the names of the embeddings to draw."""
     names = [name for name in PANELS if name in embeddings]
     if not names:
-        raise ValueError(f"none of the embeddings {', '.join(PANELS)} is there: there is nothing to draw")
+        raise DataError(f"none of the embeddings {', '.join(PANELS)} is there: there is nothing to draw")
     for name in names:
         shape = np.shape(embeddings[name])
         if len(shape) != 2 or shape[0] != len(categories):
-            raise ValueError(f"{name} has the shape {shape}, where {len(categories)} clips need ({len(categories)}, D)")
-    if len(categories) < FEWEST:
-        raise ValueError(f"{len(categories)} clips are too few for t-SNE, which needs {FEWEST}")
-    if unknown := sorted(set(categories) - CATEGORIES.keys()):
-        raise ValueError(f"category '{unknown[0]}' is unknown; use one of {', '.join(CATEGORIES)}")
+            raise DataError(f"{name} has the shape {shape}, where {len(categories)} clips need ({len(categories)}, D)")
+    if (few := int((categories != "").sum())) < FEWEST:
+        raise DataError(f"{few} clips are too few for t-SNE, which needs {FEWEST}")
+    if unknown := sorted(set(categories) - CATEGORIES.keys() - {""}):
+        raise DataError(f"category '{unknown[0]}' is unknown; use one of {', '.join(CATEGORIES)}")
     return names
 
 

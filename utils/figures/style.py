@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Iterable
-from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,9 +49,14 @@ CATEGORY_LOOKS = {
 
 
 def fold_looks(names: Iterable[str]) -> dict[str, Look]:
-    """Give each fold its look, the same in every figure of the same folds."""
-    styles = zip(names, cycle(FOLD_STYLES), cycle(FOLD_MARKERS), strict=False)
-    return {name: Look(colour, marker, dashes) for name, (colour, dashes), marker in styles}
+    """Give each fold its look, which goes by its number: the same in every figure, whatever other folds there are."""
+    looks = {}
+    for place, name in enumerate(names):
+        number = re.search(r"\d+$", name)
+        k = int(number[0]) - 1 if number else place
+        (colour, dashes), marker = FOLD_STYLES[k % len(FOLD_STYLES)], FOLD_MARKERS[k % len(FOLD_MARKERS)]
+        looks[name] = Look(colour, marker, dashes)
+    return looks
 
 
 def new_figure(height: float, title: str) -> Figure:

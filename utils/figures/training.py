@@ -1,4 +1,4 @@
-"""Losses and figures of the validation clips over the epochs of training."""
+"""What training has logged: losses and metrics of the validation clips over the epochs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from utils.figures.style import Look, caption, fold_looks, new_figure, save_figure, say, tidy
-from utils.figures.training_log import by_epoch
+from utils.errors import DataError
+from utils.figures.style import Look, caption, fold_looks, new_figure, say, tidy
 
 # Panels with the names of their column; the first that was logged is drawn.
 PANELS = {
@@ -24,8 +24,8 @@ PANELS = {
 }
 
 
-def training_curves_figure(logs: Mapping[str, pd.DataFrame], chosen: Mapping[str, int], path: Path, title: str) -> None:
-    """Draw losses and validation figures over the epochs of each fold, the chosen epoch marked, as PNG and SVG.
+def draw_training_curves(logs: Mapping[str, pd.DataFrame], chosen: Mapping[str, int], title: str) -> Figure:
+    """Draw losses and validation metrics over the epochs of each fold, which count from 1, the chosen epoch marked.
 
     Parameters
     ----------
@@ -33,25 +33,18 @@ def training_curves_figure(logs: Mapping[str, pd.DataFrame], chosen: Mapping[str
         Metrics of each fold, as `read_training_log` or a metrics.csv has them.
     chosen
         Epoch that was kept, from 0 as in the log; a fold without one gets no mark.
-    path
-        Where to write; the suffix is replaced by .png and .svg.
     title
         Title of the figure.
 
     Raises
     ------
-    ValueError
+    DataError
         If no fold has logged any of what is drawn.
     """
-    save_figure(draw_training_curves(logs, chosen, title), path)
-
-
-def draw_training_curves(logs: Mapping[str, pd.DataFrame], chosen: Mapping[str, int], title: str) -> Figure:
-    """Draw what `training_curves_figure` writes; epochs count from 1 there, as in the text log."""
     epochs = {name: by_epoch(table) for name, table in logs.items()}
     curves = {panel: _curves(epochs, columns) for panel, columns in PANELS.items()}
     if not any(curves.values()):
-        raise ValueError("no fold has logged a loss or a figure of an epoch: there is no training curve to draw")
+        raise DataError("no fold has logged a loss or a figure of an epoch: there is no training curve to draw")
     figure = new_figure(7.4, title)
     panels = figure.subplots(3, 2, sharex=True).flat
     longest = max(table.index.max() for table in epochs.values() if len(table)) + 1
@@ -125,3 +118,71 @@ def _draw_legend(
             )
         )
     axes.legend(handles=handles, loc="center", fontsize=8, handlelength=5, frameon=False)
+
+
+def chosen_epoch(table: pd.DataFrame, selection: str | None) -> int | None:
+    """Return the epoch that training kept: the first with the highest validation figure; None if none was logged."""
+    epochs = by_epoch(table)
+    column = f"val_{selection}"
+    if column not in epochs or epochs[column].isna().all():
+        return None
+    return int(epochs[column].idxmax())
+
+
+def read_training_log(folder: Path) -> pd.DataFrame:
+    """Read the metrics of a fold, whether it was trained in one go or resumed.
+
+    Parameters
+    ----------
+    folder
+        Folder of a fold, such as outputs/log/MRDF_CE/train_1, with version_0/metrics.csv and so on.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an epoch, sorted by the column epoch, which counts from 0. Each version replaces the earlier ones from
+        its first epoch on: what they logged later belongs to a run that was given up.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing has been logged.
+    DataError
+        If a file is no log of Lightning's CSVLogger.
+    """
+    folder = Path(folder)
+    numbered = {
+        path.parent.name.removeprefix("version_"): path
+        for path in folder.glob("version_*/metrics.csv")
+        if path.stat().st_size
+    }
+    paths = [numbered[number] for number in sorted(filter(str.isdecimal, numbered), key=int)]
+    if not paths:
+        raise FileNotFoundError(f"{folder} has no version_*/metrics.csv: train the fold first")
+    epochs = pd.DataFrame()
+    for path in paths:
+        version = _read(path)
+        if len(version):
+            epochs = pd.concat([epochs.loc[epochs.index < version.index[0]], version])
+    return epochs.rename_axis("epoch").reset_index()
+
+
+def by_epoch(table: pd.DataFrame) -> pd.DataFrame:
+    """Merge the rows of each epoch; of what was logged more than once, the last stays. The index is the epoch.
+
+    Raises
+    ------
+    DataError
+        If there is no column epoch.
+    """
+    if "epoch" not in table:
+        raise DataError("a log of training has no column epoch")
+    table = table.dropna(subset="epoch")
+    return table.astype({"epoch": int}).groupby("epoch", sort=True).last()
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return by_epoch(pd.read_csv(path, dtype=float))
+    except ValueError as error:
+        raise DataError(f"{path} does not read as a log of training: {error}") from error

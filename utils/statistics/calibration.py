@@ -1,16 +1,111 @@
-"""Whether a score says how often it is right: reliability bins, expected calibration error, Brier score.
+"""Whether a score says how often it is right, and a map of scores that makes it do so.
 
 Of the score as the probability of real, against the label (1 = real); not of the confidence in the decision.
 """
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
 
 BINS = 15
+# Scores of exactly 0 or 1 have no odds.
+LOWEST, HIGHEST = np.finfo(float).tiny, 1 - np.finfo(float).epsneg
+
+
+class Platt(NamedTuple):
+    """A map from scores to probabilities: log odds of real = slope · log odds of the score + intercept.
+
+    It rises, so that no clip changes its rank and no AUC moves.
+
+    Attributes
+    ----------
+    slope, intercept
+        Of the line; the slope is above 0.
+    prior
+        Share of fakes among the clips that it was fitted on, for which its probabilities hold.
+    clips
+        How many these were.
+    """
+
+    slope: float
+    intercept: float
+    prior: float
+    clips: int
+
+    def log_odds(self, score: np.ndarray | float, prior: float | None = None) -> np.ndarray:
+        """Compute the log odds of real.
+
+        Parameters
+        ----------
+        score
+            Raw scores, from 0 to 1.
+        prior
+            Share of fakes among the clips that are judged, between 0 and 1, for which Bayes' rule shifts the odds; by
+            default that of the fit.
+
+        Raises
+        ------
+        ValueError
+            If the prior is not between 0 and 1.
+        """
+        prior = self.prior if prior is None else prior
+        if not 0 < prior < 1:
+            raise ValueError(f"a prior of fakes is between 0 and 1, not {prior:g}")
+        return self.slope * _log_odds(score) + self.intercept + float(logit(self.prior) - logit(prior))
+
+    def probability(self, score: np.ndarray | float, prior: float | None = None) -> np.ndarray:
+        """Compute the probability that a clip is real; see `log_odds`."""
+        return expit(self.log_odds(score, prior))
+
+    def prior_at(self, threshold: float) -> float:
+        """Return the prior of fakes for which the probability at this score is 1/2: what a threshold takes for granted.
+
+        It is kept off 0 and 1, where no odds are.
+        """
+        return float(np.clip(expit(self.log_odds(threshold) + logit(self.prior)), LOWEST, HIGHEST))
+
+
+def fit_platt(label: np.ndarray, score: np.ndarray) -> Platt | None:
+    """Fit a map from scores to probabilities (Platt, Advances in Large Margin Classifiers, 1999).
+
+    A logistic regression on the log odds of the score. As Platt has it, the targets are not 1 and 0 but
+    (M + 1) / (M + 2) of M real clips and 1 / (N + 2) of N fakes, so that clips that are all told apart give no
+    infinite slope.
+
+    Parameters
+    ----------
+    label
+        1 = real, 0 = fake, (N,).
+    score
+        Probability of real, (N,).
+
+    Returns
+    -------
+    Platt or None
+        None without clips of both classes, where a score is not finite, or where real clips have the lower scores, so
+        that a rising map does not fit.
+    """
+    label, score = np.asarray(label), np.asarray(score, float)
+    real, fake = int((label == 1).sum()), int((label == 0).sum())
+    if not real or not fake or not np.isfinite(score).all():
+        return None
+    target = np.where(label == 1, (real + 1) / (real + 2), 1 / (fake + 2))
+    odds = np.tile(_log_odds(score), 2)[:, None]
+    classes = np.repeat([1, 0], len(label))
+    # A clip counts as real by its target, and as fake by the rest.
+    fitted = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8, max_iter=1000).fit(
+        odds, classes, sample_weight=np.concatenate([target, 1 - target])
+    )
+    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    if not slope > 0 or not math.isfinite(slope + intercept):
+        return None
+    return Platt(slope, intercept, fake / (real + fake), real + fake)
 
 
 def calibration(label: np.ndarray, score: np.ndarray, bins: int = BINS) -> dict[str, Any]:
@@ -77,3 +172,7 @@ def calibration_error(bins: list[dict[str, Any]]) -> float:
     filled = [row for row in bins if row["n"]]
     weights = [row["n"] for row in filled]
     return float(np.average([abs(row["mean_score"] - row["share_real"]) for row in filled], weights=weights))
+
+
+def _log_odds(score: np.ndarray | float) -> np.ndarray:
+    return logit(np.clip(np.asarray(score, float), LOWEST, HIGHEST))

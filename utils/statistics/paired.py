@@ -1,29 +1,38 @@
 """Two detectors on the same clips: DeLong's test, a paired bootstrap by subject, McNemar's exact test.
 
-A difference is always the first detector's figure minus the second's.
+A difference is always the first detector's metric minus the second's.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, norm, rankdata
 
-from utils.statistics.bootstrap import PERCENTILES, WeightedFigures, interval, no_intervals, resampled_figures
+from utils.statistics.bootstrap import (
+    PERCENTILES,
+    RESAMPLES,
+    SEED,
+    WeightedMetrics,
+    no_intervals,
+    resampled,
+    with_rule_of_three,
+)
 
 COMPARED = ("auc", "acc")
 
 
-def compare(table: pd.DataFrame, other: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
+def compare(table: pd.DataFrame, other: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, Any]:
     """Compare two detectors.
 
     Parameters
     ----------
     table, other
-        Scores of both, row by row of the same clips (see ``scripts.evaluate.score_files.match``).
+        Scores of both, row by row of the same clips (see `utils.results.match`).
     resamples, seed
         Of the bootstrap.
 
@@ -145,7 +154,9 @@ def mcnemar_test(label: np.ndarray, decision: np.ndarray, other: np.ndarray) -> 
     }
 
 
-def paired_bootstrap(table: pd.DataFrame, other: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
+def paired_bootstrap(
+    table: pd.DataFrame, other: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[str, Any]:
     """Resample subjects and take the difference of two detectors in each resample.
 
     Parameters
@@ -159,21 +170,51 @@ def paired_bootstrap(table: pd.DataFrame, other: pd.DataFrame, resamples: int, s
     -------
     dict
         For ``auc`` and ``acc``: the 95 % ``interval`` of the difference, and ``other_sign``, the share of resamples in
-        which it is 0 or has another sign than on all clips (None where it is 0 there); ``left_out``, resamples with one
-        class only; ``why`` there is nothing, or None.
+        which it is 0 or has another sign than on all clips (None where it is 0 there); ``rule_of_three``, the names of
+        those whose interval resampling cannot see; ``left_out``, resamples with one class only; ``why`` there is
+        nothing, or None.
     """
-    why = no_intervals(table, resamples)
-    if why:
-        return {name: {"interval": None, "other_sign": None} for name in COMPARED} | {"left_out": None, "why": why}
-    sides = [WeightedFigures.of(side) for side in (table, other)]
-    first, second = resampled_figures(sides, table["subject"].to_numpy(), resamples, seed)
+    if why := no_intervals(table, resamples):
+        nothing = {name: {"interval": None, "other_sign": None} for name in COMPARED}
+        return nothing | {"rule_of_three": [], "left_out": None, "why": why}
+    sides = [WeightedMetrics.of(side) for side in (table, other)]
+    first, second = resampled(sides, table["subject"].to_numpy(), resamples, seed, COMPARED)
     once = np.ones((1, len(table)))
-    whole_first, whole_second = (side(once) for side in sides)
+    whole_first, whole_second = (side(once, COMPARED) for side in sides)
+    both = np.isfinite(first["auc"])
+    values = {name: (first[name] - second[name])[both] for name in COMPARED}
+    ends, unseen = with_rule_of_three(table, values, lowest=-1.0)
     result: dict[str, Any] = {}
     for name in COMPARED:
         whole = (whole_first[name] - whole_second[name]).item()
-        values = first[name] - second[name]
-        other_sign = float(np.mean(values * whole <= 0)) if values.size and whole else None
-        result[name] = {"interval": interval(values), "other_sign": other_sign}
-    used = len(first["acc"])
-    return result | {"left_out": resamples - used, "why": None if used else "no resample has both classes"}
+        other_sign = float(np.mean(values[name] * whole <= 0)) if both.any() and whole else None
+        result[name] = {"interval": ends[name], "other_sign": other_sign}
+    return result | {
+        "rule_of_three": unseen,
+        "left_out": int((~both).sum()),
+        "why": None if both.any() else "no resample has both classes",
+    }
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Adjust the p of several tests, so that all together err no more often than one (Holm, 1979).
+
+    Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 65-70.
+
+    Parameters
+    ----------
+    p_values
+        One a test; None where there was no test, which then does not count.
+
+    Returns
+    -------
+    list
+        The adjusted p in the same order, 1 at most, and None where there was none.
+    """
+    made = sorted((p, k) for k, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    so_far = 0.0
+    for rank, (p, k) in enumerate(made):
+        so_far = max(so_far, min(1.0, (len(made) - rank) * p))
+        adjusted[k] = so_far
+    return adjusted

@@ -14,12 +14,11 @@ from sklearn.metrics import roc_auc_score
 
 from scripts.audit import facts as facts_module
 from scripts.audit.facts import read_facts
-from scripts.audit.resampling import Resamples, chance_error, ends, spread
-from scripts.audit.shortcuts import SHORTCUTS, find_shortcuts, held_out
+from scripts.audit.shortcuts import SHORTCUTS, ends, find_shortcuts, held_out
 from tests.audit_tables import fact_table
 from tests.media_files import even_times, tone, write_clip
 from tests.score_tables import random_table
-from utils.statistics.bootstrap import WeightedFigures, resampled_figures
+from utils.statistics.bootstrap import Resamples, WeightedMetrics, chance_error, resampled, spread
 
 RESAMPLES = 200
 
@@ -46,7 +45,7 @@ def test_aucs_are_those_of_the_slow_bootstrap(levels: int | None) -> None:
     subject, label, score = (table[name].to_numpy() for name in ("subject", "label", "score"))
     drawn = Resamples(subject, 50, seed=5)
     pairs = drawn.pairs(score, label)
-    (slow,) = resampled_figures([WeightedFigures.of(table)], subject, 50, seed=5)
+    (slow,) = resampled([WeightedMetrics.of(table)], subject, 50, seed=5)
     assert pairs.auc == pytest.approx(roc_auc_score(label, score), abs=1e-12)
     assert drawn.auc(pairs) == pytest.approx(slow["auc"], abs=1e-12)
     assert ends(drawn.auc(pairs)) == pytest.approx(np.percentile(slow["auc"], [2.5, 97.5]).tolist(), abs=1e-12)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from utils.statistics.intervals import more_intervals
 
 import main
 from scripts.card import facts
@@ -20,7 +21,6 @@ from tests.card_files import AVDF, CKPT, FOLD, RUN, TITLES, main_table, part, te
 from tests.score_tables import random_table, table_of, with_heads
 from utils.metrics import evaluate
 from utils.options import RECIPES
-from utils.statistics.intervals import more_intervals
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_results_are_those_of_the_scores(outputs: Path) -> None:
         assert found[heading][0] == f"{100 * figures[name]:.2f}"
     low, high = map(float, found["AUC"][1].split(" to "))
     assert low < 100 * figures["auc"] < high
-    assert found["sound AUC"] == ["", "", "no sound score"]
+    assert found["audio AUC"] == ["", "", "no audio score"]
     assert "percentiles of 60 resamples of the subjects, seed 7" in text
     for category in "BCD":
         line = next(line for line in text.splitlines() if line.startswith(f"| {category}  "))

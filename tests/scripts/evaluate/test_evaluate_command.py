@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 
 import main
-from scripts.evaluate.evaluation import evaluate_folds
-from scripts.evaluate.score_files import LISTED, load_scores, match
-from scripts.evaluate.tables import as_markdown, sections
+from scripts.evaluate.tables import sections
 from tests.score_tables import random_table, table_of
 from utils.errors import DataError
 from utils.metrics import evaluate
-from utils.results import SCORE_COLUMNS, write_fold
+from utils.results import LISTED, SCORE_COLUMNS, match, read_scores, write_fold
+from utils.statistics.evaluation import evaluate_folds
+from utils.table import as_markdown
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +76,8 @@ def test_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = f"{100 * metrics['auc']:.2f} {100 * low:.2f} to {100 * high:.2f}"
     assert line in " ".join(shown.split())
     page = (tmp_path / "evaluation.md").read_text(encoding="utf-8")
-    assert "| sound AUC       |" in page
-    assert "no sound score |" in page
+    assert "| audio AUC       |" in page
+    assert "no audio score |" in page
 
 
 def test_folds_against_another_detector(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_folds_against_another_detector(tmp_path: Path) -> None:
     assert command(*paths, "--against", other, "--bootstrap", 40, "--seed", 7, "--out", tmp_path / "new/out") == 0
     assert not (tmp_path / "a/train_1/evaluation.json").exists()
     result = result_in(tmp_path / "new/out")
-    folds = {f"train_{k}": load_scores(paths[k - 1]) for k in (1, 2)}
+    folds = {f"train_{k}": read_scores(paths[k - 1]) for k in (1, 2)}
     pooled = pd.concat(folds.values(), ignore_index=True)
-    expected = evaluate_folds(folds, match(pooled, load_scores(other), ("a", "b")), 40, 7)
+    expected = evaluate_folds(folds, match(pooled, read_scores(other), ("a", "b")), 40, 7)
     assert {name: result[name] for name in expected} == json.loads(json.dumps(expected))
     assert result["comparison"]["delong"]["auc_against"] == pytest.approx(evaluate(both)["auc"], abs=1e-12)
     assert list(result["folds"]) == ["train_1", "train_2"]
@@ -141,7 +141,7 @@ def test_absent_classes_leave_empty_cells_and_a_reason(tmp_path: Path, category:
         assert [cell.strip() for cell in row.split("|")[2:-1]] == ["", "", f"no {name} clip"]
         assert f"No intervals: no {name} clip." in page
     assert (pooled["auc"] is None) == bool(absent)
-    assert pooled["why"]["audio_auc"] == "no sound score"
+    assert pooled["why"]["audio_auc"] == "no audio score"
 
 
 def test_odd_names_do_not_break_the_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,7 +263,7 @@ def test_no_file_given(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_scores_are_read_exactly(tmp_path: Path) -> None:
     score = [0.1, 1 / 3, 5e-324, 1 - 2**-53, 0.0, 1.0]
-    table = load_scores(write(tmp_path / "scores.csv", table_of("AABCDD", score)))
+    table = read_scores(write(tmp_path / "scores.csv", table_of("AABCDD", score)))
     assert table["score"].tolist() == score
     assert (table["label"].dtype.kind, table["decision"].dtype.kind) == ("i", "i")
     assert table["audio_score"].isna().all()

@@ -12,12 +12,20 @@ from scipy.stats import norm
 from sklearn import metrics as sklearn_metrics
 from sklearn.calibration import calibration_curve
 
-from scripts.evaluate.evaluation import evaluate_folds, evaluate_table
 from tests.score_tables import random_table, table_of
 from utils.metrics import evaluate, per_method
 from utils.statistics import bootstrap
-from utils.statistics.bootstrap import FIGURES, WeightedFigures, bootstrap_intervals, resampled_figures, subject_weights
+from utils.statistics.bootstrap import (
+    CLASS_METRICS,
+    METRICS,
+    WeightedMetrics,
+    bootstrap_intervals,
+    resampled,
+    rule_of_three,
+    subject_weights,
+)
 from utils.statistics.calibration import calibration
+from utils.statistics.evaluation import evaluate_folds, evaluate_table
 from utils.statistics.paired import paired_bootstrap
 
 
@@ -66,12 +74,12 @@ def test_perfectly_calibrated_and_perfectly_wrong() -> None:
 def test_weights_give_what_repeated_rows_give(levels: int | None) -> None:
     table = random_table(0, levels=levels)
     subject = table["subject"].to_numpy()
-    (figures,) = resampled_figures([WeightedFigures.of(table)], subject, 40, seed=1)
+    (figures,) = resampled([WeightedMetrics.of(table)], subject, 40, seed=1)
     weights = np.concatenate(list(subject_weights(subject, 40, seed=1)))
     for k, row in enumerate(weights.astype(int)):
         expected = evaluate(table.loc[np.repeat(table.index, row)])
-        assert {name: figures[name][k] for name in FIGURES} == pytest.approx(
-            {name: expected[name] for name in FIGURES}, abs=1e-12
+        assert {name: figures[name][k] for name in METRICS} == pytest.approx(
+            {name: expected[name] for name in METRICS}, abs=1e-12
         )
 
 
@@ -90,7 +98,7 @@ def test_more_clips_of_the_same_kind_do_not_narrow_an_interval() -> None:
     table = random_table(2)
     often = pd.concat([table.assign(file=f"{k}/" + table["file"]) for k in range(10)], ignore_index=True)
     once, ten_times = (bootstrap_intervals(rows, 200, seed=3) for rows in (table, often))
-    for name in FIGURES:
+    for name in METRICS:
         assert_allclose(ten_times["intervals"][name], once["intervals"][name], rtol=0, atol=1e-12)
     apart = often.assign(subject=often["file"])  # what it would be if clips were independent
     narrow = bootstrap_intervals(apart, 200, seed=3)["intervals"]["auc"]
@@ -111,7 +119,7 @@ def test_intervals_are_percentiles_around_the_figure() -> None:
     figures = evaluate_table(table, 500, seed=0)
     for name, (low, high) in figures["bootstrap"]["intervals"].items():
         assert 0 <= low < figures[name] < high <= 1, name
-    (values,) = resampled_figures([WeightedFigures.of(table)], table["subject"].to_numpy(), 500, seed=0)
+    (values,) = resampled([WeightedMetrics.of(table)], table["subject"].to_numpy(), 500, seed=0)
     assert figures["bootstrap"]["intervals"]["auc"] == np.percentile(values["auc"], [2.5, 97.5]).tolist()
 
 
@@ -132,12 +140,15 @@ def test_resamples_of_one_class_are_left_out_and_counted() -> None:
     table = table_of("AABB", [0.9, 0.8, 0.1, 0.6], ["a", "a", "b", "b"])
     result = bootstrap_intervals(table, 1000, seed=0)
     assert result["left_out"] == pytest.approx(500, abs=60)  # both draws are of one subject
-    assert result["intervals"]["acc"] == [0.75, 0.75]
+    # All resamples that count are alike: 0.75, and by the rule of three of two subjects anything.
+    assert result["intervals"]["acc"] == [0.0, 1.0]
+    assert "acc" in result["rule_of_three"]
     weights = np.concatenate(list(subject_weights(table["subject"].to_numpy(), 1000, seed=0)))
     assert result["left_out"] == np.sum((weights == 0).any(1))
     first_bad = next(s for s in range(99) if (next(subject_weights(table["subject"].to_numpy(), 1, s)) == 0).any())
     nothing = bootstrap_intervals(table, 1, first_bad)
-    assert nothing == {"intervals": dict.fromkeys(FIGURES), "left_out": 1, "why": "no resample has both classes"}
+    nowhere = {"intervals": dict.fromkeys(METRICS), "rule_of_three": []}
+    assert nothing == nowhere | {"left_out": 1, "why": "no resample has both classes"}
 
 
 @pytest.mark.parametrize(
@@ -152,13 +163,31 @@ def test_resamples_of_one_class_are_left_out_and_counted() -> None:
 def test_no_interval_without_a_reason(category: str, subject: list[str] | None, resamples: int, why: str) -> None:
     table = table_of(category, [0.9, 0.1], subject)
     nothing = bootstrap_intervals(table, resamples, seed=0)
-    assert nothing == {"intervals": dict.fromkeys(FIGURES), "left_out": None, "why": why}
+    nowhere = {"intervals": dict.fromkeys(METRICS), "rule_of_three": []}
+    assert nothing == nowhere | {"left_out": None, "why": why}
     assert paired_bootstrap(table, table, resamples, 0) == {
         "auc": {"interval": None, "other_sign": None},
         "acc": {"interval": None, "other_sign": None},
+        "rule_of_three": [],
         "left_out": None,
         "why": why,
     }
+
+
+def test_what_resampling_cannot_see_is_by_the_rule_of_three() -> None:
+    right = table_of("ABCD" * 20, np.tile([0.9, 0.1, 0.2, 0.3], 20), [f"{k // 4}" for k in range(80)])
+    found = bootstrap_intervals(right, 50, seed=0, detailed=True)
+    assert found["rule_of_three"] == list(found["intervals"]) == [*METRICS, *CLASS_METRICS]
+    for name, ends in found["intervals"].items():
+        assert ends == pytest.approx([0.0, 3 / 20] if name == "eer" else [1 - 3 / 20, 1.0]), name
+    one_wrong = right.assign(decision=right["decision"].where(right.index != 0, 0))
+    found = bootstrap_intervals(one_wrong, 50, seed=0, detailed=True)
+    assert {"auc", "recall_fake", "precision_real"} <= set(found["rule_of_three"])
+    assert not {"acc", "recall_real"} & set(found["rule_of_three"])
+    entry = evaluate_table(right[:32], 20, seed=0, detailed=True)["per_category"]["C"]  # eight clips, all right
+    assert entry["intervals"]["acc"] == [pytest.approx(1 - 3 / 8), 1.0]
+    assert entry["rule_of_three"] == ["acc", "auc"]
+    assert [rule_of_three(n) for n in (0, 1, 3, 60)] == [1, 1, 1, 0.05]
 
 
 def test_methods_are_taken_against_all_real_clips() -> None:
@@ -177,7 +206,7 @@ def test_a_table_has_all_figures_of_metrics_json() -> None:
         assert figures["per_category"][category] == entry | {"why": None}
     assert {name: figures[name] for name in expected} == expected
     assert figures["subjects"] == 15
-    assert figures["why"] == {"audio_auc": "no sound score", "video_auc": "no picture score"}
+    assert figures["why"] == {"audio_auc": "no audio score", "video_auc": "no video score"}
 
 
 def test_categories_and_methods_have_intervals_in_detail() -> None:
@@ -186,6 +215,7 @@ def test_categories_and_methods_have_intervals_in_detail() -> None:
     for name in ("per_category", "per_method"):
         for label, entry in figures[name].items():
             intervals = entry.pop("intervals")
+            assert entry.pop("rule_of_three") == []
             assert entry == plain[name][label]
             for figure in ("acc", "auc"):
                 low, high = intervals[figure] or (None, None)
@@ -207,8 +237,8 @@ def test_why_a_figure_is_not_there(category: str, absent: str, present: str) -> 
     for name in ("auc", "auc_hard", "balanced_acc", "ap_real", "ap_fake", "eer", f"f1_{absent}", f"recall_{absent}"):
         assert (figures[name], figures["why"][name]) == (None, f"no {absent} clip")
     assert figures[f"recall_{present}"] is not None
-    assert figures["why"]["video_auc"] == "picture scores in some files only"
-    assert figures["why"].get("audio_auc") == ("no clip with fake sound" if absent == "fake" else None)
+    assert figures["why"]["video_auc"] == "video scores in some files only"
+    assert figures["why"].get("audio_auc") == ("no clip with fake audio" if absent == "fake" else None)
     if absent == "real":
         assert figures["why"]["precision_fake"] == "no clip decided fake"
         assert figures["per_category"]["B"] == {"n": 1, "acc": 0.0, "auc": None, "why": "no real clip"}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scripts.report.hardest import COUNT
+from scripts.report.clips import COUNT
 from tests.report_files import (
     everything,
 )

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from scripts.report.cautions import CAUTIONS
-from scripts.report.configuration import configuration, differences, flat
-from scripts.report.runs import read_run
+from scripts.report.clips import Corpus
+from scripts.report.command import build, flat
 from tests.report_files import (
     Page,
     config,
@@ -25,6 +25,7 @@ from tests.score_tables import table_of
 from utils.metrics import evaluate
 from utils.options import TrainOptions
 from utils.results import write_fold
+from utils.runs import read_run
 
 
 def test_clean_run_has_only_what_always_applies(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_other_objections(tmp_path: Path) -> None:
     found = {title: places["mini"] for title, places in objections(folder).items()}
     assert found == {
         "The hard AUC equals the balanced accuracy": "",
-        "There are few clips or subjects": "4 clips of 4 subjects, 95 % interval of the AUC 0.00 to 0.00",
+        "There are few clips or subjects": "4 clips of 4 subjects, 95 % interval of the AUC 0.00 to 100.00",
         "Folds are missing": "train_1, train_3, train_4, train_5",
         "An AUC of the scores is below 50": "train_2: 0.00, all clips: 0.00",
         "The corpus is not FakeAVCeleb": "miniature",
@@ -90,7 +91,9 @@ def test_folds_of_different_configurations(tmp_path: Path) -> None:
     changes = {"batch_size": 7, "config_hash": "bb"}
     write_fold(folder / "train_4", scores, evaluate(scores), config("train_4", **changes))
     assert objections(folder)["The folds are of different configurations"] == {"MRDF_CE": "batch_size"}
-    assert "The folds differ in batch_size, config_hash." in Page(configuration(read_run(folder))).said()
+    page = Page(build([read_run(folder)], tmp_path / "log", Corpus(None))).said()
+    assert "The folds differ in batch_size." in page
+    assert "batch_size train_1, train_2, train_3, train_5: 64; train_4: 7" in page
 
 
 def test_fold_tested_with_the_checkpoint_of_another(tmp_path: Path) -> None:
@@ -120,12 +123,21 @@ def test_remedies_name_real_flags() -> None:
     assert all(caution.remedy.count("`") % 2 == 0 for caution in CAUTIONS)
 
 
-def test_differences_leave_out_what_is_of_a_fold() -> None:
-    configs = {fold: flat(config(fold, checkpoint=fold, skipped=[fold] * (fold == "b"))) for fold in "ab"}
-    assert differences(configs) == {}
-    configs["b"] |= {"seed": "7"}
-    del configs["a"]["padding"]
-    assert differences(configs) == {
-        "seed": {"a": "42", "b": "7"},
-        "padding": {"a": "(not recorded)", "b": "mask"},
+def test_corpora_and_protocols_in_one_run(tmp_path: Path) -> None:
+    folder = five_folds(tmp_path / "results" / "MRDF_CE")
+    scores = easy_fold(4)
+    write_fold(folder / "train_4", scores, evaluate(scores), config("train_4", protocol="leave-one-out"))
+    (words,) = objections(folder)["Corpora or protocols are mixed"].values()
+    assert words.endswith("; train_4: FakeAVCeleb leave-one-out")
+    page = Page(build([read_run(folder)], tmp_path / "log", Corpus(None))).said()
+    assert "FakeAVCeleb, leave-one-out, in percent" in page
+    assert "The folds are of several corpora or protocols, so that there is nothing by category" in page
+
+
+def test_configurations_are_flat_text() -> None:
+    assert flat({"a": {"b": {"c": 1}}, "skipped": [["x", "y"]], "d": None, "e": "text"}) == {
+        "a.b.c": "1",
+        "skipped": "1 clips",
+        "d": "null",
+        "e": "text",
     }

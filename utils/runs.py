@@ -1,0 +1,297 @@
+"""Runs: the folds of one detector, what there is of them, and what of them may be averaged.
+
+The summary, the table, the report and the card read runs here, and `objections` judges for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+
+from utils.errors import DataError
+from utils.metrics import evaluate
+from utils.options import ModelType
+from utils.results import FILES, metric_frame, pool, read_metrics, read_scores
+from utils.statistics.bootstrap import RESAMPLES, SEED
+from utils.statistics.evaluation import evaluate_table
+
+FOLD_NAME = re.compile(r"train_\d+")  # anything else below a run is not a fold of it, such as what was set aside
+FOLDS = [f"train_{k}" for k in range(1, 6)]
+AGREEING = ("n", "acc", "auc", "auc_hard")  # in which metrics.json must agree with scores.csv
+ROUNDING = 1e-6
+# Settings in which folds of one run may differ: of a fold, of where things lie, and of how fast they come. Weights and
+# data are compared by their digests.
+MAY_DIFFER = {
+    "fold", "train_fold", "fold_seed", "fold_meaning", "trained_subjects_tested", "checkpoint", "config", "config_hash",
+    "environment", "test_environment", "skipped", "notes", "clips_digest", "data_root", "pretrained", "outputs",
+    "num_workers", "cache_dir", "log_steps", "logger", "resume", "folds", "save_name", "gpus", "skip_bad", "compile",
+    "checkpoint_activations", "lists",
+}  # fmt: skip
+
+# Mean of the five folds of FakeAVCeleb in the paper; its AUC is that of the hard decisions.
+PUBLISHED_CORPUS, PUBLISHED_PROTOCOL, PUBLISHED_FOLDS = "FakeAVCeleb", "mrdf-5fold", 5
+PUBLISHED = {"MRDF_CE": {"acc": 0.9405, "auc_hard": 0.9243}}
+HEADINGS = {
+    "acc": "ACC",
+    "auc": "AUC",
+    "auc_hard": "hard AUC",
+    "eer": "EER",
+    "ap_real": "AP, real",
+    "ap_fake": "AP, fake",
+    "audio_auc": "audio AUC",
+    "video_auc": "video AUC",
+}
+AUC_EXPLAINED = "AUC: of the scores, the probability of real; hard AUC: of the 0/1 decisions, which the paper reports"
+
+
+def fold_folders(folder: Path, names: Iterable[str] = ("metrics.json",)) -> list[Path]:
+    """Return the folders of a run's folds that hold any of some files, by number."""
+    found = {path.parent for name in names for path in folder.glob(f"train_*/{name}")}
+    own = [path for path in found if FOLD_NAME.fullmatch(path.name)]
+    return sorted(own, key=lambda path: (len(path.name), path.name))
+
+
+@dataclass
+class Run:
+    """A run, or what is there of it.
+
+    Parameters
+    ----------
+    name
+        Name of its folder.
+    folder
+        Where it lies.
+    metrics
+        What metrics.json holds, of each fold where it can be read.
+    scores
+        What scores.csv holds, of each fold where it can be read.
+    problems
+        What is missing or cannot be read, and why.
+    damaged
+        Those of the problems that are of a metrics.json that is there.
+    resamples, seed
+        Of the intervals.
+    """
+
+    name: str
+    folder: Path
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scores: dict[str, pd.DataFrame] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    resamples: int = RESAMPLES
+    seed: int = SEED
+
+    @property
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """The resolved configuration of each fold."""
+        return {fold: metrics["config"] for fold, metrics in self.metrics.items()}
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The metrics of the folds, see `metric_frame`."""
+        return metric_frame(self.metrics)
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        """Test clips of all folds, with the column fold; empty if there are none."""
+        tables = [table.assign(fold=fold) for fold, table in self.scores.items()]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    @cached_property
+    def pooled(self) -> dict[str, Any] | None:
+        """Metrics of all test clips together, in detail; None without scores, or of corpora that must not be mixed."""
+        if not len(self.clips) or len(self.parts()) > 1:
+            return None
+        return evaluate_table(self.clips, self.resamples, self.seed, detailed=True)
+
+    @cached_property
+    def n_clips(self) -> int:
+        """Number of test clips, from the scores where they are there."""
+        return sum(len(self.scores[k]) if k in self.scores else self.metrics[k]["n"] for k in self.folds)
+
+    @property
+    def folds(self) -> list[str]:
+        """Folds of which there is anything, by number."""
+        return sorted(self.metrics.keys() | self.scores.keys(), key=lambda fold: (len(fold), fold))
+
+    def shared(self, name: str) -> Any:
+        """Return a setting that all folds have in common; None if they differ."""
+        values = [config.get(name) for config in self.configs.values()]
+        return values[0] if values and all(value == values[0] for value in values) else None
+
+    def parts(self) -> dict[tuple[str, str], Run]:
+        """Return the run by corpus and protocol, whose folds alone may be averaged; mostly this is one part."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for fold, config in self.configs.items():
+            groups.setdefault(corpus_and_protocol(config), []).append(fold)
+        return {key: self.of(folds) for key, folds in groups.items()}
+
+    def of(self, folds: Iterable[str]) -> Run:
+        """Return some folds of the run as one of its own."""
+        kept = [fold for fold in self.folds if fold in {*folds}]
+        metrics, scores = ({k: held[k] for k in kept if k in held} for held in (self.metrics, self.scores))
+        return Run(self.name, self.folder, metrics, scores, self.problems, self.damaged, self.resamples, self.seed)
+
+
+def read_run(folder: Path) -> Run:
+    """Read what there is of a run; what does not read is among its `problems`."""
+    run = Run(folder.name, folder)
+    for fold in fold_folders(folder, FILES[:2]):
+        try:
+            run.metrics[fold.name] = read_metrics(fold / FILES[0])
+        except (ValueError, OSError) as error:
+            run.problems.append(what(error))
+            run.damaged += [what(error)] * (fold / FILES[0]).exists()
+        try:
+            run.scores[fold.name] = read_scores(fold / FILES[1])
+        except (ValueError, OSError) as error:
+            run.problems.append(what(error))
+    if not run.folds:
+        run.problems.append(f"{folder} has no train_*/metrics.json: train or test a fold first")
+    if run.scores:
+        try:
+            pool(run.scores)
+        except DataError as error:
+            run.problems.append(what(error))
+    run.problems += _disagreements(run)
+    return run
+
+
+def find_runs(results: Path, names: str | None = None) -> list[Run]:
+    """Read runs, in the order of the paper's detectors.
+
+    Parameters
+    ----------
+    results
+        Folder with a folder for each run.
+    names
+        Runs to read, with commas between them; by default all that have a fold.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, no such run, or no run at all.
+    """
+    if not results.is_dir():
+        raise FileNotFoundError(f"{results}: no such folder; --results is the folder that holds a folder for each run")
+    folders = {folder.name: folder for folder in results.iterdir() if folder.is_dir()}
+    if names is None:
+        chosen = [name for name, folder in folders.items() if fold_folders(folder, FILES[:2])]
+        if not chosen:
+            raise FileNotFoundError(f"{results} has no run with a tested fold: train one first, or give --results")
+    else:
+        chosen = list(dict.fromkeys(names.split(",")))
+        if unknown := [name for name in chosen if name not in folders]:
+            raise FileNotFoundError(f"--runs {names}: {results} has no run {', '.join(map(repr, unknown))}")
+    order = get_args(ModelType)
+    chosen.sort(key=lambda name: (order.index(name) if name in order else len(order), name))
+    return [read_run(folders[name]) for name in chosen]
+
+
+def what(error: ValueError | OSError) -> str:
+    """Say what an error is; one that the system raised says little without its file."""
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def _disagreements(run: Run) -> list[str]:
+    """Name the folds whose metrics are not those of their scores."""
+    found = []
+    for fold in run.metrics.keys() & run.scores.keys():
+        here, there = evaluate(run.scores[fold]), run.metrics[fold]
+        if names := [name for name in AGREEING if not _same(here[name], there.get(name))]:
+            found.append(
+                f"{run.folder / fold}: {', '.join(names)} of metrics.json are not those of scores.csv; test it again"
+            )
+    return sorted(found)
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    return one == other if one is None or other is None else abs(one - other) < ROUNDING
+
+
+def corpus_and_protocol(config: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what a fold was tested on; folds of another corpus or protocol are never averaged with it."""
+    corpus = str(config.get("corpus") or "")
+    default = PUBLISHED_PROTOCOL if config.get("dataset", "fakeavceleb") == "fakeavceleb" else "official"
+    protocol = str(config.get("protocol") or default)
+    return corpus, f"{protocol}, silence trimmed" if config.get("trim_silence") else protocol
+
+
+def published(config: Mapping[str, Any]) -> dict[str, float]:
+    """Return the paper's numbers for the detector of a fold, where it was tested as in the paper."""
+    is_same = corpus_and_protocol(config) == (PUBLISHED_CORPUS, PUBLISHED_PROTOCOL)
+    return PUBLISHED.get(str(config.get("model_type")), {}) if is_same else {}
+
+
+def differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
+    """Find the settings in which folds of one run differ, though they decide its numbers.
+
+    Returns
+    -------
+    dict
+        Setting → value as text → folds; "data or weights" where no setting tells what the hashes do.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in dict.fromkeys(name for config in configs.values() for name in config if name not in MAY_DIFFER):
+        values: dict[str, list[str]] = {}
+        for fold, config in configs.items():
+            value = config.get(name)
+            values.setdefault(value if isinstance(value, str) else json.dumps(value, default=str), []).append(fold)
+        if len(values) > 1:
+            found[name] = values
+    # A hash takes the clips of the fold where the corpus and the weights have digests of their own.
+    has_digest = all("table_digest" in config for config in configs.values())
+    hashes: dict[str, list[str]] = {}
+    for fold, config in configs.items():
+        hashes.setdefault(str(config.get("config_hash")), []).append(fold)
+    return {"data or weights": hashes} if len(hashes) > 1 and not found and not has_digest else found
+
+
+def of_other_folds(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the names of the checkpoints that are those of another fold than was tested with them, by the fold."""
+    names = {fold: Path(str(config.get("checkpoint") or "")) for fold, config in configs.items()}
+    told = {fold: re.search(r"train_\d+$", name.stem) for fold, name in names.items()}
+    return {fold: names[fold].name for fold, other in told.items() if other and other[0] != fold}
+
+
+def objections(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say why the mean over some folds means little: the one judge of what may be averaged.
+
+    Parameters
+    ----------
+    configs
+        The resolved configuration of each fold.
+
+    Returns
+    -------
+    list of str
+        A sentence for the settings that differ, and one for each fold that was tested with another fold's checkpoint.
+    """
+    sentences = [
+        f"{fold} was tested with {name}, which may have been trained on its subjects."
+        for fold, name in of_other_folds(configs).items()
+    ]
+    if found := differing(configs):
+        sentences.append(f"The folds are of different configurations ({_in_words(found)}): their mean says little.")
+    return sentences
+
+
+def _in_words(found: Mapping[str, Mapping[str, list[str]]]) -> str:
+    """Name settings, and where a few folds only are off, which."""
+    words = []
+    for name, values in found.items():
+        usual, *others = sorted(values, key=lambda value: -len(values[value]))
+        if name == "data or weights":
+            words.append(name)
+        else:
+            off = "; ".join(f"{value} in {', '.join(values[value])}" for value in others)
+            words.append(f"{name}: {usual}, but {off}")
+    return "; ".join(words)

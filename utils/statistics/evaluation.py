@@ -1,0 +1,227 @@
+"""Every metric of the scores of some clips with its interval, and why one is not there; also by groups of people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from utils.metrics import REAL_AUDIO, REAL_VIDEO, evaluate, per_method
+from utils.statistics.bootstrap import HEADS, RESAMPLES, SEED, bootstrap_intervals, group_intervals, no_intervals
+from utils.statistics.calibration import calibration
+from utils.statistics.paired import compare
+from utils.table import percent
+
+# Name of a grouping: the columns that it is by, and what it is called.
+GROUPINGS = {
+    "race": (("race",), "race"),
+    "gender": (("gender",), "gender"),
+    "race_gender": (("race", "gender"), "race and gender"),
+}
+SHORT = 12  # groups of two columns together at most; FakeAVCeleb has ten
+FEW = 30  # subjects: a rate of 90 % among them has a 95 % interval of 11 points to either side
+NOT_GIVEN = "(not given)"
+
+
+def evaluate_folds(
+    folds: Mapping[str, pd.DataFrame],
+    against: pd.DataFrame | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, Any]:
+    """Evaluate the folds of one run, pooled and each.
+
+    Parameters
+    ----------
+    folds
+        What `utils.results.load_scores` returns for each fold, by its name; no two have a clip in common.
+    against
+        Scores of another detector, row by row of the pooled clips (see `utils.results.match`).
+    resamples, seed
+        Of all bootstraps; without resamples there are no intervals.
+
+    Returns
+    -------
+    dict
+        The content of evaluation.json: ``bootstrap`` (how it is done), ``pooled`` (see `evaluate_table`, in detail),
+        each of ``folds`` (see there; none if there is one only) and ``comparison`` (see `utils.statistics.paired`; or
+        None).
+    """
+    pooled = pd.concat(folds.values(), ignore_index=True)
+    return {
+        "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
+        "pooled": evaluate_table(pooled, resamples, seed, detailed=True),
+        "folds": {name: evaluate_table(table, resamples, seed) for name, table in folds.items() if len(folds) > 1},
+        "comparison": None if against is None else compare(pooled, against, resamples, seed),
+    }
+
+
+def evaluate_table(
+    table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED, detailed: bool = False
+) -> dict[str, Any]:
+    """Evaluate the clips of one table.
+
+    Parameters
+    ----------
+    table
+        One row a clip, as `utils.results.load_scores` returns it.
+    resamples, seed
+        Of the bootstrap by subject.
+    detailed
+        Resample for parts of the table too, which takes several times as long.
+
+    Returns
+    -------
+    dict
+        What `utils.metrics.evaluate` returns, and ``subjects`` (how many), ``per_method``, ``calibration`` (see
+        `utils.statistics.calibration`), ``bootstrap`` (see `bootstrap_intervals`) and ``why``: for each metric that is
+        None, why it is. So do the entries of ``per_category`` and ``per_method``; in detail these have ``intervals`` of
+        acc and auc with their ``rule_of_three``, and there is ``per_group`` (see `per_group`).
+    """
+    metrics = evaluate(table)
+    groups: dict[str, Any] = {"per_category": metrics.pop("per_category"), "per_method": per_method(table)}
+    for group in groups.values():
+        for entry in group.values():
+            entry["why"] = _why_no_group(entry)
+    if detailed:
+        _add_intervals(groups, table, resamples, seed)
+        groups["per_group"] = per_group(table, resamples, seed)
+    return {
+        "n": metrics.pop("n"),
+        "subjects": int(table["subject"].nunique()),
+        **metrics,
+        **groups,
+        "calibration": calibration(table["label"].to_numpy(), table["score"].to_numpy()),
+        "bootstrap": bootstrap_intervals(table, resamples, seed, detailed),
+        "why": {name: _why_undefined(name, table) for name, value in metrics.items() if value is None},
+    }
+
+
+def per_group(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """Evaluate the clips of each race, each gender and, if that is a short table, each race and gender.
+
+    Parameters
+    ----------
+    table
+        One row a clip, as `utils.results.load_scores` returns it.
+    resamples, seed
+        Of the bootstrap by subject within each group.
+
+    Returns
+    -------
+    dict
+        Name of `GROUPINGS` → group → what `group_metrics` returns. A grouping of which the table says nothing is left
+        out.
+    """
+    found = {}
+    for name, (columns, _) in GROUPINGS.items():
+        if any(column not in table or (table[column] == "").all() for column in columns):
+            continue
+        keys = table[list(columns)].replace("", NOT_GIVEN).agg(", ".join, axis=1)
+        if len(columns) > 1:  # worth showing if it says more than one by each column, in few rows of several subjects
+            subjects = table["subject"].groupby(keys).nunique()
+            varied = all(table[column].nunique() > 1 for column in columns)
+            if not varied or len(subjects) > SHORT or subjects.min() < 2:
+                continue
+        found[name] = {str(key): group_metrics(rows, resamples, seed) for key, rows in table.groupby(keys)}
+    return found
+
+
+def group_metrics(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, Any]:
+    """Compute the metrics of a group of people.
+
+    Returns
+    -------
+    dict
+        ``n``, ``subjects``, ``real`` and ``fake`` (clips); ``acc``, ``auc`` (its real clips against its fake ones),
+        ``false_rejection`` (share of its real clips decided fake), ``false_acceptance`` (share of its fake clips
+        decided real), each None where there is no such clip; ``intervals`` of these four, or None, with their
+        ``rule_of_three``; ``why``: why any of these is None, or None.
+    """
+    metrics = evaluate(table)
+    intervals, unseen = group_intervals(table, resamples, seed)
+    return {
+        "n": len(table),
+        "subjects": int(table["subject"].nunique()),
+        "real": int((table["label"] == 1).sum()),
+        "fake": int((table["label"] == 0).sum()),
+        "acc": metrics["acc"],
+        "auc": metrics["auc"],
+        "false_rejection": None if metrics["recall_real"] is None else 1 - metrics["recall_real"],
+        "false_acceptance": None if metrics["recall_fake"] is None else 1 - metrics["recall_fake"],
+        "intervals": intervals,
+        "rule_of_three": unseen,
+        "why": no_intervals(table, resamples),
+    }
+
+
+def remarks(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """Say of which groupings nothing is known, and whether the groups of the others can be compared."""
+    absent = " or ".join(name for name in ("race", "gender") if name not in groups)
+    return [*([f"Nothing by {absent}: the scores do not say it."] if absent else []), *_comparisons(groups)]
+
+
+def _comparisons(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
+    for name, entries in groups.items():
+        title = f"By {GROUPINGS[name][1]}"
+        few = [f"{group} ({entry['subjects']})" for group, entry in entries.items() if entry["subjects"] < FEW]
+        if len(entries) < 2:
+            yield f"{title}: there is one group only, so that nothing can be compared."
+        elif few:
+            which = "every group has" if len(few) == len(entries) else f"{', '.join(few)}:"
+            yield f"{title}: {which} fewer than {FEW} subjects, too few to compare; differences may be chance."
+        else:
+            yield f"{title}: {_largest_difference(entries)}"
+
+
+def _largest_difference(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    ranked = {group: entry for group, entry in entries.items() if entry["intervals"]["auc"]}
+    if len(ranked) < 2:
+        return "fewer than two groups have an AUC with an interval."
+    low, *_, high = sorted(ranked, key=lambda group: ranked[group]["auc"])
+    points = percent(ranked[high]["auc"] - ranked[low]["auc"])
+    apart = ranked[low]["intervals"]["auc"][1] < ranked[high]["intervals"]["auc"][0]
+    overlap = "do not overlap" if apart else "overlap, so that it may be chance"
+    return f"the AUC differs most between {high} and {low}, by {points} points; their intervals {overlap}."
+
+
+def _add_intervals(groups: Mapping[str, Any], table: pd.DataFrame, resamples: int, seed: int) -> None:
+    """Give each category and method the intervals of its accuracy and of its AUC among the real clips."""
+    real = table["label"] == 1
+    chosen = [(groups["per_category"][name], table["category"] == name) for name in groups["per_category"]]
+    chosen += [(entry, ~real & (table["method"] == name)) for name, entry in groups["per_method"].items()]
+    for entry, rows in chosen:
+        entry["intervals"], entry["rule_of_three"] = group_intervals(table[rows], resamples, seed, ("acc",))
+        ranked, unseen = group_intervals(table[rows | real], resamples, seed, ("auc",)) if "auc" in entry else ({}, [])
+        entry["intervals"]["auc"] = ranked.get("auc")
+        entry["rule_of_three"] += unseen
+
+
+def _why_no_group(entry: Mapping[str, Any]) -> str | None:
+    if not entry["n"]:
+        return "no clip"
+    return "no real clip" if "auc" in entry and entry["auc"] is None else None
+
+
+def _why_undefined(metric: str, table: pd.DataFrame) -> str:
+    """Say why a metric of a table is None."""
+    if metric in HEADS:
+        return _why_no_head(table, HEADS[metric], metric.removesuffix("_auc"))
+    absent = [name for name, value in (("real", 1), ("fake", 0)) if not (table["label"] == value).any()]
+    of_class, _, name = metric.partition("_")
+    if of_class not in ("f1", "recall", "precision"):
+        return f"no {absent[0]} clip"
+    return f"no {name} clip" if name in absent else f"no clip decided {name}"
+
+
+def _why_no_head(table: pd.DataFrame, head: str, stream: str) -> str:
+    absent = table[head].isna()
+    if absent.all():
+        return f"no {stream} score"
+    if absent.any():
+        return f"{stream} scores in some files only"
+    if not (table["category"] != "").any():
+        return f"the corpus does not tell whose {stream} is fake"
+    has_real = table["category"].isin(REAL_AUDIO if stream == "audio" else REAL_VIDEO).any()
+    return f"no clip with {'fake' if has_real else 'real'} {stream}"
