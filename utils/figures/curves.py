@@ -204,7 +204,7 @@ def _label_precision_recall(axes: Axes, positive: str, values: list[float]) -> N
     if len(values) > 1:
         title += f"\nmean of {len(values)} folds: AP {mean_of(values)}"
     tidy(axes, title, f"Recall ({positive} clips found)")
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04), aspect="auto")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=8, handlelength=4, frameon=False)
 
 
