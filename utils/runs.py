@@ -32,7 +32,7 @@ MAY_DIFFER = {
     "fold", "train_fold", "fold_seed", "fold_meaning", "trained_subjects_tested", "checkpoint", "config", "config_hash",
     "environment", "test_environment", "skipped", "notes", "clips_digest", "data_root", "pretrained", "outputs",
     "num_workers", "cache_dir", "log_steps", "logger", "resume", "folds", "save_name", "gpus", "skip_bad", "compile",
-    "checkpoint_activations", "lists",
+    "checkpoint_activations", "lists", "prefetch",
 }  # fmt: skip
 
 # Mean of the five folds of FakeAVCeleb in the paper; its AUC is that of the hard decisions.
@@ -221,7 +221,8 @@ def corpus_and_protocol(config: Mapping[str, Any]) -> tuple[str, str]:
     """Return what a fold was tested on; folds of another corpus or protocol are never averaged with it."""
     corpus = str(config.get("corpus") or "")
     default = PUBLISHED_PROTOCOL if config.get("dataset", "fakeavceleb") == "fakeavceleb" else "official"
-    protocol = str(config.get("protocol") or default)
+    # Folds of a protocol that leaves something out are different tests by design, such as "RVFA left out".
+    protocol = ", ".join(filter(None, (str(config.get("protocol") or default), config.get("fold_meaning"))))
     return corpus, f"{protocol}, silence trimmed" if config.get("trim_silence") else protocol
 
 
