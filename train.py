@@ -273,7 +273,7 @@ def plot_roc(results: Path) -> None:
     summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
     scores = {fold: read_scores(results / fold / "scores.csv") for fold in summary["folds"]}
     if any(table["label"].nunique() == 2 for table in scores.values()):
-        roc_figure(scores, results / "roc.png", summary["title"])
+        save_figure(draw_roc(scores, summary["title"]), results / "roc.png")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from model.avhubert import AVHubertModel
 from model.fast import compile_trunk
 from model.padding import lengths_of, mean_over_time
 from model.pretrained import encoder_config, encoder_options
-from model.threshold import validation_threshold
+from model.threshold import validation_calibration, validation_threshold
 from model.training.optimizer import OPTIMIZERS, held_still, make_optimizer, warmup_cosine
 from utils.metrics import FoldScores, evaluate, release_criterion
 
@@ -129,6 +129,7 @@ class Detector(LightningModule):
             compile_trunk(self)
         self.fold_scores = nn.ModuleDict({"val": FoldScores(), "test": FoldScores()})
         self._threshold: dict[str, Any] | None = None  # of the last validation
+        self._calibration: dict[str, dict[str, Any] | None] = {}  # likewise
 
     @abstractmethod
     def build_heads(self, dim: int) -> None:
@@ -248,7 +249,7 @@ class Detector(LightningModule):
         """Metrics of all validation clips, for `--selection`; `val_released` is that of the release."""
         table = self.fold_scores["val"].compute()
         self.fold_scores["val"].reset()
-        self._threshold = validation_threshold(table)
+        self._threshold, self._calibration = validation_threshold(table), validation_calibration(table)
         metrics = evaluate(table)
         figures = {name: metrics[name] for name in ("acc", "auc", "auc_hard") if metrics[name] is not None}
         figures["acc_auc"] = figures["acc"] + figures.get("auc_hard", 0.0)  # no AUC in a fold of one class
@@ -263,6 +264,7 @@ class Detector(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["model_type"] = type(self).__name__
         checkpoint["threshold"] = self._threshold
+        checkpoint |= self._calibration
 
     def configure_optimizers(self) -> torch.optim.Optimizer | dict[str, Any]:
         """The optimiser of the hyperparameters, with the schedule that goes on at each step if there is one."""

@@ -1,12 +1,14 @@
-"""From which score on a clip is called real, as a checkpoint's own validation clips have it."""
+"""From which score on a clip is called real, and how probable a score makes that, by a checkpoint's validation clips."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from utils.metrics import equal_error_threshold
+from utils.metrics import UNKNOWN, equal_error_threshold, stream_labels
+from utils.statistics.calibration import Platt, calibration, fit_platt
 
 DEFAULT = 0.5
 VALIDATED_ON = {
@@ -50,8 +52,102 @@ def validation_threshold(table: pd.DataFrame) -> dict[str, Any] | None:
     dict or None
         None if the clips are all real or all fake, or a score is not a number.
     """
+    table = table[table["label"] != UNKNOWN]
     value = equal_error_threshold(table["label"].to_numpy(), table["score"].to_numpy(float))
     return None if value is None else {"value": value, "rule": "eer", "clips": len(table)}
+
+
+def validation_calibration(table: pd.DataFrame) -> dict[str, dict[str, Any] | None]:
+    """Return what a checkpoint holds under "calibration", "audio_calibration" and "video_calibration".
+
+    Parameters
+    ----------
+    table
+        Scores of the validation clips, with the columns label, score, audio_score, video_score and category.
+
+    Returns
+    -------
+    dict
+        The fields of `utils.statistics.calibration.Platt`, or None where nothing can be fitted.
+    """
+    known = table[table["label"] != UNKNOWN]
+    sides = {"calibration": (known["label"].to_numpy(int), known["score"].to_numpy(float))}
+    sides |= {f"{stream}_calibration": stream_labels(known, f"{stream}_score") for stream in ("audio", "video")}
+    fitted = {name: fit_platt(label, score) for name, (label, score) in sides.items()}
+    return {name: None if platt is None else platt._asdict() for name, platt in fitted.items()}
+
+
+def calibration_of(checkpoint: Mapping[str, Any], stream: str = "") -> Platt | None:
+    """Return the calibration in what `model.read_checkpoint` returns; None if the file has none.
+
+    Parameters
+    ----------
+    checkpoint
+        The contents.
+    stream
+        "audio" or "video" for that of a head; by default that of the clip's score.
+    """
+    found = checkpoint.get(f"{stream}_calibration" if stream else "calibration")
+    return Platt(**found) if found else None
+
+
+def with_calibration(
+    checkpoint: Mapping[str, Any],
+    table: pd.DataFrame,
+    metrics: dict[str, Any],
+    config: Mapping[str, Any],
+    prior: float | None = None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Add calibrated probabilities to the scores of a test, and how well calibrated they are to its metrics.
+
+    Parameters
+    ----------
+    checkpoint
+        What `model.read_checkpoint` returns.
+    table
+        Scores of the test clips, with the columns label and score.
+    metrics
+        What `utils.metrics.evaluate` returns.
+    config
+        What was tested: its "corpus" and "fold".
+    prior
+        Share of fakes for which the column probability holds; by default the one that makes it 1/2 at the threshold.
+
+    Returns
+    -------
+    tuple
+        The table with the column probability, and the metrics with "calibration": the fitted map, on which clips, the
+        prior that is shown, ECE and Brier score ``before`` and ``after`` (for as many fakes as among the clips of the
+        fit), and ``on_test_clips``, whether these were the very clips of this test. Both as they were, with
+        "calibration" None, where the checkpoint holds no calibration.
+    """
+    platt, threshold = calibration_of(checkpoint), threshold_of(dict(checkpoint))
+    known = table[table["label"] != UNKNOWN]
+    if platt is None or known.empty:
+        return table, metrics | {"calibration": None}
+    shown = platt.prior_at(threshold.value) if prior is None else prior
+    trained = checkpoint.get("config") or {}
+    same = all(trained.get(name) == config.get(name) for name in ("corpus", "fold", "protocol"))
+    label, score = known["label"].to_numpy(int), known["score"].to_numpy(float)
+    errors = {
+        when: {name: value for name, value in calibration(label, values).items() if not name.startswith("bins")}
+        for when, values in (("before", score), ("after", platt.probability(score)))
+    }
+    record = {
+        **platt._asdict(),
+        "on": threshold.on,
+        "on_test_clips": trained.get("validation") == "test" and same,
+        "shown_prior": shown,
+        "threshold": threshold.value,
+        **errors,
+        **{stream: _fields(calibration_of(checkpoint, stream)) for stream in ("audio", "video")},
+    }
+    probability = platt.probability(table["score"].to_numpy(float), shown)
+    return table.assign(probability=probability), metrics | {"calibration": record}
+
+
+def _fields(platt: Platt | None) -> dict[str, Any] | None:
+    return None if platt is None else platt._asdict()
 
 
 def threshold_of(checkpoint: dict[str, Any]) -> Threshold:

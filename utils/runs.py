@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 
 from utils.errors import DataError
@@ -20,6 +21,7 @@ from utils.metrics import evaluate
 from utils.options import ModelType
 from utils.results import FILES, metric_frame, pool, read_metrics, read_scores
 from utils.statistics.bootstrap import RESAMPLES, SEED
+from utils.statistics.calibration import Platt
 from utils.statistics.evaluation import evaluate_table
 
 FOLD_NAME = re.compile(r"train_\d+")  # anything else below a run is not a fold of it, such as what was set aside
@@ -101,9 +103,18 @@ class Run:
 
     @cached_property
     def clips(self) -> pd.DataFrame:
-        """Test clips of all folds, with the column fold; empty if there are none."""
-        tables = [table.assign(fold=fold) for fold, table in self.scores.items()]
+        """Test clips of all folds, with the column fold; empty if there are none.
+
+        The column probability is the calibrated one, for as many fakes as among the clips of the fit; NaN without one.
+        """
+        tables = [table.assign(fold=fold, probability=self._calibrated(fold)) for fold, table in self.scores.items()]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def _calibrated(self, fold: str) -> np.ndarray | float:
+        found = self.metrics.get(fold, {}).get("calibration")
+        if not found:
+            return np.nan
+        return Platt(*(found[name] for name in Platt._fields)).probability(self.scores[fold]["score"].to_numpy())
 
     @cached_property
     def pooled(self) -> dict[str, Any] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from utils.files import markdown_table, to_json, write_atomic
 from utils.metrics import evaluate
 from utils.results import CATEGORIES, FILES
 from utils.runs import AUC_EXPLAINED, FOLDS, HEADINGS, Run, objections, published, read_run
-from utils.table import percent, with_deviation
+from utils.table import counted, percent, with_deviation
 
 log = logging.getLogger(__name__)
 
@@ -158,5 +160,25 @@ def fold_table(metrics: dict, title: str) -> Group:
         if values["n"]:
             cells = (str(values["n"]), percent(values["acc"]), percent(values.get("auc")))
             by_category.add_row(f"{name}  {CATEGORIES[name]}", *cells)
-    notes = f"1 = real, 0 = fake. {AUC_EXPLAINED}; of a category: against the clips of A."
-    return Group(Text(title, style="bold"), whole, by_category, Text(notes))
+    notes = [f"1 = real, 0 = fake. {AUC_EXPLAINED}; of a category: against the clips of A."]
+    notes += calibration_notes(metrics.get("calibration"))
+    return Group(Text(title, style="bold"), whole, by_category, *map(Text, notes))
+
+
+def calibration_notes(record: Mapping[str, Any] | None) -> list[str]:
+    """Say what `model.threshold.with_calibration` has found: on which clips, what prior, and what it helps."""
+    if not record:
+        return []
+    changed = "; ".join(
+        f"{name} {record['before'][key]:.4f} before, {record['after'][key]:.4f} after"
+        for key, name in (("ece", "ECE"), ("brier", "Brier score"))
+    )
+    sentences = [
+        f"Calibrated (Platt) on {counted(record['clips'], 'clip')}, {record['on']}, of which "
+        f"{percent(record['prior'])} % are fake. On the test clips: {changed}.",
+        f"The column probability of scores.csv holds for a prior of {percent(record['shown_prior'])} % fakes; a "
+        f"threshold of {record['threshold']:.4f} takes so many for granted where it is 50 %.",
+    ]
+    if record["on_test_clips"]:
+        sentences.append("It was fitted on the very clips of this test, which makes it look better than it is.")
+    return sentences

@@ -76,7 +76,7 @@ class Facts(NamedTuple):
 
     @property
     def scores(self) -> pd.DataFrame:
-        """The test clips, as `scripts.evaluate.score_files.load_scores` returns them."""
+        """The test clips, as `utils.results.read_scores` returns them."""
         return self.run.scores[self.fold]
 
     @property

@@ -13,6 +13,8 @@ import numpy as np
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
+from utils.errors import DataError
+
 BINS = 15
 # Scores of exactly 0 or 1 have no odds.
 LOWEST, HIGHEST = np.finfo(float).tiny, 1 - np.finfo(float).epsneg
@@ -51,12 +53,12 @@ class Platt(NamedTuple):
 
         Raises
         ------
-        ValueError
+        DataError
             If the prior is not between 0 and 1.
         """
         prior = self.prior if prior is None else prior
         if not 0 < prior < 1:
-            raise ValueError(f"a prior of fakes is between 0 and 1, not {prior:g}")
+            raise DataError(f"--prior {prior:g}: the share of fakes must lie between 0 and 1")
         return self.slope * _log_odds(score) + self.intercept + float(logit(self.prior) - logit(prior))
 
     def probability(self, score: np.ndarray | float, prior: float | None = None) -> np.ndarray:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from utils.statistics.intervals import more_intervals
 
 import main
 from scripts.card import facts
@@ -21,6 +20,7 @@ from tests.card_files import AVDF, CKPT, FOLD, RUN, TITLES, main_table, part, te
 from tests.score_tables import random_table, table_of, with_heads
 from utils.metrics import evaluate
 from utils.options import RECIPES
+from utils.statistics.bootstrap import bootstrap_intervals
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def test_results_are_those_of_the_scores(outputs: Path) -> None:
 
 def test_figures_of_classes_and_heads_have_intervals(tmp_path: Path) -> None:
     table = with_heads(random_table(4, 15))
-    expected = more_intervals(table, 40, 42)
+    expected = bootstrap_intervals(table, 40, 42, detailed=True)["intervals"]
     cells = main_table(part(text_of(write(tmp_path, table)), "Results"))
     for name in ("f1_real", "precision_fake", "audio_auc", "video_auc"):
         low, high = expected[name]
