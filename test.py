@@ -17,6 +17,7 @@ from dataset import FakeAVCelebDataModule
 from dataset.corpora import corpus_folder
 from dataset.prepared import find_cache
 from model import detector_of, read_checkpoint
+from model.threshold import with_calibration
 from model.training.trainer import log_run, make_trainer, score_fold
 from scripts.reproduce.folds import clips_digest
 from utils.cli import run
@@ -99,6 +100,7 @@ def test_fold(options: TestOptions) -> None:
         "test_environment": environment(),
     }
     config = trained | asked | tested
+    table, metrics = with_calibration(checkpoint, table, metrics, config)
     results = options.outputs / "results" / save_name / place_of(config, trained, options.checkpoint.stem)
     if record := record_of_training(results, config):
         config["environment"] = (config.get("environment") or {}) | record

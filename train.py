@@ -25,8 +25,9 @@ from dataset.check import ClipChecker
 from dataset.corpora import corpus_folder, table_digest
 from dataset.prepared import find_cache
 from dataset.protocols import folds_of_corpus
-from model import MODELS, Detector, load_detector
+from model import MODELS, Detector, load_detector, read_checkpoint
 from model.pretrained import encoder_options, load_encoder, start_encoder
+from model.threshold import with_calibration
 from model.training.callbacks import (
     EpochSeed,
     EpochSummary,
@@ -154,6 +155,7 @@ def train_fold(options: TrainOptions, fold: Fold, shared: dict[str, Any]) -> Non
     metrics = evaluate(table)
     if trainer.is_global_zero:
         config["environment"] |= {"hours": progress.seconds / 3600, "epochs": progress.epochs}
+        table, metrics = with_calibration(read_checkpoint(path), table, metrics, config)
         beside = {name: config[name] for name in ("protocol", "selection", "notes")}
         write_fold(fold.results, table, metrics | beside, config | {"checkpoint": str(path)}, embeddings)
         for leftover in (fold.progress, unfinished(fold.best), unfinished(fold.last)):

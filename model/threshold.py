@@ -1,4 +1,4 @@
-"""From which score on a clip is called real, and how probable a score makes that, by a checkpoint's validation clips."""
+"""From which score on a clip is called real, and how probable that makes it, by a checkpoint's validation clips."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ ROUNDING = 1e-6
 # data are compared by their digests.
 MAY_DIFFER = {
     "fold", "train_fold", "fold_seed", "fold_meaning", "trained_subjects_tested", "checkpoint", "config", "config_hash",
-    "environment", "test_environment", "skipped", "notes", "clips_digest", "data_root", "pretrained", "outputs",
+    "environment", "test_environment", "skipped", "notes", "clips", "data_root", "pretrained", "outputs",
     "num_workers", "cache_dir", "log_steps", "logger", "resume", "folds", "save_name", "gpus", "skip_bad", "compile",
     "checkpoint_activations", "lists", "prefetch",
 }  # fmt: skip

@@ -95,7 +95,7 @@ def fit_platt(label: np.ndarray, score: np.ndarray) -> Platt | None:
     """
     label, score = np.asarray(label), np.asarray(score, float)
     real, fake = int((label == 1).sum()), int((label == 0).sum())
-    if not real or not fake or not np.isfinite(score).all():
+    if not real or not fake or not np.isfinite(score).all() or np.ptp(score) == 0:
         return None
     target = np.where(label == 1, (real + 1) / (real + 2), 1 / (fake + 2))
     odds = np.tile(_log_odds(score), 2)[:, None]
