@@ -49,6 +49,11 @@ def test_defaults_are_those_of_the_release() -> None:
     assert options.fold_names[:5] == [f"train_{number}" for number in range(1, 6)]
 
 
+def test_patience_alone_may_end_training_early() -> None:
+    assert TrainOptions(patience=3).min_epochs == 1
+    assert TrainOptions(patience=3, min_epochs=5).min_epochs == 5
+
+
 def test_recipes_fill_in_what_is_not_given() -> None:
     clean = TrainOptions(recipe="clean")
     assert (clean.encoder_layers, clean.train_frontend, clean.padding) == (12, True, "mask")
