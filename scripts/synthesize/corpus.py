@@ -202,7 +202,7 @@ def _write_table(out: Path, plan: list[Entry], layout: str) -> pd.DataFrame:
 
 def _lavdf_row(out: Path, entry: Entry, original: str) -> dict[str, Any]:
     """A clip's entry in LAV-DF's metadata.min.json; fakes are fake from their start to their end."""
-    with av.open(str(out / entry.file)) as container:
+    with (out / entry.file).open("rb") as file, av.open(file) as container:
         frames = container.streams.video[0].frames
         seconds = float(frames / container.streams.video[0].average_rate)
     fake = entry.category.letter != "A"
@@ -229,14 +229,15 @@ def _write_preview(out: Path, plan: list[Entry], subjects: int = 4) -> None:
     for subject in shown:
         clips = [frames[subject, category.letter] for category in CATEGORIES]
         rows.append(np.hstack([_middle_frame(out / clip.file) for clip in clips]))
-    cv2.imwrite(str(out / "preview.jpg"), np.vstack(rows))
+    # Not by cv2.imwrite, which a path that is not Unicode ends with a segmentation fault.
+    write_atomic(out / "preview.jpg", cv2.imencode(".jpg", np.vstack(rows))[1].tobytes())
 
 
 def _middle_frame(path: Path) -> np.ndarray:
     """A frame (H, W, 3), BGR."""
-    capture = cv2.VideoCapture(str(path))
-    capture.set(cv2.CAP_PROP_POS_FRAMES, capture.get(cv2.CAP_PROP_FRAME_COUNT) // 2)
-    return capture.read()[1]
+    with path.open("rb") as file, av.open(file) as container:
+        frames = list(container.decode(video=0))
+    return frames[len(frames) // 2].to_ndarray(format="bgr24")
 
 
 def _check_options(subjects: int, seconds: float, clips: int, silent_fakes: float, num_workers: int) -> None:
