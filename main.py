@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": ("scripts.predict.command.predict", "Score clips of any kind with a trained detector."),
     "audit": ("scripts.audit.command.audit", "Find a corpus's shortcuts, and what a detector depends on."),
     "card": ("scripts.card.command.card", "Write the model card of a checkpoint."),
+    "suite": ("scripts.suite.command.suite", "Test detectors on corpora under named protocols, in one table."),
     "synthesize": ("scripts.synthesize.synthesize", "Write a small synthetic corpus in FakeAVCeleb's layout."),
 }
 

@@ -1,0 +1,164 @@
+"""The suite file: which detectors, on which corpora, under which protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dataset.corpora import NAMES as CORPORA
+from dataset.protocols import NAMES as PROTOCOLS
+from utils.errors import DataError
+from utils.files import plain_name
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector: checkpoints of ours, or a file of another's scores.
+
+    Attributes
+    ----------
+    name
+        In the table.
+    checkpoints
+        One for all tests, or one a fold (``train_1``, …).
+    scores
+        A csv with the columns ``file`` and `column`.
+    column, polarity, threshold
+        The scores, whether a high one means ``real`` or ``fake``, and from which on.
+    """
+
+    name: str
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
+    scores: Path | None = None
+    column: str = "score"
+    polarity: str = "real"
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class Test:
+    """A corpus under a protocol."""
+
+    __test__ = False  # not a test, whatever pytest thinks of its name
+
+    corpus: str
+    dataset: str
+    data_root: Path
+    protocol: str | None
+    lists: Path | None = None
+    trim_silence: bool = False
+    folds: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """In the table."""
+        return f"{self.corpus}, {self.protocol or 'default'}{', trimmed' if self.trim_silence else ''}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite file, read."""
+
+    detectors: list[Detector]
+    tests: list[Test]
+    groups: dict[str, list[str]]
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a suite file; paths in it are relative to where the command is run.
+
+    Raises
+    ------
+    DataError
+        If it is absent, no YAML, or has an entry that is not known; the message names it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
+    _check(path, "the file", content, {"detectors", "corpora", "groups"}, needed={"detectors", "corpora"})
+    detectors = [_detector(path, *entry) for entry in _mapping(path, "detectors", content["detectors"]).items()]
+    tests = [
+        test
+        for name, entry in _mapping(path, "corpora", content["corpora"]).items()
+        for test in _tests(path, str(name), entry)
+    ]
+    again = next((test.name for k, test in enumerate(tests) if test.name in [t.name for t in tests[:k]]), None)
+    if again:
+        raise DataError(f"{path}: {again} is there twice")
+    return Plan(detectors, tests, _groups(path, content.get("groups") or {}, tests))
+
+
+def _detector(path: Path, name: Any, entry: Any) -> Detector:
+    name = plain_name(str(name), f"{path}: detector")
+    where = f"detector {name}"
+    if isinstance(entry, str):
+        return Detector(name, {"": Path(entry)})
+    if isinstance(entry, Mapping) and "scores" in entry:
+        _check(path, where, entry, {"scores", "column", "polarity", "threshold"}, needed={"scores", "polarity"})
+        if entry["polarity"] not in ("real", "fake"):
+            raise DataError(f"{path}: polarity of {where} is {entry['polarity']!r}; a high score means real or fake")
+        threshold = entry.get("threshold", 0.5)
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+            raise DataError(f"{path}: threshold of {where} is {threshold!r}, not a number")
+        column = str(entry.get("column", "score"))
+        return Detector(name, {}, Path(str(entry["scores"])), column, entry["polarity"], float(threshold))
+    if isinstance(entry, Mapping) and entry and all(str(fold).startswith("train_") for fold in entry):
+        return Detector(name, {str(fold): Path(str(file)) for fold, file in entry.items()})
+    raise DataError(f"{path}: {where} must be a checkpoint, one a fold (train_1: FILE), or scores: FILE, polarity: …")
+
+
+def _tests(path: Path, name: str, entry: Any) -> list[Test]:
+    where = f"corpus {name}"
+    _check(path, where, entry, {"dataset", "data_root", "protocols"}, needed={"data_root"})
+    dataset = entry.get("dataset", "fakeavceleb")
+    if dataset not in CORPORA:
+        raise DataError(f"{path}: dataset of {where} is {dataset!r}; known are {', '.join(CORPORA)}")
+    protocols = entry.get("protocols", [None])
+    tests = []
+    for one in protocols if isinstance(protocols, list) else [protocols]:
+        given = one if isinstance(one, Mapping) else {"name": one}
+        _check(path, f"a protocol of {where}", given, {"name", "lists", "trim_silence", "folds"})
+        if given.get("name") is not None and given["name"] not in PROTOCOLS:
+            raise DataError(f"{path}: {where} has protocol {given['name']!r}; known are {', '.join(PROTOCOLS)}")
+        lists = None if given.get("lists") is None else Path(str(given["lists"]))
+        folds = tuple(f"train_{str(fold).removeprefix('train_')}" for fold in given.get("folds") or ())
+        trimmed = bool(given.get("trim_silence", False))
+        tests.append(Test(name, dataset, Path(str(entry["data_root"])), given.get("name"), lists, trimmed, folds))
+    return tests
+
+
+def _groups(path: Path, groups: Any, tests: list[Test]) -> dict[str, list[str]]:
+    """Name of each group → its tests; a corpus stands for all of its tests."""
+    found = {}
+    for name, members in _mapping(path, "groups", groups, empty=True).items():
+        listed = [str(member) for member in (members if isinstance(members, list) else [members])]
+        known = {test.name for test in tests} | {test.corpus for test in tests}
+        unknown = [member for member in listed if member not in known]
+        if unknown:
+            raise DataError(f"{path}: group {name} has {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        found[str(name)] = [test.name for test in tests if test.name in listed or test.corpus in listed]
+    return found
+
+
+def _mapping(path: Path, where: str, entry: Any, empty: bool = False) -> Mapping[Any, Any]:
+    if not isinstance(entry, Mapping) or not (entry or empty):
+        raise DataError(f"{path}: {where} must name {'them' if empty else 'at least one'}, as NAME: …")
+    return entry
+
+
+def _check(path: Path, where: str, entry: Any, known: set[str], needed: set[str] | None = None) -> None:
+    if not isinstance(entry, Mapping):
+        raise DataError(f"{path}: {where} must have the entries {', '.join(sorted(known))}")
+    unknown = sorted(str(name) for name in entry.keys() - known)
+    if unknown:
+        raise DataError(f"{path}: {where} has the unknown entry {unknown[0]}; known are {', '.join(sorted(known))}")
+    missing = sorted((needed or set()) - entry.keys())
+    if missing:
+        raise DataError(f"{path}: {where} lacks the entry {missing[0]}")

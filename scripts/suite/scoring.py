@@ -1,0 +1,232 @@
+"""Scoring what is missing: a detector on a fold of a test, kept on disk with what could not be scored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dataset import FakeAVCelebDataModule
+from dataset.corpora import corpus_folder, read_corpus, table_digest
+from dataset.prepared import find_cache
+from dataset.protocols import Setting, default_protocol, folds
+from model import detector_of, for_inference, read_checkpoint
+from model.threshold import threshold_of
+from model.training.trainer import make_trainer, score_fold
+from scripts.suite.others import read_others
+from scripts.suite.plan import Detector, Test
+from utils.errors import DataError
+from utils.files import file_digest, to_json, write_atomic
+from utils.options import Gpus, clips_of_each
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # goes up when the same files would give other scores
+COLUMNS = ["file", "subject", "category", "method", "label", "score", "reason"]
+FROM_CLIPS = ["file", "subject", "category", "method"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how detectors are run."""
+
+    outputs: Path
+    gpus: Gpus
+    precision: str
+    accelerator: str
+    num_workers: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A detector on a fold of a test."""
+
+    detector: Detector
+    test: Test
+    fold: str
+    meaning: str
+    checkpoint: Path | None  # None for another's scores
+
+    @property
+    def name(self) -> str:
+        """In messages."""
+        return f"{self.detector.name} on {self.test.name}, {self.fold}"
+
+    @property
+    def row(self) -> str:
+        """The test as the table has it: folds of one kind are one row, those with a meaning of their own are not."""
+        return f"{self.test.name}{f': {self.meaning}' if self.meaning else ''}"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A cell's clips (``COLUMNS``; no score where a clip could not be scored) and what is known of them."""
+
+    clips: pd.DataFrame
+    record: dict[str, Any]
+
+
+class Bench:
+    """Scores cells, each once: what lies on disk of the very same cell is read.
+
+    Parameters
+    ----------
+    folder
+        Where scores are kept.
+    machine
+        What to run detectors on.
+    """
+
+    def __init__(self, folder: Path, machine: Machine) -> None:
+        self.folder = folder
+        self.machine = machine
+        self._corpora: dict[tuple[str, Path], pd.DataFrame] = {}
+        self._checkpoints: dict[Path, dict[str, Any]] = {}
+
+    def cells(self, detector: Detector, test: Test) -> list[Cell]:
+        """The folds of a test that a detector is asked for, each with the checkpoint for it.
+
+        With a checkpoint a fold, each fold is tested by its own; with one checkpoint all folds are, but under the
+        protocol and on the corpus that it was trained on its own fold alone, as the others hold who it was trained on.
+        """
+        clips = self._clips(test)
+        protocol = self.protocol(test)
+        known = folds(protocol, Setting(clips, test.dataset, test.data_root, lists=test.lists))
+        unknown = [fold for fold in test.folds if fold not in known]
+        if unknown:
+            raise DataError(f"{test.name} has no fold {unknown[0]}; it has {', '.join(known)}")
+        cells = []
+        for fold in test.folds or known:
+            checkpoint = detector.checkpoints.get(fold) or detector.checkpoints.get("")
+            if detector.scores is None and checkpoint is None:
+                own = next(iter(detector.checkpoints.values()))
+                if self._is_own(own, test, protocol):
+                    continue  # a fold that has not been trained
+                checkpoint = own
+            is_own = "" in detector.checkpoints and len(known) > 1 and self._is_own(checkpoint, test, protocol)
+            if is_own and self._config(checkpoint).get("fold") != fold:
+                continue  # it was trained on who this fold tests
+            cells.append(Cell(detector, test, fold, known[fold], checkpoint))
+        return cells
+
+    def protocol(self, test: Test) -> str:
+        """The protocol of a test, or the default of its corpus."""
+        return test.protocol or default_protocol(test.dataset, self._clips(test))
+
+    def scored(self, cell: Cell) -> Scored:
+        """The scores of a cell, from disk if they are there."""
+        folder = self.folder / "scores" / self._key(cell)
+        try:
+            record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+            return Scored(_read(folder / "scores.csv"), record)
+        except (OSError, ValueError, KeyError):
+            log.info("scoring %s", cell.name)
+        scored = self._others(cell) if cell.checkpoint is None else self._test(cell)
+        write_atomic(folder / "scores.csv", scored.clips.to_csv(index=False, lineterminator="\n"))
+        write_atomic(folder / "record.json", to_json({"cell": cell.name, **scored.record}))  # last: now it is done
+        return scored
+
+    def _key(self, cell: Cell) -> str:
+        """What decides the scores of a cell, as a name of a folder."""
+        test, source = cell.test, cell.checkpoint or cell.detector.scores
+        if not Path(source).is_file():
+            raise DataError(f"{source}: no such file; it is asked for as {cell.detector.name}")
+        deciding = [
+            VERSION, file_digest(source), test.dataset, table_digest(self._clips(test)), self.protocol(test), cell.fold,
+            test.trim_silence, self.machine.seed, self.machine.precision,
+            None if test.lists is None else str(test.lists.resolve()),
+            [cell.detector.column, cell.detector.polarity, cell.detector.threshold] if cell.checkpoint is None else [],
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
+
+    def _data(self, cell: Cell, trained: Mapping[str, Any], check: bool = True) -> FakeAVCelebDataModule:
+        test, machine = cell.test, self.machine
+        return FakeAVCelebDataModule(
+            test.data_root,
+            train_fold=f"{cell.fold}.txt",
+            batch_size=trained.get("batch_size", 64),
+            num_workers=machine.num_workers,
+            padding=trained.get("padding"),
+            seed=machine.seed,
+            max_frames=trained.get("max_frames", 500),
+            skip_bad=True,
+            check=check,
+            fold_dir=machine.outputs / "folds",
+            prepare_dir=machine.outputs / "prepare",
+            cache=find_cache(corpus_folder(test.data_root, test.dataset), None, machine.outputs) if check else None,
+            trim_silence=test.trim_silence,
+            dataset=test.dataset,
+            protocol=self.protocol(test),
+            lists=test.lists,
+            **clips_of_each(test.dataset, self.protocol(test)),
+        )
+
+    def _test(self, cell: Cell) -> Scored:
+        checkpoint = read_checkpoint(cell.checkpoint)
+        trained = checkpoint.get("config") or {}
+        data = self._data(cell, trained)
+        data.setup("test")
+        same = (trained.get("dataset"), trained.get("corpus")) == (data.dataset, data.corpus)
+        record = data.protocol_record(trained.get("trained_subjects") if same else None)
+        machine = self.machine
+        trainer = make_trainer(machine.gpus, machine.precision, accelerator=machine.accelerator)
+        table, _ = score_fold(trainer, for_inference(detector_of(checkpoint, cell.checkpoint)), data)
+        clips = _clips_with(data.sides(False)[2], dict(zip(table["file"], table["score"], strict=True)))
+        reasons = {bad.file: bad.reason for bad in data.skipped}
+        clips["reason"] = [
+            reasons.get(file, "") if np.isnan(score) else ""
+            for file, score in zip(clips["file"], clips["score"], strict=True)
+        ]
+        empty = clips["score"].isna() & (clips["reason"] == "")
+        clips.loc[empty, "reason"] = "its score is not a number"
+        threshold = threshold_of(checkpoint)
+        rule = {"threshold": threshold.value, "threshold_of": threshold.on or "0.5, as the checkpoint has none"}
+        return Scored(clips[COLUMNS], record | rule | {"trained_on": trained.get("corpus")})
+
+    def _others(self, cell: Cell) -> Scored:
+        data = self._data(cell, {}, check=False)
+        clips = data.sides(False)[2]
+        scores, threshold = read_others(cell.detector, clips["file"])
+        table = _clips_with(clips, scores)
+        table["reason"] = np.where(table["score"].isna(), f"not in {cell.detector.scores.name}", "")
+        record = {"protocol": data.protocol, "fold_meaning": data.fold_meaning, "trained_subjects_tested": None}
+        return Scored(table[COLUMNS], record | {"threshold": threshold, "threshold_of": "as given", "trained_on": None})
+
+    def _clips(self, test: Test) -> pd.DataFrame:
+        key = (test.dataset, test.data_root)
+        if key not in self._corpora:
+            self._corpora[key] = read_corpus(test.data_root, test.dataset)
+        return self._corpora[key]
+
+    def _config(self, path: Path) -> dict[str, Any]:
+        if path not in self._checkpoints:
+            self._checkpoints[path] = read_checkpoint(path).get("config") or {}
+        return self._checkpoints[path]
+
+    def _is_own(self, checkpoint: Path, test: Test, protocol: str) -> bool:
+        """Whether a checkpoint was trained on this corpus, under this protocol."""
+        config = self._config(checkpoint)
+        root = config.get("data_root")
+        same = root is not None and Path(root).resolve() == test.data_root.resolve()
+        return same and config.get("dataset") == test.dataset and config.get("protocol") == protocol
+
+
+def _clips_with(clips: pd.DataFrame, scores: Mapping[str, float]) -> pd.DataFrame:
+    table = clips[FROM_CLIPS].reset_index(drop=True)
+    table["label"] = clips["m_label"].fillna(-1).astype(int).to_numpy()
+    score = pd.Series([scores.get(file, np.nan) for file in table["file"]], dtype=float)
+    return table.assign(score=score.where(np.isfinite(score)))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    texts = dict.fromkeys((*FROM_CLIPS, "reason"), str)
+    # Python's float is exact; the parsers of pandas are not in every version.
+    return pd.read_csv(path, converters=texts | {"score": lambda cell: float(cell or "nan")})[COLUMNS]
