@@ -171,21 +171,31 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> pd.DataFrame:
     """Read a csv as stripped strings, indexed by line number; any line ends, with or without a byte order mark.
+
+    Parameters
+    ----------
+    path
+        The file.
+    encodings
+        Tried in turn.
 
     Raises
     ------
     DataError
         If it is not a csv file, or holds no row.
     """
-    try:
-        # Blank lines are kept at first, so that the index can be turned into line numbers.
-        table = pd.read_csv(
-            path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a csv file that can be read ({str(error).strip()})") from error
+    for encoding in encodings:
+        try:
+            # Blank lines are kept at first, so that the index can be turned into line numbers.
+            table = pd.read_csv(
+                path, header=None, dtype=str, keep_default_na=False, encoding=encoding, skip_blank_lines=False
+            )
+            break
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            if encoding == encodings[-1] or not isinstance(error, UnicodeDecodeError):
+                raise DataError(f"{path}: not a csv file that can be read ({str(error).strip()})") from error
     table = table.fillna("").apply(lambda column: column.str.strip())
     table.index += 1
     table.columns = table.iloc[0].rename(None)

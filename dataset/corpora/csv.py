@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import TYPES, Corpus, clip_table, need_columns, read_csv
+from dataset.corpora.table import TYPES, Corpus, clip_table, need_columns
 from utils.errors import DataError
+from utils.files import read_csv
 
 TABLE_NAME = "clips.csv"
 REQUIRED = ("file", "subject", "category")

@@ -15,8 +15,8 @@ from dataset.corpora.table import (
     missing_note,
     need_columns,
     need_folder,
-    read_csv,
 )
+from utils.files import read_csv
 
 FAKE, REAL, SPLIT = "annotations-fake.csv", "annotations-real.csv", "annotations-split-def.csv"
 FAKES = {"recording-target-ai-generated": 6_796, "audio-config": 7_209}  # the column that tells a version, its fakes
@@ -67,8 +67,8 @@ def _read_version(folder: Path, root: Path, notes: list[str], published: dict[st
 
 def _fakes(path: Path, notes: list[str], published: dict[str, int]) -> pd.DataFrame:
     fakes = read_csv(path)
-    version = next((column for column in FAKES if column in fakes), None)
-    need_columns(fakes, ("video-file", "engine", "identity-source", "identity-target", version or "audio-config"), path)
+    version = next((column for column in FAKES if column in fakes), "audio-config")
+    need_columns(fakes, ("video-file", "engine", "identity-source", "identity-target", version), path)
     published["fake"] += FAKES[version]
     published["real"] += REALS[version]
     name, told = fakes["video-file"], fakes[version]

@@ -18,10 +18,10 @@ from dataset.corpora.table import (
     missing_note,
     need_columns,
     need_folder,
-    read_csv,
     read_json,
 )
 from utils.errors import DataError
+from utils.files import read_csv
 
 COUNTS = {
     "all": 128_154, "real": 23_654, "fake": 104_500, "train real": 19_154, "train fake": 100_000, "val": 4_000,

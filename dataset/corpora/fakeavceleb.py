@@ -8,17 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import (
-    MARKER,
-    TYPES,
-    Corpus,
-    Layout,
-    clip_table,
-    need_columns,
-    need_folder,
-    read_csv,
-)
+from dataset.corpora.table import MARKER, TYPES, Corpus, Layout, clip_table, need_columns, need_folder
 from utils.errors import DataError
+from utils.files import read_csv
 
 CSV_NAME = "meta_data.csv"
 PREFIX = "FakeAVCeleb/"

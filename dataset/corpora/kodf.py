@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import Corpus, by_name, clip_table, media_files, missing_note, read_csv
+from dataset.corpora.table import Corpus, by_name, clip_table, media_files, missing_note
 from utils.errors import DataError
+from utils.files import read_csv
 
 COUNTS = {"real": 62_166, "fake": 175_776}
 VIDEO, PERSON, TARGET, SOURCE, MODEL, GENDER = "영상ID", "UUID", "타겟UUID", "소스UUID", "변조모델", "인물성별"

@@ -31,7 +31,8 @@ def read(root: Path) -> pd.DataFrame:
     notes: list[str] = []
     files = media_files(root, root)
     known = _characters(root)
-    rows, odd = [], []
+    rows: list[tuple[str, int | None, str, str]] = []
+    odd = []
     for file in files:
         stem = Path(file).stem.lower()
         if match := FAKE.fullmatch(stem):

@@ -201,41 +201,6 @@ def check_inside(file: pd.Series, source: Path | str) -> None:
         raise DataError(f"{source} line {line}: the path {file[line]!r} leaves the data folder")
 
 
-def read_csv(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> pd.DataFrame:
-    """Read a csv as stripped strings, indexed by line number; any line ends, with or without a byte order mark.
-
-    Parameters
-    ----------
-    path
-        The file.
-    encodings
-        Tried in turn.
-
-    Raises
-    ------
-    DataError
-        If it is not a csv file, or holds no row.
-    """
-    for encoding in encodings:
-        try:
-            # Blank lines are kept at first, so that the index can be turned into line numbers.
-            table = pd.read_csv(
-                path, header=None, dtype=str, keep_default_na=False, encoding=encoding, skip_blank_lines=False
-            )
-            break
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            if encoding == encodings[-1] or not isinstance(error, UnicodeDecodeError):
-                raise DataError(f"{path}: not a csv file that can be read ({str(error).strip()})") from error
-    table = table.fillna("").apply(lambda column: column.str.strip())
-    table.index += 1
-    table.columns = table.iloc[0].rename(None)
-    table = table.loc[:, ~table.columns.duplicated()].iloc[1:]
-    table = table[(table != "").any(axis=1)]
-    if table.empty:
-        raise DataError(f"{path}: holds no row")
-    return table
-
-
 def need_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
     """Refuse a table that lacks a column.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dataset.corpora.table import read_csv
 from dataset.protocols.base import (
     Protocol,
     Setting,
@@ -17,6 +16,7 @@ from dataset.protocols.base import (
     pick,
 )
 from utils.errors import DataError
+from utils.files import read_csv
 
 
 def sides(setting: Setting, _fold: str) -> Sides:

@@ -37,6 +37,7 @@ def sides(setting: Setting, fold: str) -> Sides:
     """
     name = folds(setting)[fold].removesuffix(" left out")
     train, val, test = subjects_70_10_20.sides(setting, fold)
+    assert val is not None  # that protocol has one
     of_it, real = is_made_by(test, name), test["m_label"] == 1
     if not of_it.any():
         raise DataError(f"--protocol leave-one-out, {fold}: no test subject has a clip of {name}")

@@ -17,10 +17,10 @@ def sides(setting: Setting, _fold: str) -> Sides:
     """
     clips = labelled(setting.clips)
     part = clips["subject"].map(deal_subjects(clips, 10, setting.seed))
-    parted = Sides(clips[part > 2], clips[part == 2], clips[part < 2])
-    if any(side.empty for side in parted):
+    train, val, test = clips[part > 2], clips[part == 2], clips[part < 2]
+    if train.empty or val.empty or test.empty:
         raise DataError(f"{clips['subject'].nunique()} subjects are too few for --protocol subjects-70-10-20")
-    return parted
+    return Sides(train, val, test)
 
 
 PROTOCOL = Protocol(

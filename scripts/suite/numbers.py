@@ -109,7 +109,7 @@ def pairs_of(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
         the number of pairs of this test (Holm, Scandinavian Journal of Statistics 6 (1979) 65-70); None where the
         test is not defined.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for (first, one), (second, other) in combinations(tables.items(), 2):
         both = one[["file", "label", "score"]].merge(other[["file", "score"]], on="file", suffixes=("", "_other"))
         both = both[both["score"].notna() & both["score_other"].notna()]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import read_csv
 from dataset.protocols.base import name_key
 from scripts.suite.plan import Detector
 from utils.errors import DataError
+from utils.files import read_csv
 
 
 def read_others(detector: Detector, files: Iterable[str]) -> tuple[dict[str, float], float]:
@@ -34,7 +35,7 @@ def read_others(detector: Detector, files: Iterable[str]) -> tuple[dict[str, flo
     DataError
         If the file cannot be read, a score is no number, a clip is there twice, or it has none of the clips.
     """
-    path = detector.scores
+    path = Path(detector.scores or "")
     table = read_csv(path)
     for name in ("file", detector.column):
         if name not in table:

@@ -17,7 +17,7 @@ from dataset import FakeAVCelebDataModule
 from dataset.corpora import corpus_folder, read_corpus, table_digest
 from dataset.prepared import find_cache
 from dataset.protocols import Setting, default_protocol, folds
-from model import detector_of, for_inference, read_checkpoint
+from model import detector_of, read_checkpoint
 from model.threshold import threshold_of
 from model.training.trainer import make_trainer, score_fold
 from scripts.suite.others import read_others
@@ -53,7 +53,7 @@ class Cell:
     test: Test
     fold: str
     meaning: str
-    checkpoint: Path | None  # None for another's scores
+    source: Path  # a checkpoint, or the file of another's scores
 
     @property
     def name(self) -> str:
@@ -105,17 +105,21 @@ class Bench:
             raise DataError(f"{test.name} has no fold {unknown[0]}; it has {', '.join(known)}")
         cells = []
         for fold in test.folds or known:
-            checkpoint = detector.checkpoints.get(fold) or detector.checkpoints.get("")
-            if detector.scores is None and checkpoint is None:
-                own = next(iter(detector.checkpoints.values()))
-                if self._is_own(own, test, protocol):
-                    continue  # a fold that has not been trained
-                checkpoint = own
-            is_own = "" in detector.checkpoints and len(known) > 1 and self._is_own(checkpoint, test, protocol)
-            if is_own and self._config(checkpoint).get("fold") != fold:
-                continue  # it was trained on who this fold tests
-            cells.append(Cell(detector, test, fold, known[fold], checkpoint))
+            source = detector.scores or self._checkpoint(detector, test, protocol, fold, len(known))
+            if source is not None:
+                cells.append(Cell(detector, test, fold, known[fold], source))
         return cells
+
+    def _checkpoint(self, detector: Detector, test: Test, protocol: str, fold: str, folds: int) -> Path | None:
+        """The checkpoint for a fold, if there is one that was not trained on who it tests."""
+        for_all = detector.checkpoints.get("")
+        if for_all is not None:
+            others = folds > 1 and self._is_own(for_all, test, protocol) and self._config(for_all).get("fold") != fold
+            return None if others else for_all
+        if fold in detector.checkpoints:
+            return detector.checkpoints[fold]
+        first = next(iter(detector.checkpoints.values()))
+        return None if self._is_own(first, test, protocol) else first  # a fold that has not been trained
 
     def protocol(self, test: Test) -> str:
         """The protocol of a test, or the default of its corpus."""
@@ -129,26 +133,27 @@ class Bench:
             return Scored(_read(folder / "scores.csv"), record)
         except (OSError, ValueError, KeyError):
             log.info("scoring %s", cell.name)
-        scored = self._others(cell) if cell.checkpoint is None else self._test(cell)
+        scored = self._test(cell) if cell.detector.scores is None else self._others(cell)
         write_atomic(folder / "scores.csv", scored.clips.to_csv(index=False, lineterminator="\n"))
         write_atomic(folder / "record.json", to_json({"cell": cell.name, **scored.record}))  # last: now it is done
         return scored
 
     def _key(self, cell: Cell) -> str:
         """What decides the scores of a cell, as a name of a folder."""
-        test, source = cell.test, cell.checkpoint or cell.detector.scores
-        if not Path(source).is_file():
-            raise DataError(f"{source}: no such file; it is asked for as {cell.detector.name}")
+        test, others = cell.test, cell.detector.scores is not None
+        if not cell.source.is_file():
+            raise DataError(f"{cell.source}: no such file; it is asked for as {cell.detector.name}")
         deciding = [
-            VERSION, file_digest(source), test.dataset, table_digest(self._clips(test)), self.protocol(test), cell.fold,
-            test.trim_silence, self.machine.seed, self.machine.precision,
+            VERSION, file_digest(cell.source), test.dataset, table_digest(self._clips(test)), self.protocol(test),
+            cell.fold, test.trim_silence, self.machine.seed, self.machine.precision,
             None if test.lists is None else str(test.lists.resolve()),
-            [cell.detector.column, cell.detector.polarity, cell.detector.threshold] if cell.checkpoint is None else [],
+            [cell.detector.column, cell.detector.polarity, cell.detector.threshold] if others else [],
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
 
     def _data(self, cell: Cell, trained: Mapping[str, Any], check: bool = True) -> FakeAVCelebDataModule:
         test, machine = cell.test, self.machine
+        counts = clips_of_each(test.dataset, self.protocol(test))
         return FakeAVCelebDataModule(
             test.data_root,
             train_fold=f"{cell.fold}.txt",
@@ -166,11 +171,12 @@ class Bench:
             dataset=test.dataset,
             protocol=self.protocol(test),
             lists=test.lists,
-            **clips_of_each(test.dataset, self.protocol(test)),
+            num_train=counts["num_train"],
+            num_val=counts["num_val"],
         )
 
     def _test(self, cell: Cell) -> Scored:
-        checkpoint = read_checkpoint(cell.checkpoint)
+        checkpoint = read_checkpoint(cell.source)
         trained = checkpoint.get("config") or {}
         data = self._data(cell, trained)
         data.setup("test")
@@ -178,7 +184,7 @@ class Bench:
         record = data.protocol_record(trained.get("trained_subjects") if same else None)
         machine = self.machine
         trainer = make_trainer(machine.gpus, machine.precision, accelerator=machine.accelerator)
-        table, _ = score_fold(trainer, for_inference(detector_of(checkpoint, cell.checkpoint)), data)
+        table, _ = score_fold(trainer, detector_of(checkpoint, cell.source), data)
         clips = _clips_with(data.sides(False)[2], dict(zip(table["file"], table["score"], strict=True)))
         reasons = {bad.file: bad.reason for bad in data.skipped}
         clips["reason"] = [
@@ -196,7 +202,7 @@ class Bench:
         clips = data.sides(False)[2]
         scores, threshold = read_others(cell.detector, clips["file"])
         table = _clips_with(clips, scores)
-        table["reason"] = np.where(table["score"].isna(), f"not in {cell.detector.scores.name}", "")
+        table["reason"] = np.where(table["score"].isna(), f"not in {cell.source.name}", "")
         record = {"protocol": data.protocol, "fold_meaning": data.fold_meaning, "trained_subjects_tested": None}
         return Scored(table[COLUMNS], record | {"threshold": threshold, "threshold_of": "as given", "trained_on": None})
 

@@ -210,9 +210,9 @@ def test_a_million_clips_are_read_in_less_than_a_minute(tmp_path: Path) -> None:
     kinds = (("real", "real"), ("fake_video_real_audio", "visual_modified"))
     rows = [row % (n // 500, n // 2, *kinds[n % 2]) for n in range(100_000)]
     (tmp_path / "train_metadata.json").write_text("[" + ", ".join(rows) + "]")
-    start = time.perf_counter()
+    start = time.process_time()
     clips = read_corpus(tmp_path, "avdeepfake1m")
-    assert time.perf_counter() - start < 6  # a tenth of them in a tenth of a minute
+    assert time.process_time() - start < 6  # a tenth of them in a tenth of a minute
     assert clips["m_label"].mean() == 0.5
 
 
