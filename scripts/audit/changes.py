@@ -18,6 +18,7 @@ from dataset.transforms import MEAN
 from scripts.audit.clip import Clip, Context, Media, leading_silence, loudness, scaled
 from scripts.audit.damage import PICTURE, SOUND
 from scripts.audit.partners import borrow
+from scripts.audit.robustness import AUDIO, SETS, damaged
 from utils.errors import DataError
 
 MIN_FRAMES = 10  # of what is left of a clip: 0.4 s
@@ -25,7 +26,7 @@ FEW_SAMPLES = 80  # 5 ms: as much silence lies between two loud samples of speec
 MOST_CUT = 250  # frames of silence that are cut at most: 10 s
 GREY = round(255 * MEAN)  # normalised, nearly 0
 
-LEVELS = {
+LEVELS: dict[str, dict[str, tuple[str, ...]]] = {
     "probe": {
         "leading silence": ("",),
         "start cut": ("0.2 s", "0.4 s"),
@@ -59,7 +60,7 @@ class Change(NamedTuple):
         How much, or of what; "" where a family has one. Of damage from mild to severe. A shift of "+40 ms" makes the
         sound come 40 ms later than the picture, "-40 ms" earlier.
     kind
-        "probe", "damage" or "original".
+        "probe", "damage", "original", or the name of one of the sets of `scripts.audit.robustness`.
     """
 
     family: str
@@ -87,9 +88,17 @@ CHANGES = tuple(
 )
 
 
+ROBUSTNESS = tuple(
+    Change(family, f"level {level}", name)
+    for name, one in SETS.items()
+    for family in one.types
+    for level in range(1, 6)
+)
+
+
 def left_out(made: Collection[str], kind: str) -> list[str]:
     """What is not among changes of these names: a family where nothing of it is, else its single changes."""
-    names = []
+    names: list[str] = []
     for family, levels in LEVELS[kind].items():
         absent = [name for level in levels if (name := Change(family, level, kind).name) not in made]
         names += [family] if len(absent) == len(levels) else absent
@@ -102,7 +111,7 @@ def change_clip(change: Change, clip: Clip, context: Context) -> Media:
     Parameters
     ----------
     change
-        Of ``CHANGES``, or ``ORIGINAL``.
+        Of `CHANGES` or `ROBUSTNESS`, or `ORIGINAL`.
     clip
         What to change; the files are left alone.
     context
@@ -117,6 +126,11 @@ def change_clip(change: Change, clip: Clip, context: Context) -> Media:
     DataError
         If the clip does not decode, or the change cannot be made of it; the message says why.
     """
+    if change.kind in SETS:
+        level, rng = round(change.amount), _rng(change, clip, context)
+        if change.family in AUDIO:
+            return Media(clip.picture(), damaged(change.family, level, clip.sound(), rng))
+        return Media(scaled(damaged(change.family, level, clip.full_frames(), rng)), clip.sound())
     if change.family in PICTURE:
         frames = PICTURE[change.family](clip.full_frames(), change.amount, _rng(change, clip, context))
         return Media(scaled(frames), clip.sound())

@@ -13,11 +13,12 @@ from rich.console import Console
 from dataset import FakeAVCelebDataModule
 from model import detector_of, read_checkpoint
 from model.training.trainer import log_run
-from scripts.audit.changes import CHANGES, Change
+from scripts.audit.changes import CHANGES, ROBUSTNESS, Change
 from scripts.audit.effects import find_effects
 from scripts.audit.facts import read_facts
 from scripts.audit.figure import audit_figure
 from scripts.audit.report import write_audit
+from scripts.audit.robustness import SETS
 from scripts.audit.scores import score_changes
 from scripts.audit.sentences import sentences
 from scripts.audit.shortcuts import find_shortcuts, go_together
@@ -28,7 +29,7 @@ from utils.options import Dataset, ModelType, clips_of_each
 log = logging.getLogger(__name__)
 
 MOST_TESTED = 500  # clips of a category; more would hardly narrow an interval
-KINDS = {"all": ("probe", "damage"), "probes": ("probe",), "damage": ("damage",)}
+KINDS = {"all": ("probe", "damage"), "probes": ("probe",), "damage": ("damage",)} | {name: (name,) for name in SETS}
 
 
 def audit(
@@ -63,7 +64,8 @@ def audit(
     model_type
         Detector in the checkpoint; needed only where the file does not tell.
     changes
-        What to do to the clips: all, probes, damage, or families such as "leading silence,shift,MP3".
+        What to do to the clips: all (probes and damage), probes, damage, families such as "leading silence,shift,MP3",
+        or sets as papers report them, deeperforensics and auvire-audio; several with commas.
     batch_size
         Clips that are scored at once; a score does not depend on it.
     num_workers
@@ -126,22 +128,22 @@ def audit(
 
 
 def choose(changes: str) -> tuple[Change, ...]:
-    """The changes that an option means: a kind of them, or families and single ones by name.
+    """The changes that an option means: kinds of them, sets, families and single ones, by name.
 
     Raises
     ------
     ValueError
         If a name is unknown.
     """
-    if changes in KINDS:
-        return tuple(change for change in CHANGES if change.kind in KINDS[changes])
+    known = (*CHANGES, *ROBUSTNESS)
+    families = list(dict.fromkeys(change.family for change in known))
     asked = {name.strip() for name in changes.split(",")}
-    known = {change.family for change in CHANGES}
     for name in sorted(asked):
-        if name not in known and name not in {change.name for change in CHANGES}:
-            listed = ", ".join(dict.fromkeys(change.family for change in CHANGES))
-            raise ValueError(f"--changes {changes}: {name!r} is unknown; known are all, probes, damage, {listed}")
-    return tuple(change for change in CHANGES if asked & {change.family, change.name})
+        if name not in KINDS and name not in families and name not in {change.name for change in known}:
+            listed = ", ".join([*KINDS, *families])
+            raise ValueError(f"--changes {changes}: {name!r} is unknown; known are {listed}")
+    kinds = {kind for name in asked for kind in KINDS.get(name, ())}
+    return tuple(change for change in known if change.kind in kinds or asked & {change.family, change.name})
 
 
 def own_fold(checkpoint: Path, trained: dict[str, Any]) -> str:

@@ -58,7 +58,7 @@ def find_effects(scores: pd.DataFrame, resamples: int = RESAMPLES, seed: int = S
         clips = _both(whole, scores[scores["change"] == change.change])
         for category in present:
             chosen = clips[clips["category"].isin(("A", *CATEGORIES[category]))]
-            compared = _compare(chosen, tests.get(change.kind, 1), resamples, seed)
+            compared = _compare(chosen, tests.get(change.kind, len(present)), resamples, seed)
             rows.append(change._asdict() | {"category": category} | compared)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     untouched = table["change"] == ORIGINAL

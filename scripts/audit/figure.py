@@ -45,7 +45,7 @@ def audit_figure(shortcuts: pd.DataFrame, effects: pd.DataFrame, path: Path, tit
 def draw_audit(shortcuts: pd.DataFrame, effects: pd.DataFrame, title: str) -> Figure:
     """Draw what `audit_figure` writes."""
     probes = effects[effects["kind"] == "probe"]
-    damage = effects[effects["kind"] == "damage"]
+    damage = effects[~effects["kind"].isin(["probe", ORIGINAL])]
     families = list(damage["family"].unique())
     lines = -(-len(families) // CURVES)
     rows = max(shortcuts["shortcut"].nunique() * 2, probes["change"].nunique(), 6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ from rich.console import Group
 from rich.text import Text
 
 from scripts.audit.effects import LOSS, ORIGINAL, WEAKER
-from scripts.audit.sentences import named
+from scripts.audit.robustness import SETS, means
+from scripts.audit.sentences import named, signed
 from scripts.audit.shortcuts import CATEGORIES, ERROR_RATE, NAMED
-from scripts.audit.words import signed
 from utils.files import to_json, write_atomic
 from utils.table import INTERVAL, Section, as_markdown, as_tables
 
@@ -47,8 +47,9 @@ def write_audit(
         write_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     found = {"named": named(shortcuts), "sentences": list(said)}
     rows = {"shortcuts": shortcuts.to_dict("records"), "effects": effects.to_dict("records")}
+    rows |= {"robustness": {name: means(effects, name).T.to_dict() for name in SETS}}
     write_atomic(folder / "audit.json", to_json(about | found | rows))
-    parts = [_shortcuts(shortcuts), *_effects(effects, about.get("notes", []))]
+    parts = [_shortcuts(shortcuts), *_effects(effects, about.get("notes", [])), *_sets(effects)]
     heading, _, tables = as_markdown(title, parts).partition("\n\n")
     words = [f"## {WORDS}", *(f"- {sentence}" for sentence in said), "![The audit](audit.png)"]
     page = [heading, words[0], "\n".join(words[1:-1]), words[-1], tables]
@@ -97,6 +98,19 @@ def _effects(table: pd.DataFrame, notes: Sequence[str]) -> list[Section]:
         f"come closer by {100 * WEAKER:g} % at least, and by more than chance (probes).",
     ]
     return [*parts[:-1], *(part._replace(notes=[*said, *legend, *notes]) for part in parts[-1:])]
+
+
+def _sets(effects: pd.DataFrame) -> Iterator[Section]:
+    """The sets of damage that were made, as papers report them."""
+    for name, one in SETS.items():
+        table = means(effects, name)
+        if len(table):
+            grid = [["type", *map(str, range(1, 6)), "mean", "drop"]]
+            for kind, row in table.iterrows():
+                cells = [*row[:-1].map(lambda value: "" if pd.isna(value) else f"{value:.2f}"), signed(row["drop"])]
+                grid.append([str(kind), *cells])
+            notes = ["AUC of all fakes at each level, its mean, and how far that lies below the untouched clips' AUC."]
+            yield Section(f"Robustness: {name}", grid, [*notes, *one.notes])
 
 
 def _single(table: pd.DataFrame) -> list[str]:

@@ -1,34 +1,44 @@
-"""A detector's scores of changed clips, kept on disk: what is finished is never computed again."""
+"""A detector's scores of changed clips, in padded batches; kept on disk: what is finished is never computed again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
+from dataset.features import audio_features
 from dataset.media import DECODING, MAX_FRAMES, wav_beside
-from model import for_inference, load_detector
-from scripts.audit.changes import CHANGES, ORIGINAL, Change
+from dataset.transforms import centre_crop
+from model import load_detector
+from scripts.audit.changes import CHANGES, ORIGINAL, Change, change_clip
 from scripts.audit.clip import Clip, Context, loudness
+from scripts.audit.damage import SOUND
 from scripts.audit.partners import candidates_of
-from scripts.audit.scoring import LEFT_OUT, SCORES, ChangedClips, Scorer
+from scripts.audit.robustness import AUDIO
+from scripts.predict.scoring import Scorer
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic
 from utils.parallel import in_threads
 
 VERSION = 1  # goes up when a change gives other pixels or samples than before
 BATCH_SIZE = 8
+SCORES = ("score", "video_score", "audio_score")
+LEFT_OUT = "left out: "
 TEXTS = ("file", "subject", "category")
 COLUMNS = ("change", "family", "level", "kind", *TEXTS, "label", *SCORES)
 
@@ -81,7 +91,8 @@ def score_changes(
     -------
     pandas.DataFrame
         One row for each change and clip: ``COLUMNS``, with label and every score 1 = real; video_score and
-        audio_score are NaN where the detector has no such head. Clips that a change cannot be made of are not there.
+        audio_score are NaN where the detector has no such head. Clips that a change cannot be made of, or whose score
+        is not a number, are not there.
         ``attrs["notes"]`` is a list of sentences on these and on what else is to be known of a change.
 
     Raises
@@ -98,17 +109,100 @@ def score_changes(
     tables = {change: _read(csv_path(folder, change), keys[change], clips["file"]) for change in changes}
     missing = [change for change in changes if tables[change] is None]
     if missing:
-        detector = for_inference(load_detector(checkpoint_path, model_type))
-        detector.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        scorer = Scorer(detector, batch_size, num_workers)
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        scorer = Scorer(load_detector(checkpoint_path, model_type), place)
+        loading = {"batch_size": batch_size, "num_workers": num_workers}
         listed = [Clip(row.file, Path(row.path), max_frames) for row in clips.itertuples()]
         context = _context(clips, partners, listed, missing, seed)
     with _progress(len(changes) * len(clips), (len(changes) - len(missing)) * len(clips)) as advance:
         for change in missing:
-            scores = scorer(ChangedClips(listed, change, context), partial(advance, change.name))
+            scores = scored(ChangedClips(listed, change, context), scorer, loading, partial(advance, change.name))
             tables[change] = pd.concat([clips[list(TEXTS)], clips["m_label"].rename("label"), scores], axis=1)
             write_atomic(csv_path(folder, change), _as_csv(tables[change], keys[change]))
     return _long_table(tables)
+
+
+class Item(NamedTuple):
+    """A changed clip; without frames if the change could not be made, and then `remark` says why.
+
+    Attributes
+    ----------
+    video
+        (3, T, 100, 100), uint8.
+    audio
+        (T, 104), float32.
+    remark
+        See :class:`scripts.audit.clip.Media`.
+    key
+        Digest of the video.
+    """
+
+    video: Tensor
+    audio: Tensor
+    remark: str
+    key: bytes = b""
+
+
+class ChangedClips(Dataset):
+    """Clips after one change, decoded one at a time, as :class:`dataset.clips.ClipDataset` gives them for a test."""
+
+    def __init__(self, clips: Sequence[Clip], change: Change, context: Context) -> None:
+        self.clips = clips
+        self.change = change
+        self.context = context
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Item:
+        try:
+            media = change_clip(self.change, self.clips[index], self.context)
+        except DataError as error:
+            reason = str(error).removeprefix(f"{self.clips[index].path}: ")
+            return Item(torch.empty(0), torch.empty(0), f"{LEFT_OUT}{reason}")
+        video = centre_crop(torch.from_numpy(media.frames).permute(3, 0, 1, 2)).contiguous()  # (3, T, 100, 100)
+        audio = audio_features(media.samples, len(media.frames))  # (T, 104)
+        return Item(video, audio, media.remark, hashlib.sha256(video.numpy()).digest())
+
+
+def scored(data: ChangedClips, scorer: Scorer, loading: dict[str, int], advance: Callable[[int], None]) -> pd.DataFrame:
+    """Score clips after one change, and tell `advance` how many are done after each batch.
+
+    Parameters
+    ----------
+    data
+        The clips.
+    scorer
+        Scores them in padded batches, so that none depends on the others. What it makes of untouched videos is kept for
+        the changes of the audio.
+    loading
+        batch_size and num_workers, as in `torch.utils.data.DataLoader`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a clip, in order: `SCORES`, NaN where there is none, and `remark`.
+    """
+    keep = data.change == ORIGINAL or data.change.family in (*SOUND, *AUDIO)
+    rows = []
+    for items in DataLoader(data, collate_fn=list, worker_init_fn=_one_thread, **loading):
+        usable = [item for item in items if len(item.video)]
+        columns = [
+            list(column) for column in zip(*((item.video, item.audio, item.key) for item in usable), strict=True)
+        ]
+        found = iter(scorer(*columns, keep=keep) if usable else ())
+        for item in items:
+            scores, remark = next(found)._asdict() if len(item.video) else {}, item.remark
+            if scores and not math.isfinite(scores["score"]):
+                scores, remark = {}, f"{LEFT_OUT}its score is not a number"
+            rows.append({name: scores.get(name) for name in SCORES} | {"remark": remark})
+        advance(len(items))
+    return pd.DataFrame(rows, columns=[*SCORES, "remark"]).astype(dict.fromkeys(SCORES, float))
+
+
+def _one_thread(_worker: int) -> None:
+    """OpenCV's own threads do not survive the fork that starts a worker."""
+    cv2.setNumThreads(0)
 
 
 def csv_path(folder: Path, change: Change) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from scripts.audit.changes import CHANGES
-from scripts.audit.words import KINDS
+from scripts.audit.sentences import KINDS
 from scripts.card.details import plain
 from scripts.card.facts import Facts
 from scripts.evaluate.tables import calibration_section, figures_section, kinds_sections, people_sections

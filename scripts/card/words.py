@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dataset.timing import FRAME_RATE
 from scripts.audit.changes import LEVELS, left_out
-from scripts.audit.words import listed
+from scripts.audit.sentences import listed
 from scripts.card.details import plain, quoted
 from scripts.card.facts import Facts
 from scripts.report.cautions import cautions

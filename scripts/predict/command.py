@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dataset.faces import make_detector
-from dataset.timing import FRAME_RATE
+from dataset.media import FRAME_RATE
 from model import detector_of, read_checkpoint
 from model.threshold import Threshold, threshold_of
 from scripts.predict.clips import Clip, find_clips

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dataset.timing import FRAME_RATE
+from dataset.media import FRAME_RATE
 from model.threshold import Threshold
 from scripts.predict.results import HEAD_THRESHOLD, POLARITY, THUMBNAILS, ClipResult, Decision, Film, verdict
 from utils.cli import SCREEN

@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dataset.media import SAMPLE_RATE, read_audio
-from dataset.timing import FRAME_RATE
+from dataset.media import FRAME_RATE, SAMPLE_RATE, read_audio
 from scripts.predict.output import HEADS, OF_WINDOWS, described, numbers, of_probabilities, printable
 from scripts.predict.results import HEAD_THRESHOLD, POLARITY, THUMBNAILS, ClipResult, Decision, Film, Prediction
 from utils.errors import DataError
@@ -94,6 +93,7 @@ def encode_mp3(samples: np.ndarray, kilobits: float) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mp3") as container:
         stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         stream.bit_rate = round(1000 * kilobits)
         context = stream.codec_context
         frame = av.AudioFrame.from_ndarray(samples[None].astype(np.int16), format="s16", layout="mono")

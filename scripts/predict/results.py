@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dataset.faces import Window
-from dataset.media import wav_beside
-from dataset.timing import FRAME_RATE
+from dataset.media import FRAME_RATE, wav_beside
 from model.threshold import Threshold
 from utils.files import file_digest
 

@@ -16,9 +16,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from dataset.faces import Survey, Window
 from dataset.inspection import SILENCE
-from dataset.timing import FRAME_RATE
+from dataset.media import FRAME_RATE
 from dataset.transforms import normalise
 from model import Detector, Verdict, for_inference
+from model.model import Streams
 from scripts.predict.output import write_figure
 from scripts.predict.page import keep_film
 from scripts.predict.reading import End, Reader, Step, read_ahead
@@ -63,14 +64,58 @@ class Scorer:
         if device.type == "cpu" and half is torch.float16:
             half = None
         self.precision = str(half or torch.float32).removeprefix("torch.")
+        self._kept: dict[bytes, Tensor] = {}
         self.autocast = torch.autocast(device.type, half, enabled=half is not None)
 
     @torch.inference_mode()
-    def __call__(self, videos: Sequence[Tensor], audios: Sequence[Tensor]) -> list[Scores]:
-        """Score some videos (3, T, 100, 100), uint8, with their audio features (T, 104)."""
-        video, audio, mask = (tensor.to(self.device) for tensor in padded(videos, audios))
+    def __call__(
+        self, videos: Sequence[Tensor], audios: Sequence[Tensor], keys: Sequence[bytes] = (), keep: bool = False
+    ) -> list[Scores]:
+        """Score some videos (3, T, 100, 100), uint8, with their audio features (T, 104).
+
+        Parameters
+        ----------
+        videos, audios
+            Of each clip, as long as one another.
+        keys
+            A digest of each video, for who scores one with several audios: what the image encoder, by far the slowest
+            part, makes of it is taken from what was kept.
+        keep
+            Keep what is new of that: 3 kB a frame on the device.
+        """
+        lengths = [len(audio) for audio in audios]
+        mask = torch.arange(max(lengths)) >= torch.tensor(lengths)[:, None]
+        mask = mask.to(self.device) if mask.any() else None
+        audio = _padded(audios).transpose(1, 2).to(self.device)  # (B, 104, T)
         with self.autocast:
-            return _scores(self.detector.decide(self.detector(normalise(video), audio, mask, [*map(len, audios)])))
+            if keys:
+                audio_stream = self.detector.model.feature_extractor_audio(audio, mask)
+                video_stream = _padded(self._embeddings(videos, keys, keep))
+                outputs = self.detector.heads(Streams(video_stream, audio_stream, mask))
+            else:
+                outputs = self.detector(self._normalised(videos), audio, mask, lengths)
+            return _scores(self.detector.decide(outputs))
+
+    def _embeddings(self, videos: Sequence[Tensor], keys: Sequence[bytes], keep: bool) -> list[Tensor]:
+        """Embeddings (T, D) of each video."""
+        new = {key: video for key, video in zip(keys, videos, strict=True) if key not in self._kept}
+        known = dict(self._kept)
+        if new:
+            lengths = [video.shape[1] for video in new.values()]
+            found = self.detector.model.feature_extractor_video(self._normalised([*new.values()]), lengths)  # (B, T, D)
+            known |= {key: row[:length].clone() for key, row, length in zip(new, found, lengths, strict=True)}
+        if keep:
+            self._kept = known
+        return [known[key] for key in keys]
+
+    def _normalised(self, videos: Sequence[Tensor]) -> Tensor:
+        video = _padded([video.transpose(0, 1) for video in videos]).transpose(1, 2).contiguous()
+        return normalise(video.to(self.device))
+
+
+def _padded(clips: Sequence[Tensor]) -> Tensor:
+    """Stack clips (T, …), each followed by zeros to the length of the longest (B, T, …)."""
+    return pad_sequence(list(clips), batch_first=True)
 
 
 def _scores(verdict: Verdict) -> list[Scores]:
@@ -80,20 +125,6 @@ def _scores(verdict: Verdict) -> list[Scores]:
         for scores in (verdict.score, verdict.audio_score, verdict.video_score)
     ]
     return [Scores(*row) for row in zip(*columns, strict=True)]
-
-
-def padded(videos: Sequence[Tensor], audios: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Stack clips, each followed by zeros to the length of the longest.
-
-    Returns
-    -------
-    tuple
-        Video (B, 3, T, 100, 100) uint8, audio (B, 104, T) float32, and the mask (B, T), True = padding.
-    """
-    lengths = torch.tensor([len(audio) for audio in audios])
-    video = pad_sequence([video.transpose(0, 1) for video in videos], batch_first=True).transpose(1, 2).contiguous()
-    audio = pad_sequence(list(audios), batch_first=True).transpose(1, 2)
-    return video, audio, torch.arange(int(lengths.max())) >= lengths[:, None]
 
 
 @dataclass

@@ -238,10 +238,12 @@ def write_clip(path: Path, frames: np.ndarray, sound: np.ndarray, make: Make = F
     partial = path.with_suffix(".part")
     with av.open(str(partial), "w", format="mp4") as container:
         video = container.add_stream(make.video_codec, rate=make.rate, options=dict(make.video_options))
+        audio = container.add_stream(make.audio_codec, rate=SAMPLE_RATE, layout="mono")
+        assert isinstance(video, av.VideoStream)
+        assert isinstance(audio, av.AudioStream)
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"
         video.codec_context.thread_count = 1  # more threads may give other bytes
-        audio = container.add_stream(make.audio_codec, rate=SAMPLE_RATE, layout="mono")
         audio.bit_rate = 64_000
         for index, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")

@@ -28,6 +28,7 @@ from scripts.synthesize.clip import (
     make_clip,
     write_clip,
 )
+from scripts.synthesize.voice import FRAME_RATE
 from utils.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def synthesize(
         If an option is out of range, or `out` holds something else.
     """
     _check_options(subjects, seconds, clips, silent_fakes, num_workers)
-    options = {"format": FORMAT, "subjects": subjects, "seconds": seconds, "clips": clips, "seed": seed}
+    options: dict[str, Any] = {"format": FORMAT, "subjects": subjects, "seconds": seconds, "clips": clips, "seed": seed}
     options |= {"silent_fakes": silent_fakes} if silent_fakes else {}
     options |= {"make": make} if make != "first" else {}
     options |= {"layout": layout} if layout != "fakeavceleb" else {}
@@ -175,10 +176,10 @@ def _write_table(out: Path, plan: list[Entry], layout: str) -> pd.DataFrame:
     """Write the table of a layout, and return its rows."""
     if layout == "lavdf":
         originals = {e.subject.id: e.file for e in reversed(plan) if e.category.letter == "A"}
-        rows = [_lavdf_row(out, entry, originals[entry.subject.id]) for entry in plan]
-        rows.sort(key=lambda row: row["file"].rpartition("/")[2])
-        write_atomic(out / LAYOUTS[layout], json.dumps(rows))
-        return pd.DataFrame(rows)
+        entries = [_lavdf_row(out, entry, originals[entry.subject.id]) for entry in plan]
+        entries.sort(key=lambda row: row["file"].rpartition("/")[2])
+        write_atomic(out / LAYOUTS[layout], json.dumps(entries))
+        return pd.DataFrame(entries)
     if layout == "csv":
         table = pd.DataFrame({
             "file": [e.file for e in plan],
@@ -204,7 +205,7 @@ def _lavdf_row(out: Path, entry: Entry, original: str) -> dict[str, Any]:
     """A clip's entry in LAV-DF's metadata.min.json; fakes are fake from their start to their end."""
     with (out / entry.file).open("rb") as file, av.open(file) as container:
         frames = container.streams.video[0].frames
-        seconds = float(frames / container.streams.video[0].average_rate)
+        seconds = float(frames / (container.streams.video[0].average_rate or FRAME_RATE))
     fake = entry.category.letter != "A"
     return {
         "file": entry.file,
@@ -253,7 +254,7 @@ def _check_options(subjects: int, seconds: float, clips: int, silent_fakes: floa
         raise ValueError(f"num_workers must be at least 1, not {num_workers}")
 
 
-def _claim(out: Path, options: dict[str, float], overwrite: bool) -> None:
+def _claim(out: Path, options: dict[str, Any], overwrite: bool) -> None:
     """Mark `out` as a miniature of these options, or refuse to touch it."""
     marker = out / MARKER
     if out.exists() and not out.is_dir():
@@ -270,7 +271,7 @@ def _claim(out: Path, options: dict[str, float], overwrite: bool) -> None:
     marker.write_text(json.dumps(options), encoding="utf-8")
 
 
-def _read_marker(marker: Path) -> dict[str, float]:
+def _read_marker(marker: Path) -> dict[str, Any]:
     try:
         return json.loads(marker.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

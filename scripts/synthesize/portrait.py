@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,6 +28,7 @@ _DARK_EYES = ((58, 36, 22), (42, 28, 20))
 _FAIR_EYES = ((86, 62, 38), (84, 116, 140), (92, 112, 82), (70, 88, 112))
 
 Colour = tuple[float, float, float]
+Pair = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -269,14 +271,12 @@ def edge(distance: np.ndarray, softness: float = 1.0) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def blob(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radius: tuple[float, float]) -> np.ndarray:
+def blob(x: np.ndarray, y: np.ndarray, centre: Pair, radius: Pair) -> np.ndarray:
     """A Gaussian bump of height 1."""
     return np.exp(-(((x - centre[0]) / radius[0]) ** 2) - ((y - centre[1]) / radius[1]) ** 2)
 
 
-def ellipse(
-    x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radius: tuple[float, float], softness: float = 1.0
-) -> np.ndarray:
+def ellipse(x: np.ndarray, y: np.ndarray, centre: Pair, radius: Pair, softness: float = 1.0) -> np.ndarray:
     """A filled ellipse with soft edges."""
     r = np.sqrt(((x - centre[0]) / radius[0]) ** 2 + ((y - centre[1]) / radius[1]) ** 2)
     return edge((1 - r) * min(radius), softness)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,8 @@ from model.avhubert.model import VisualStream
 from scripts.audit import scores
 from scripts.audit.changes import ORIGINAL, Change, change_clip
 from scripts.audit.clip import Clip, Context
-from scripts.audit.scores import COLUMNS, score_changes
-from scripts.audit.scoring import ChangedClips, Scorer
+from scripts.audit.scores import COLUMNS, ChangedClips, score_changes
+from scripts.predict.scoring import Scorer, Scores
 from tests.audit_clips import changed, give_sound, named, speech
 
 SHIFT, DEAF, BLUR, LOUD = (named(name) for name in ("shift +80 ms", "missing sound", "blur sigma 2 px", "loudness"))
@@ -61,13 +62,13 @@ def score(clips: pd.DataFrame, detector: Detector, tmp_path: Path, monkeypatch: 
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the changes that are computed, in order."""
     names = []
-    call = Scorer.__call__
+    call = scores.scored
 
-    def counting(self: Scorer, data: ChangedClips, advance: Callable[[int], None]) -> pd.DataFrame:
+    def counting(data: ChangedClips, *given: Any) -> pd.DataFrame:
         names.append(data.change.name)
-        return call(self, data, advance)
+        return call(data, *given)
 
-    monkeypatch.setattr(Scorer, "__call__", counting)
+    monkeypatch.setattr(scores, "scored", counting)
     return names
 
 
@@ -110,7 +111,7 @@ def test_changed_clips_are_scored_as_changed(score: Score, clips: pd.DataFrame, 
         for item, expected in zip(
             (ChangedClips(listed, change, Context())[i] for i in range(3)), part["score"], strict=True
         ):
-            video = normalise(item.video.transpose(0, 1)[None])
+            video = normalise(item.video[None])
             with torch.inference_mode():
                 verdict = detector.decide(detector(video, item.audio.T[None]))
             assert abs(float(verdict.score) - expected) < 1e-5
@@ -197,18 +198,18 @@ def test_a_damaged_file_is_computed_anew(
 def test_a_stop_keeps_what_is_finished(
     score: Score, computed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward = Scorer._forward
+    forward = Scorer.__call__
 
-    def stopping(self: Scorer, *given: object) -> list[tuple[float, ...]]:
+    def stopping(self: Scorer, *given: Any, **more: Any) -> list[Scores]:
         if computed[-1] == BLUR.name:
             raise KeyboardInterrupt
-        return forward(self, *given)
+        return forward(self, *given, **more)
 
-    monkeypatch.setattr(Scorer, "_forward", stopping)
+    monkeypatch.setattr(Scorer, "__call__", stopping)
     with pytest.raises(KeyboardInterrupt):
         score(SHIFT, BLUR, DEAF)
     assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == ["original.csv", "shift_+80_ms.csv"]
-    monkeypatch.setattr(Scorer, "_forward", forward)
+    monkeypatch.setattr(Scorer, "__call__", forward)
     computed.clear()
     assert len(score(SHIFT, BLUR, DEAF)) == 8
     assert computed == ["blur sigma 2 px", "missing sound"]
@@ -265,3 +266,18 @@ def test_a_checkpoint_that_is_none(clips: pd.DataFrame, tmp_path: Path) -> None:
 
 def _original(path: Path) -> np.ndarray:
     return change_clip(ORIGINAL, Clip("a", path, 500), Context()).frames
+
+
+def test_a_score_that_is_not_a_number_is_not_ranked(
+    score: Score, clips: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Scorer.__call__
+
+    def broken(self: Scorer, *given: Any, **more: Any) -> list[Scores]:
+        first, *others = call(self, *given, **more)
+        return [first._replace(score=float("nan")), *others]
+
+    monkeypatch.setattr(Scorer, "__call__", broken)
+    table = score()
+    assert list(table["file"]) == list(clips["file"].iloc[1:2])
+    assert table.attrs["notes"] == ["original: 1 of 2 clips: left out: its score is not a number"]

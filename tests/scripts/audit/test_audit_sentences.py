@@ -12,9 +12,8 @@ from scipy.stats import spearmanr
 from scripts.audit.changes import CHANGES, ORIGINAL, Change
 from scripts.audit.effects import find_effects
 from scripts.audit.report import write_audit
-from scripts.audit.sentences import named, sentences
+from scripts.audit.sentences import Effects, excludes_loss, named, not_measured, sentences
 from scripts.audit.shortcuts import go_together
-from scripts.audit.words import Effects, excludes_loss, not_measured
 from tests.audit_tables import FEW, PROBES, fact_table, one, planted, row, score_table, shortcut_table
 
 RESAMPLES = 300

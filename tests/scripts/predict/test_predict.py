@@ -22,7 +22,7 @@ from scripts.predict.clips import find_clips
 from scripts.predict.command import PredictOptions, shortened
 from scripts.predict.reading import End, Reader, read_ahead
 from scripts.predict.results import THUMBNAILS, ClipResult, Film
-from scripts.predict.scoring import Scorer, padded, score_clips
+from scripts.predict.scoring import Scorer, score_clips
 from utils.errors import DataError
 
 
@@ -62,7 +62,8 @@ def reader(length: int = 4, hop: int = 2, **more: Any) -> Reader:
 class Toy(torch.nn.Module):
     """Its score is the mean of the frames' numbers over 100, of the sound if not of the picture."""
 
-    def forward(self, video: Tensor, audio: Tensor, mask: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor]:
+    def forward(self, video: Tensor, audio: Tensor, mask: Tensor | None, lengths: list[int]) -> tuple[Tensor, Tensor]:
+        mask = torch.zeros(len(video), video.shape[2], dtype=torch.bool) if mask is None else mask
         assert lengths == (~mask).sum(1).tolist()
         real = (~mask).sum(1)
         pixels = ((video.mean((1, 3, 4)) * 0.165 + 0.421) * 255).masked_fill(mask, 0)  # (B, T), as they were
@@ -160,17 +161,6 @@ def test_no_score_depends_on_the_batch(tmp_path: Path, batch_size: int, readers:
         assert results[index].mean() == pytest.approx(sum(expected) / len(expected), abs=1e-5)
         assert results[index].lowest.start == 0
         assert (results[index].seconds, results[index].faces, results[index].crop) == (length / 25, 1, True)
-
-
-def test_padding_follows_each_window(tmp_path: Path) -> None:
-    path = made_up(tmp_path, "a", frames=5)
-    found = survey(path, None, "auto")
-    both = [next(windows(path, found, 5, 5)), next(windows(path, found, 2, 2))]
-    video, audio, mask = padded([window.video for window in both], [window.audio for window in both])
-    assert (video.shape, audio.shape) == ((2, 3, 5, 100, 100), (2, 104, 5))
-    assert mask.tolist() == [[False] * 5, [False] * 2 + [True] * 3]
-    assert video[1, 0, :, 50, 50].tolist() == [0, 1, 0, 0, 0]
-    assert audio[0, 7].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_bad_file_stops_no_other(tmp_path: Path) -> None:
