@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +121,8 @@ def audit(
     effects = find_effects(scores, bootstrap, seed)
     about = {"checkpoint": str(checkpoint), "digest": file_digest(checkpoint), "model_type": name, "fold": fold}
     about |= _counts(data, facts) | {"save_name": save_name, "bootstrap": bootstrap, "seed": seed}
-    about |= {"notes": scores.attrs.get("notes", []), "together": together.to_dict("records")}
+    about |= {"notes": [*scores.attrs.get("notes", []), *noted(data.notes, tested["file"])]}
+    about |= {"clip_notes": data.notes, "together": together.to_dict("records")}
     title = f"Audit of {name} on {data.corpus}, {fold}"
     shown = write_audit(folder, title, shortcuts, effects, sentences(shortcuts, effects, together), about)
     audit_figure(shortcuts, effects, folder / "audit.png", title)
@@ -144,6 +147,12 @@ def choose(changes: str) -> tuple[Change, ...]:
             raise ValueError(f"--changes {changes}: {name!r} is unknown; known are {listed}")
     kinds = {kind for name in asked for kind in KINDS.get(name, ())}
     return tuple(change for change in known if change.kind in kinds or asked & {change.family, change.name})
+
+
+def noted(notes: Mapping[str, Sequence[str]], files: Collection[str]) -> list[str]:
+    """How many of these clips each note on a media file is of, in the words of the note."""
+    counts = Counter(note for file in files for note in notes.get(file, ()))
+    return [f"{count} of {len(files)} clips: {note}" for note, count in counts.most_common()]
 
 
 def own_fold(checkpoint: Path, trained: dict[str, Any]) -> str:

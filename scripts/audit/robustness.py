@@ -15,14 +15,15 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from scipy.signal import lfilter
-from torchaudio.functional import pitch_shift
+from scipy.signal import lfilter, resample
+from torchaudio.functional import phase_vocoder
 
 from dataset.media import SAMPLE_RATE
 from scripts.audit.damage import h264, mp3
 from utils.errors import DataError
 
 GREY = 128
+WINDOW = 512  # samples of the phase vocoder
 BLOCK = 8  # pixels a side
 BLOCKS_FROM = 256  # pixels of the shorter side, for each of which the source draws so many blocks
 MOST_KILOBITS = 160  # that MP3 has at 16 kHz
@@ -114,8 +115,14 @@ def white_noise(samples: np.ndarray, ratio: float, rng: np.random.Generator) -> 
 
 def pitch(samples: np.ndarray, semitones: float, rng: np.random.Generator) -> np.ndarray:
     """Shift the pitch up or down by chance; the length stays."""
-    steps = int(semitones) * int(rng.choice((-1, 1)))
-    return _clipped(pitch_shift(torch.from_numpy(samples.astype(np.float32)), SAMPLE_RATE, steps).numpy())
+    factor = 2 ** (int(semitones) * int(rng.choice((-1, 1))) / 12)
+    window = torch.hann_window(WINDOW)
+    spectrum = torch.stft(
+        torch.from_numpy(samples.astype(np.float32)), WINDOW, WINDOW // 4, window=window, return_complex=True
+    )
+    advance = torch.linspace(0, np.pi * WINDOW / 4, WINDOW // 2 + 1)[:, None]
+    slower = torch.istft(phase_vocoder(spectrum, 1 / factor, advance), WINDOW, WINDOW // 4, window=window)
+    return _clipped(resample(slower.numpy(), len(samples)))
 
 
 def reverberation(samples: np.ndarray, reverberance: float, _rng: np.random.Generator) -> np.ndarray:

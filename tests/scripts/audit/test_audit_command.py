@@ -15,7 +15,7 @@ import pytest
 
 from scripts.audit import command
 from scripts.audit.changes import CHANGES, Change
-from scripts.audit.command import audit, choose, own_fold, warn_of_training
+from scripts.audit.command import audit, choose, noted, own_fold, warn_of_training
 from tests.audit_tables import scores_of
 from tests.media_files import even_times, tone, write_clip
 from utils.errors import DataError
@@ -194,7 +194,7 @@ def test_changes_by_name() -> None:
     assert {change.kind for change in choose("damage")} == {"damage"}
     assert [change.name for change in choose("missing sound, leading silence")] == ["leading silence", "missing sound"]
     assert len(choose("MP3,H.264")) == 10
-    with pytest.raises(ValueError, match=r"--changes MP4: 'MP4' is unknown; known are all, probes, damage, leading"):
+    with pytest.raises(ValueError, match=r"--changes MP4: 'MP4' is unknown; known are all, probes, damage, deeper"):
         choose("MP4")
 
 
@@ -224,3 +224,10 @@ def test_the_fold_is_the_checkpoints_own(caplog: pytest.LogCaptureFixture) -> No
 def test_options_out_of_range(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--bootstrap is 5, but must be 100 or more"):
         audit(tmp_path / "a.ckpt", tmp_path, bootstrap=5)
+
+
+def test_notes_on_media_files_are_counted() -> None:
+    rate, square = "30 frames a second", "its central square is used"
+    notes = {"a.mp4": [rate], "b.mp4": [rate, square], "c.mp4": ["another"]}
+    files = ["a.mp4", "b.mp4", "d.mp4"]
+    assert noted(notes, files) == [f"2 of 3 clips: {rate}", f"1 of 3 clips: {square}"]
