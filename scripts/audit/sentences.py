@@ -11,6 +11,7 @@ from scripts.audit.changes import LEVELS, left_out
 from scripts.audit.effects import LOSS, ORIGINAL
 from scripts.audit.robustness import SETS, means
 from scripts.audit.shortcuts import SHORTCUTS, TOGETHER
+from utils.statistics.bootstrap import rule_of_three
 
 TELLS = 0.7  # AUC that a detector has at least which tells real from fake
 
@@ -281,12 +282,12 @@ class Effects:
 def excludes_loss(effect: Effect) -> bool:
     """Whether a loss of ``LOSS`` lies outside the interval of a change.
 
-    Where no resample shows a fall, or all agree, resampling says nothing of subjects other than these n: what touches
-    fewer than 3 / n of all subjects may be seen in none of n (the rule of three, at 95 %). The lower end then counts as
-    -3 / n at best, so that fewer than 60 subjects exclude nothing.
+    Where no resample shows a fall, or all agree, resampling says nothing of other subjects: see
+    `utils.statistics.bootstrap.rule_of_three`. The lower end then counts as -3 / n at best, so that fewer than 60
+    subjects exclude nothing.
     """
     unseen = effect.low >= 0 or effect.low == effect.high
-    return (min(effect.low, -3 / effect.subjects) if unseen else effect.low) > -LOSS
+    return (min(effect.low, -rule_of_three(effect.subjects)) if unseen else effect.low) > -LOSS
 
 
 def doubt(effect: Effect, what: str) -> str:

@@ -21,7 +21,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dataset.faces import make_detector
 from dataset.media import FRAME_RATE
 from model import detector_of, read_checkpoint
-from model.threshold import Threshold, threshold_of
 from scripts.predict.clips import Clip, find_clips
 from scripts.predict.output import (
     as_csv,
@@ -269,12 +268,11 @@ def _load(
     checkpoint: Path, given: PredictOptions
 ) -> tuple[Callable[[], Reader], Scorer, Decision, dict[str, Any], dict[str, Any]]:
     content = read_checkpoint(checkpoint)
-    threshold = threshold_of(content) if given.threshold is None else Threshold(float(given.threshold), "given")
     config = content.get("config", {})
     length, hop = given.frames(config.get("max_frames") or MAX_FRAMES)
     device = torch.device("cuda" if given.accelerator == "auto" and torch.cuda.is_available() else "cpu")
     scorer = Scorer(detector_of(content, checkpoint, given.model_type), device, given.precision)
-    decision = Decision.of(threshold, None, given.prior and float(given.prior))
+    decision = Decision.of(content, *(None if one is None else float(one) for one in (given.threshold, given.prior)))
     settings = {
         "model_type": type(scorer.detector).__name__,
         "window": length / FRAME_RATE,

@@ -38,15 +38,15 @@ def head_lines(kind: str, checkpoint: Path, decision: Decision) -> list[str]:
         f"score = {POLARITY}. {OF_WINDOWS}",
         f"threshold: {described(decision.threshold)}; audio and video alone, where they are judged: {HEAD_THRESHOLD}",
     ]
-    return [*lines, *([of_probabilities(decision)] if decision.calibration else [])]
+    return [*lines, *filter(None, [of_probabilities(decision)])]
 
 
 def of_probabilities(decision: Decision) -> str:
-    """What the calibrated probabilities are, for people."""
-    return (
-        f"p = probability of real, calibrated on {decision.calibration.clips} validation clips, if "
-        f"{100 * decision.prior:.2g} % of all clips are fake (--prior changes that)"
-    )
+    """What the calibrated probabilities are, for people; "" where there are none."""
+    if "" not in decision.calibrations:
+        return ""
+    fitted = f"calibrated on {decision.on} ({decision.calibrations[''].clips} clips)"
+    return f"p = probability of real, {fitted}, if {100 * (decision.shown_prior or 0):.2g} % of all clips are fake"
 
 
 def described(threshold: Threshold) -> str:
@@ -116,13 +116,13 @@ def name_width(files: Sequence[str]) -> int:
 
 def as_json(checkpoint: Path, decision: Decision, settings: Mapping[str, Any], clips: Mapping[str, ClipResult]) -> str:
     """Everything as one JSON object."""
-    calibration = decision.calibration and decision.calibration._asdict() | {"prior_of_fakes": decision.prior}
+    calibration = {stream or "clip": platt._asdict() for stream, platt in decision.calibrations.items()}
     content = {
         "score": POLARITY,
         "clip_score": OF_WINDOWS,
         "checkpoint": str(checkpoint),
         "threshold": decision.threshold._asdict() | {"text": described(decision.threshold), "heads": HEAD_THRESHOLD},
-        "calibration": calibration,
+        "calibration": calibration | {"on": decision.on, "prior_of_fakes": decision.shown_prior},
         "settings": dict(settings),
         "clips": [result.judged(file, decision).plain() for file, result in clips.items()],
     }

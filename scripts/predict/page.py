@@ -137,7 +137,7 @@ def as_page(
         limits=_limits(about),
         card=printable_text(str(about.get("card", ""))),
         polarity=POLARITY,
-        calibrated=of_probabilities(decision) if decision.calibration else "",
+        calibrated=of_probabilities(decision),
         of_windows=OF_WINDOWS,
         threshold=decision.threshold.value,
         threshold_y=_y(decision.threshold.value),
@@ -226,7 +226,8 @@ def _facts(about: Mapping[str, Any], decision: Decision) -> dict[str, str]:
         "Windows": f"{settings['window']:g} s, one every {settings['hop']:g} s; faces: {settings['framing']}, "
         f"found by {settings['detector']}; {settings['precision']}",
     }
-    return facts | ({"Probability": of_probabilities(decision)} if decision.calibration else {})
+    said = of_probabilities(decision)
+    return facts | ({"Probability": said} if said else {})
 
 
 def _limits(about: Mapping[str, Any]) -> list[str]:

@@ -16,8 +16,9 @@ import numpy as np
 
 from dataset.faces import Window
 from dataset.media import FRAME_RATE, wav_beside
-from model.threshold import Threshold
+from model.threshold import Threshold, calibration_of, threshold_of
 from utils.files import file_digest
+from utils.statistics.calibration import Platt
 
 log = logging.getLogger(__name__)
 
@@ -44,32 +45,48 @@ class Decision(NamedTuple):
     ----------
     threshold
         A clip is called real from this score on.
-    calibration
-        Turns scores into probabilities; None if the checkpoint has none.
+    calibrations
+        What turns the score ("") and those of the heads ("audio", "video") into probabilities, as far as the checkpoint
+        has it.
     prior
-        Share of fakes that the probabilities are for; None where there are none.
+        Share of fakes that the probabilities are for; None for the one at which a score at its threshold is as likely
+        real as fake.
+    on
+        Which clips the calibrations were fitted on, in words.
     """
 
     threshold: Threshold
-    calibration: Any | None = None
+    calibrations: Mapping[str, Platt] = {}
     prior: float | None = None
+    on: str = "validation clips"
 
     @classmethod
-    def of(cls, threshold: Threshold, calibration: Any | None = None, prior: float | None = None) -> Decision:
-        """Take the prior for which a score at the threshold is as likely real as fake, unless another is given."""
-        if calibration is not None and prior is None:
-            prior = calibration.prior_at(threshold.value)
-        return cls(threshold, calibration, None if calibration is None else prior)
+    def of(cls, checkpoint: Mapping[str, Any], threshold: float | None, prior: float | None) -> Decision:
+        """What a checkpoint holds, as `model.read_checkpoint` returns it, unless the user says otherwise."""
+        held = threshold_of(dict(checkpoint))
+        found = {stream: calibration_of(checkpoint, stream) for stream in ("", "audio", "video")}
+        known = {stream: platt for stream, platt in found.items() if platt is not None}
+        chosen = held if threshold is None else Threshold(threshold, "given")
+        return cls(chosen, known, prior, held.on or "validation clips")
+
+    @property
+    def shown_prior(self) -> float | None:
+        """Share of fakes that the probability of a clip is for; None where there is none."""
+        if "" not in self.calibrations:
+            return None
+        return self.calibrations[""].prior_at(self.threshold.value) if self.prior is None else self.prior
 
     def verdict(self, score: float | None) -> str | None:
         """ "real" or "fake"; None without a score."""
         return verdict(score, self.threshold.value)
 
-    def probability(self, score: float | None) -> float | None:
-        """Calibrated probability that a clip of this score is real; None without a calibration."""
-        if self.calibration is None or score is None:
+    def probability(self, score: float | None, stream: str = "") -> float | None:
+        """Calibrated probability of real at a score of the clip or of one stream; None without a calibration."""
+        platt = self.calibrations.get(stream)
+        if platt is None or score is None:
             return None
-        return float(self.calibration.probability(score, self.prior))
+        at = HEAD_THRESHOLD if stream else self.threshold.value
+        return float(platt.probability(score, platt.prior_at(at) if self.prior is None else self.prior))
 
 
 @dataclass(frozen=True)
@@ -88,7 +105,7 @@ class Prediction:
         The same calibrated; None where the checkpoint holds no calibration.
     verdict
         "real" or "fake".
-    audio_score, audio_verdict, video_score, video_verdict
+    audio_score, audio_probability, audio_verdict, video_score, video_probability, video_verdict
         Of one stream alone, where the detector has heads for them.
     seconds
         Length of the clip.
@@ -112,8 +129,10 @@ class Prediction:
     probability: float | None
     verdict: str | None
     audio_score: float | None
+    audio_probability: float | None
     audio_verdict: str | None
     video_score: float | None
+    video_probability: float | None
     video_verdict: str | None
     seconds: float | None
     faces: int | None
@@ -184,8 +203,10 @@ class ClipResult:
             probability=decision.probability(score),
             verdict=decision.verdict(score),
             audio_score=audio,
+            audio_probability=decision.probability(audio, "audio"),
             audio_verdict=verdict(audio, HEAD_THRESHOLD),
             video_score=video,
+            video_probability=decision.probability(video, "video"),
             video_verdict=verdict(video, HEAD_THRESHOLD),
             seconds=self.seconds,
             faces=self.faces,

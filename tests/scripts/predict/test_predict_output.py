@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from model.threshold import Threshold
@@ -69,6 +70,31 @@ def test_the_side_of_the_threshold_can_be_seen() -> None:
     assert numbers(0.4688, 0.4703) == "0.469 (real from 0.47)"
     assert numbers(0.46998, 0.47004) == "0.469980 (real from 0.47004)"
     assert numbers(0.5, 0.5) == "0.500000000 (real from 0.5)"
+
+
+def test_calibrated_probabilities() -> None:
+    """Half at the threshold unless a prior is given; a higher prior of fakes makes real less likely."""
+    platts = {"slope": 2.0, "intercept": 1.0, "prior": 0.75, "clips": 40}
+    checkpoint = {"threshold": {"value": 0.47, "rule": "eer", "clips": 40}, "calibration": platts}
+    checkpoint |= {"audio_calibration": platts, "config": {"validation": "test", "fold": "train_1"}}
+    decision = Decision.of(checkpoint, None, None)
+    assert decision.probability(0.47) == pytest.approx(0.5)
+    assert decision.probability(0.5, "audio") == pytest.approx(0.5)
+    assert decision.probability(0.5, "video") is None
+    said = HEADS.judged("b.mp4", decision)
+    assert said.probability == decision.probability(said.score) < 0.5
+    assert (said.audio_probability > 0.5, said.video_probability) == (True, None)
+    rare = Decision.of(checkpoint, 0.3, 0.01)
+    assert rare.threshold == Threshold(0.3, "given")
+    assert rare.probability(0.47) > Decision.of(checkpoint, 0.3, 0.5).probability(0.47)
+    assert "   p 0." in clip_line("a.mp4", PLAIN, decision, 0)
+    (line,) = (line for line in head_lines("AVDF", Path("a.ckpt"), decision) if line.startswith("p = "))
+    assert "calibrated on the clips of the test fold, by which the epoch was picked too (train_1) (40 clips)" in line
+    content = json.loads(as_json(Path("a.ckpt"), rare, {}, CLIPS))
+    assert content["calibration"]["prior_of_fakes"] == 0.01
+    assert content["clips"][0]["probability"] == pytest.approx(rare.probability(0.75))
+    table = pd.read_csv(io.StringIO(as_csv(Path("a.ckpt"), decision, CLIPS)))
+    assert table["calibrated_p_real"].notna().tolist() == [True, True, False]
 
 
 def test_where_the_threshold_comes_from() -> None:

