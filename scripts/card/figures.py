@@ -8,7 +8,7 @@ from scripts.audit.changes import CHANGES
 from scripts.audit.sentences import KINDS
 from scripts.card.details import plain
 from scripts.card.facts import Facts
-from scripts.evaluate.tables import calibration_section, figures_section, kinds_sections, people_sections
+from scripts.evaluate.tables import calibration_section, kinds_sections, metrics_section, people_sections
 from utils.statistics.evaluation import group_metrics
 from utils.table import Section, counted, ends, explained, percent, section_lines, used
 
@@ -23,7 +23,7 @@ AT_THRESHOLD = {
 def figures(facts: Facts) -> dict[str, list[str]]:
     """Title of a part → its lines: results, people and calibration."""
     run, found = facts.run, facts.run.pooled
-    whole = figures_section(found, {"resamples": run.resamples, "seed": run.seed})
+    whole = metrics_section(found, {"resamples": run.resamples, "seed": run.seed})
     people = people_sections(found)
     calibration = calibration_section(found["calibration"])._replace(notes=[CALIBRATED])
     results = [whole, _at_threshold(facts), *kinds_sections(found)]
@@ -84,7 +84,7 @@ def _at_threshold(facts: Facts) -> Section:
     threshold = facts.threshold
     table = facts.scores.assign(decision=(facts.scores["score"] >= threshold.value).astype(int))
     found = group_metrics(table, facts.run.resamples, facts.run.seed)
-    grid = [["figure", "%", "95 %"]]
+    grid = [["metric", "%", "95 %"]]
     for name, heading in AT_THRESHOLD.items():
         grid.append(
             [

@@ -42,7 +42,7 @@ PEOPLE_NOTES = (
 def sections(result: Mapping[str, Any]) -> list[Section]:
     """Turn what `utils.statistics.evaluation.evaluate_folds` returns into tables."""
     pooled = result["pooled"]
-    parts = [figures_section(pooled, result["bootstrap"])]
+    parts = [metrics_section(pooled, result["bootstrap"])]
     if result["folds"]:
         parts.append(_folds(result["folds"]))
     parts += [calibration_section(pooled["calibration"]), *kinds_sections(pooled), *people_sections(pooled)]
@@ -51,10 +51,10 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
     return explained(parts)
 
 
-def figures_section(figures: Mapping[str, Any], how: Mapping[str, Any]) -> Section:
+def metrics_section(figures: Mapping[str, Any], how: Mapping[str, Any]) -> Section:
     """Every figure of a table that `evaluate_table` has evaluated, `how` its bootstrap was done."""
     bootstrap = figures["bootstrap"]
-    grid = [["figure", "%", INTERVAL, NOTE]]
+    grid = [["metric", "%", INTERVAL, NOTE]]
     for name, heading in HEADINGS.items():
         interval = ends(bootstrap["intervals"].get(name), name in bootstrap["rule_of_three"])
         grid.append([heading, percent(figures[name]), interval, figures["why"].get(name, "")])
@@ -87,7 +87,7 @@ def _folds(folds: Mapping[str, Mapping[str, Any]]) -> Section:
 
 def calibration_section(figures: Mapping[str, Any]) -> Section:
     """What `utils.statistics.calibration.calibration` returns."""
-    grid = [["figure", "from 0 to 1"], *([text, f"{figures[name]:.4f}"] for name, text in CALIBRATION.items())]
+    grid = [["metric", "from 0 to 1"], *([text, f"{figures[name]:.4f}"] for name, text in CALIBRATION.items())]
     bins = len(figures["bins"])
     return Section(
         "Calibration", grid, [f"Of the score as the probability of real, {bins} bins; they are in the json."]
@@ -139,7 +139,7 @@ def _with_interval(entry: Mapping[str, Any], *names: str) -> list[str]:
 def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
     """Two tables: both detectors' figures, and the tests of their difference."""
     delong, mcnemar, bootstrap = (comparison[name] for name in ("delong", "mcnemar", "bootstrap"))
-    figures = [["figure", "here", "against", "difference"]]
+    figures = [["metric", "here", "against", "difference"]]
     for name, test in (("auc", delong), ("acc", mcnemar)):
         values = (test[name], test[f"{name}_against"], test["difference"])
         figures.append([HEADINGS[name], *map(percent, values)])

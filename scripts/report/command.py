@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from scripts.evaluate.tables import figures_section, kinds_sections, people_sections
+from scripts.evaluate.tables import kinds_sections, metrics_section, people_sections
 from scripts.report.cautions import cautions, skipped
 from scripts.report.clips import CLASSES, COUNT, HEIGHT, Corpus, hardest, kind_of
 from scripts.report.figures import figures
@@ -171,7 +171,7 @@ def _folds(run: Run) -> list[tuple[Section, int]]:
     feet = averaged + ("paper" in table.index)
     parts = [(Section(f"{run.name}: folds, in percent", fold_grid(table)), feet)]
     if run.pooled:
-        pooled = figures_section(run.pooled, {"resamples": run.resamples, "seed": run.seed})
+        pooled = metrics_section(run.pooled, {"resamples": run.resamples, "seed": run.seed})
         whole = pooled._replace(title=f"{run.name}: all folds together. {pooled.title}")
         parts += [(part, 0) for part in explained([whole])]
     return parts

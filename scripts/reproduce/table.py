@@ -178,13 +178,15 @@ def sections(rows: Sequence[Row]) -> list[Section]:
 
 def _main_grid(rows: Sequence[Row]) -> list[list[str]]:
     """Headings and cells: what the paper reports beside its numbers, the score AUC, and what it rests on."""
-    compared = [cell for name in COMPARED for cell in (METRICS[name], "paper", "Δ")]
+    is_published = any(not math.isnan(row.metrics[f"{name}_paper"]) for row in rows for name in COMPARED)
+    beside = ["paper", "Δ"] if is_published else []
+    compared = [cell for name in COMPARED for cell in (METRICS[name], *beside)]
     grid = [["detector", *compared, METRICS["auc"], "folds", "clips", "hours"]]
     for row in rows:
         cells = [row.run]
         for name in COMPARED:
             mean, paper = row.metrics[f"{name}_mean"], row.metrics[f"{name}_paper"]
-            cells += [_mean(row, name), percent(paper), points(mean, paper)]
+            cells += [_mean(row, name), *([percent(paper), points(mean, paper)] if is_published else [])]
         hours = "" if math.isnan(row.metrics["hours"]) else f"{row.metrics['hours']:.2f}"
         grid.append([*cells, _mean(row, "auc"), str(row.metrics["folds"]), str(row.metrics["clips"]), hours])
     return grid

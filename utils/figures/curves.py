@@ -35,7 +35,7 @@ def draw_roc(folds: dict[str, pd.DataFrame], title: str) -> Figure:
     """
     metrics, left_out = _rankable(folds, "ROC")
     drawn, looks = {name: folds[name] for name in metrics}, fold_looks(folds)
-    figure = new_figure(7.2, title)
+    figure = new_figure(6.7, title)
     axes = figure.add_subplot()
     for name, table in drawn.items():
         label = f"{name}: AUC {percent(metrics[name]['auc'])}, n = {len(table)}"
