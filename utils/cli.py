@@ -197,7 +197,7 @@ class Parser(ArgumentParser):
         elif flag.default is Parameter.empty:
             self.add_argument(f"--{flag.name}", required=True, **given)
         else:
-            if flag.default is None and flag.kind not in VERBATIM:
+            if flag.default is None and given["type"] not in VERBATIM.values():
                 given["type"] = given["type"] | None
             self.add_argument(f"--{flag.name}", default=flag.default, **given)
 

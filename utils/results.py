@@ -327,3 +327,72 @@ def read_fold(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
             f"{folder / 'scores.csv'} has {len(scores)} clips, but metrics.json {metrics['n']}: test the fold again"
         )
     return metrics, scores
+
+
+def read_foreign(
+    path: str | Path, clips: pd.DataFrame, polarity: str | None = None, threshold: float | None = None
+) -> pd.DataFrame:
+    """Read the scores that another detector gave to some clips.
+
+    Parameters
+    ----------
+    path
+        A csv with the columns file and score, and perhaps polarity, the same in all rows. Scores may be any numbers.
+    clips
+        The clips that are asked for, with file, subject, category, method and label (1 = real), as `read_scores`
+        returns them of a fold; rows of other files are left aside.
+    polarity
+        Which class has the higher scores, "real" or "fake"; by default what the csv says.
+    threshold
+        Score from which on a clip belongs to that class; by default 0.5.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `read_scores` returns it, row by row for `clips`. Scores that are higher for fakes are turned round, and
+        those that are no probabilities become their ranks between 0 and 1: all that is ranked stays as it is.
+
+    Raises
+    ------
+    DataError
+        If the file is none, a clip has no row or several, a score is not a number, or the polarity is not told.
+    """
+    path = Path(path)
+    table = read_csv(path)
+    if missing := [name for name in ("file", "score") if name not in table]:
+        raise DataError(f"{path}: column {', '.join(missing)} is missing")
+    told = sorted(set(table["polarity"])) if "polarity" in table else []
+    if polarity is None and len(told) == 1:
+        polarity = told[0]
+    if polarity not in ("real", "fake"):
+        found = f"its column polarity holds {', '.join(map(repr, told))}" if told else "it has no column polarity"
+        raise DataError(f"{path}: {found}; say which class has the higher scores: --polarity real or --polarity fake")
+    again = table["file"].duplicated()
+    if again.any():
+        raise DataError(f"{path} line {again.idxmax()}: file {table.at[again.idxmax(), 'file']!r} has a row already")
+    score = pd.Series([number_of(cell) for cell in table["score"]], index=table.index)
+    if not np.isfinite(score).all():
+        line = int((~np.isfinite(score)).idxmax())
+        raise DataError(
+            f"{path} line {line}: score of {table.at[line, 'file']} is {table.at[line, 'score']!r}, no number"
+        )
+    score.index = table["file"]
+    if absent := sorted(set(clips["file"]) - set(score.index)):
+        raise DataError(f"{path}: has no score of {listed(absent)}")
+    values = score.loc[clips["file"]].to_numpy(float)
+    threshold = 0.5 if threshold is None else threshold
+    belongs = values >= threshold
+    is_real = polarity == "real"
+    is_probability = values.min() >= 0 and values.max() <= 1
+    turned = values if is_real else 1 - values
+    levels, rank = np.unique(values if is_real else -values, return_inverse=True)
+    if not is_probability or len(np.unique(turned)) < len(levels):  # 1 - score may make ties of small scores
+        turned = (rank + 1) / (len(levels) + 1)
+    columns = [name for name in [*TEXT_COLUMNS, "label", *GROUP_COLUMNS] if name in clips]
+    return clips[columns].assign(
+        score=turned,
+        video_score=np.nan,
+        audio_score=np.nan,
+        decision=(belongs == is_real).astype(int),
+        **{name: "" for name in GROUP_COLUMNS if name not in clips},
+    )

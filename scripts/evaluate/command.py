@@ -1,17 +1,19 @@
-"""The command `main.py evaluate`: figures, intervals and tests from scores.csv alone."""
+"""The command `main.py evaluate`: metrics, intervals and tests from scores alone, of this software or of another."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from rich.console import Console
 
 from scripts.evaluate.tables import sections
+from utils.errors import DataError
 from utils.files import to_json, write_atomic
-from utils.results import match, pool, read_scores
+from utils.results import match, pool, read_foreign, read_scores
 from utils.statistics.bootstrap import RESAMPLES, SEED
 from utils.statistics.evaluation import evaluate_folds
 from utils.table import as_markdown, as_tables
@@ -23,18 +25,28 @@ def evaluate_scores(
     scores: list[Path],
     *,
     against: list[Path] | None = None,
+    clips: list[Path] | None = None,
+    polarity: Literal["real", "fake"] | None = None,
+    threshold: float | None = None,
     bootstrap: int = RESAMPLES,
     seed: int = SEED,
     out: Path | None = None,
 ) -> None:
-    """Evaluate scores.csv: every figure with its interval, and a test against another detector.
+    """Evaluate scores.csv: every metric with its interval, and a test against another detector.
 
     Parameters
     ----------
     scores
-        One scores.csv, or those of the folds of one run, which are pooled.
+        One scores.csv, or those of the folds of one run, which are pooled; with --clips one csv of any detector, with
+        the columns file and score.
     against
         Scores of another detector for the same clips, one file or several.
+    clips
+        The scores.csv of the folds whose clips and labels count, where the scores are of another detector.
+    polarity
+        Which class has the higher scores in the csv of another detector; by default its column polarity.
+    threshold
+        Score of another detector from which on a clip belongs to that class; by default 0.5.
     bootstrap
         Resamples of the subjects, from which the intervals come; 0 for none.
     seed
@@ -45,27 +57,34 @@ def evaluate_scores(
     Raises
     ------
     DataError
-        If a file cannot be read, a cell is wrong, folds share a clip, or the two sides have not the same clips.
-    ValueError
-        If an option is out of range.
+        If a file cannot be read, a cell is wrong, folds share a clip, the two sides have not the same clips, or an
+        option is out of range.
     """
     for flag, value in (("bootstrap", bootstrap), ("seed", seed)):
         if value < 0:
-            raise ValueError(f"--{flag} is {value}, but must be 0 or more")
-    tables = _load(scores)
+            raise DataError(f"--{flag} is {value}, but must be 0 or more")
+    if not clips and (polarity or threshold is not None):
+        raise DataError("--polarity and --threshold are of another detector's scores: name its clips with --clips")
+    if clips and len(scores) > 1:
+        raise DataError(f"--clips: the scores of another detector are one file, not {len(scores)}")
+    if clips:
+        tables = {str(scores[0]): read_foreign(scores[0], pool(_load(clips)), polarity, threshold)}
+    else:
+        tables = _load(scores)
     pooled = pool(tables)
     other = None
     if against:
         other = match(pooled, pool(_load(against)), (_called(scores), _called(against)))
     folders = [path.parent.name for path in scores]
     names = folders if len(set(folders)) == len(scores) and all(folders) else [str(path) for path in scores]
-    folds = dict(zip(names, tables.values(), strict=True))
-    figures = evaluate_folds(folds, other, bootstrap, seed)
+    metrics = evaluate_folds(dict(zip(names, tables.values(), strict=True)), other, bootstrap, seed)
     files = {"files": [str(path) for path in scores], "against": [str(path) for path in against or []]}
+    if clips:
+        files["clips"] = [str(path) for path in clips]
     title = f"Evaluation of {_called(scores)}" + (f" against {_called(against)}" if against else "")
-    parts = sections(figures)
+    parts = sections(metrics)
     folder = out or scores[0].parent
-    write_atomic(folder / "evaluation.json", to_json(files | figures))
+    write_atomic(folder / "evaluation.json", to_json(files | metrics))
     write_atomic(folder / "evaluation.md", as_markdown(title, parts))
     Console().print(as_tables(title, parts))
     log.info("results: %s (evaluation.json, evaluation.md)", folder)
@@ -77,13 +96,11 @@ def _load(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
     Raises
     ------
     DataError
-        If a file is wrong.
-    ValueError
-        If a path is given twice.
+        If a file is wrong, or a path is given twice.
     """
     for path in paths:
         if paths.count(path) > 1:
-            raise ValueError(f"{path} is given twice")
+            raise DataError(f"{path} is given twice")
     return {str(path): read_scores(path) for path in paths}
 
 
