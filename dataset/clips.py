@@ -195,7 +195,8 @@ class ClipSampler(DistributedSampler):
 
     def __iter__(self) -> Iterator[ClipKey]:
         if self.trainer is not None:
-            self.epoch = self.trainer.current_epoch
+            # What Lightning gives to `set_epoch`; in a resumed run `current_epoch` is still that before.
+            self.epoch = self.trainer.fit_loop.epoch_progress.current.processed
         if self.shuffle:
             return map(ClipKey, super().__iter__(), [self.epoch] * len(self))
         return chain.from_iterable(self._evaluation_batches())
