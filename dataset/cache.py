@@ -19,7 +19,7 @@ from safetensors.numpy import save
 
 from dataset.check import BadClip
 from dataset.features import FEATURES, audio_features
-from dataset.media import DECODING, MAX_FRAMES, SAMPLES_PER_FRAME, SIDE, Sound, read_audio, read_video, wav_beside
+from dataset.media import DECODING, MAX_FRAMES, SAMPLES_PER_FRAME, SIDE, audio_chunks, read_clip, wav_beside
 from utils.errors import DataError
 from utils.files import alone_in, file_digest, write_atomic
 from utils.parallel import in_threads
@@ -90,7 +90,7 @@ def leading_silence(path: str | Path) -> int:
     beginning to end nothing is left out.
     """
     start = 0
-    for chunk in Sound(path):
+    for chunk in audio_chunks(path):
         loud = np.flatnonzero(np.abs(chunk.astype(np.int32)) > AUDIBLE)
         if len(loud):
             first = start + int(loud[0])
@@ -126,7 +126,7 @@ def decode_clip(path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading
         frames, samples = clip.frames, clip.samples
         faces = Faces(int(clip.people), bool(clip.is_crop), list(clip.notes))
     else:
-        frames, samples = read_video(path, max_frames + skipped), read_audio(path, max_frames + skipped)
+        frames, samples, _ = read_clip(path, max_frames + skipped)
     frames, samples = frames[skipped:], samples[skipped * SAMPLES_PER_FRAME :]  # (T, 112, 112, 3), (N,)
     if len(frames) == 0:
         raise DataError(f"{path}: nothing is left of it without its leading silence")

@@ -1,17 +1,163 @@
-"""Find clips that are missing or do not decode, before training rather than an hour into it."""
+"""What a clip is, and whether training can read it; clips that are missing or broken are found before training."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import av
+import numpy as np
 import pandas as pd
 
-from dataset.media import probe, read_audio, read_video, wav_beside
+from dataset.media import FRAME_RATE, MAX_FRAMES, SAMPLE_RATE, framing_notes, open_wav, read_clip, wav_beside
+from dataset.reader import Reader
 from utils.errors import DataError
 from utils.parallel import in_threads
 
+SILENCE = 32  # of 32,768: -60 dB of full scale
+FEW_FRAMES = 12  # less than half a second
+
 Stamp = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What is known of one clip; None where it is not.
+
+    Attributes
+    ----------
+    state
+        "ok", "missing" or "broken".
+    reason
+        Why training cannot read it, in the words of the DataError, without the path; "" if it can.
+    frames, fps, constant_rate
+        Frames as stored, how many a second by their time stamps, and whether at a constant rate.
+    width, height
+        Of the frames as they are shown.
+    video_codec, video_seconds
+        Of the video, from the start of its first frame to the end of its last.
+    sound
+        Where it comes from: "wav" for the one beside the clip, otherwise the clip's own extension; "" if there is none.
+    sample_rate, channels, audio_codec, audio_seconds
+        Of the audio as stored.
+    leading_silence
+        Seconds before the first sample (mono, 16 kHz) above -60 dB of full scale; all of them if none is.
+    frames_25
+        Frames at 25 a second, however many of them are used.
+    video_bytes, audio_bytes
+        Of the packets of either track inside the clip.
+    bytes
+        Size of the clip, without the wav.
+    notes
+        Short sentences on what is unusual about it.
+    """
+
+    state: str
+    reason: str
+    frames: int | None = None
+    fps: float | None = None
+    constant_rate: bool | None = None
+    width: int | None = None
+    height: int | None = None
+    video_codec: str | None = None
+    video_seconds: float | None = None
+    sound: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    audio_codec: str | None = None
+    audio_seconds: float | None = None
+    leading_silence: float | None = None
+    frames_25: int | None = None
+    video_bytes: int | None = None
+    audio_bytes: int | None = None
+    bytes: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def missing(cls) -> ClipFacts:
+        """The facts of a clip that is not there."""
+        return cls("missing", "no such file")
+
+
+def inspect_clip(path: str | Path) -> ClipFacts:
+    """Decode a clip from its first to its last frame and sample, as training does, and say what it is.
+
+    What :func:`dataset.media.read_clip` refuses is broken, and so is a clip that is damaged only behind the frames
+    that training uses. Bad media never raise.
+    """
+    path = Path(path)
+    if not path.exists():
+        return ClipFacts.missing()
+    facts: dict[str, Any] = {"bytes": path.stat().st_size}
+    wav, notes, reason = wav_beside(path), (), ""
+    try:
+        has_wav = os.path.isfile(wav)
+        with Reader(path, audio=not has_wav) as reader:
+            quiet = _Quiet()
+            _see(reader, quiet, facts)
+            with open_wav(wav) if has_wav else nullcontext(reader) as source:
+                facts["sound"] = "wav" if has_wav else path.suffix[1:].lower() if source.sound else ""
+                _hear(source, quiet, facts)
+            facts["video_bytes"] = reader.sizes[reader.video.index]
+            if reader.audios:
+                facts["audio_bytes"] = reader.sizes[(reader.audio or reader.audios[0]).index]
+            notes = (*reader.notes(facts["audio_seconds"]), *_training_notes(facts))
+    except DataError as error:
+        reason = _reason(error, path)
+        if wav.name in str(error):
+            facts["sound"] = "wav"
+    return ClipFacts("broken" if reason else "ok", reason, **facts, notes=notes)
+
+
+class _Quiet:
+    """Counts the samples before the first loud one."""
+
+    def __init__(self) -> None:
+        self.samples, self._is_over = 0, False
+
+    def hear(self, chunks: Iterable[np.ndarray]) -> None:
+        for chunk in chunks:
+            if not self._is_over:
+                loud = np.flatnonzero((chunk > SILENCE) | (chunk < -SILENCE))
+                self._is_over = len(loud) > 0
+                self.samples += int(loud[0]) if self._is_over else len(chunk)
+
+
+def _see(reader: Reader, quiet: _Quiet, facts: dict[str, Any]) -> None:
+    try:
+        for _ in reader.frames():
+            quiet.hear(reader.heard())
+    finally:
+        if reader.count:
+            facts |= {"frames": reader.count, "width": reader.size[0], "height": reader.size[1]}
+            facts |= {"video_codec": codec_name(reader.video), "video_seconds": reader.seconds}
+            facts["frames_25"] = reader.length
+            if reader.rate is not None:
+                facts |= {"fps": round(reader.rate, 3), "constant_rate": reader.is_even()}
+
+
+def _hear(source: Reader, quiet: _Quiet, facts: dict[str, Any]) -> None:
+    quiet.hear(source.chunks())
+    sound = source.sound
+    facts |= {"sample_rate": sound.rate, "channels": sound.channels, "audio_codec": codec_name(source.audio)}
+    facts |= {"audio_seconds": sound.samples / sound.rate, "leading_silence": quiet.samples / SAMPLE_RATE}
+
+
+def _training_notes(facts: dict[str, Any]) -> Iterator[str]:
+    """What there is to say of a clip that is used as it is."""
+    yield from framing_notes(facts["width"], facts["height"])
+    if facts["frames"] < FEW_FRAMES:
+        yield f"only {facts['frames']} frame{'s' if facts['frames'] > 1 else ''}"
+    if facts["frames_25"] > MAX_FRAMES:
+        yield f"longer than {MAX_FRAMES // FRAME_RATE} s: the first {MAX_FRAMES} frames are used"
+
+
+def _reason(error: DataError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ").removeprefix(f"{wav_beside(path)}: ")
 
 
 class BadClip(NamedTuple):
@@ -45,31 +191,34 @@ class ClipChecker:
 
     def __init__(self, progress: bool = True) -> None:
         self.progress = progress
-        self._reasons: dict[tuple[str, Stamp], str] = {}
+        self._known: dict[tuple[str, Stamp], tuple[str, tuple[str, ...]]] = {}
 
-    def learn(self, path: str, seen: Stamp, reason: str) -> None:
+    def learn(self, path: str, seen: Stamp, reason: str, notes: Sequence[str] = ()) -> None:
         """Take over what an earlier check found in files with this stamp; an empty reason means that all is well."""
-        self._reasons[path, seen] = reason
+        self._known[path, seen] = reason, tuple(notes)
 
     def __call__(self, clips: pd.DataFrame) -> list[BadClip]:
         """Return the bad ones among `clips`, in their order."""
-        reasons = in_threads(self._reason, list(clips["path"]), "Checking clips", progress=self.progress)
-        return [BadClip(file, reason) for file, reason in zip(clips["file"], reasons, strict=True) if reason]
+        found = in_threads(self._look, list(clips["path"]), "Checking clips", progress=self.progress)
+        return [BadClip(file, reason) for file, (reason, _) in zip(clips["file"], found, strict=True) if reason]
 
-    def _reason(self, path: str) -> str:
+    def notes(self, clips: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+        """What is unusual about those of `clips` that were checked: file → notes."""
+        found = {file: self._look(path)[1] for file, path in zip(clips["file"], clips["path"], strict=True)}
+        return {file: notes for file, notes in found.items() if notes}
+
+    def _look(self, path: str) -> tuple[str, tuple[str, ...]]:
         seen = stamp(path)
         if seen is None:
-            return "no such file"
-        if (path, seen) not in self._reasons:
-            self._reasons[path, seen] = _why_unreadable(path)
-        return self._reasons[path, seen]
+            return "no such file", ()
+        if (path, seen) not in self._known:
+            try:
+                self._known[path, seen] = "", read_clip(path).notes
+            except DataError as error:
+                self._known[path, seen] = _reason(error, Path(path)), ()
+        return self._known[path, seen]
 
 
-def _why_unreadable(path: str) -> str:
-    try:
-        probe(path)
-        read_video(path)
-        read_audio(path)
-    except DataError as error:
-        return str(error).removeprefix(f"{path}: ")
-    return ""
+def codec_name(stream: av.stream.Stream) -> str:
+    """Name of a track's codec."""
+    return stream.codec_context.codec.canonical_name

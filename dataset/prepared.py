@@ -65,7 +65,7 @@ class State:
         write_atomic(self.path, b"\n".join([*lines, b""]))
 
     def add(self, file: str, seen: Stamp, facts: dict[str, Any]) -> None:
-        """Add a finding: the fields of `dataset.inspection.ClipFacts`."""
+        """Add a finding: the fields of `dataset.check.ClipFacts`."""
         self.findings[file] = (seen, facts)
         with self.path.open("ab") as out:
             out.write(self._line(file) + b"\n")
@@ -110,7 +110,7 @@ class Prepared(NamedTuple):
         return chosen
 
     def findings(self) -> dict[str, tuple[Stamp, dict[str, Any]]]:
-        """What is known of each clip, by its file: when, and the fields of `dataset.inspection.ClipFacts`."""
+        """What is known of each clip, by its file: when, and the fields of `dataset.check.ClipFacts`."""
         return State(self.folder / STATE_NAME).findings
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataset.faces.detector import DETECTORS, FaceDetector, make_detector
-from dataset.faces.fault import ClipFault
-from dataset.faces.look import FRAMINGS, Survey, survey
-from dataset.faces.stream import Window, windows
+from dataset.faces.detector import FaceDetector, make_detector
+from dataset.faces.survey import FRAMINGS, ClipFault, Survey, survey
+from dataset.faces.tracks import Span
+from dataset.faces.windows import CroppedClip, Window, crop_clip, windows
 
 __all__ = [
-    "DETECTORS", "FRAMINGS", "ClipFault", "FaceDetector", "Survey", "Window", "make_detector", "survey", "windows"
+    "FRAMINGS", "ClipFault", "CroppedClip", "FaceDetector", "Span", "Survey", "Window", "crop_clip", "make_detector",
+    "survey", "windows",
 ]  # fmt: skip

@@ -8,6 +8,8 @@ between. In both, the middle of the box is halfway across and 0.53 of the way do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -30,27 +32,32 @@ def is_square(height: int, width: int) -> bool:
     return abs(height - width) <= SQUARE * min(height, width)
 
 
-def looks_like_crop(track: Track, height: int, width: int, samples: int) -> bool:
+def looks_like_crop(tracks: Sequence[Track], height: int, width: int, samples: int) -> bool:
     """Whether a face lies in frames of that size as in FakeAVCeleb's, so that they are to be taken as they are.
 
     Parameters
     ----------
-    track
-        The face.
+    tracks
+        Of the face, the most visible one first; those in other shots may be another's.
     height, width
         Of the frames.
     samples
         In how many pictures it was looked for.
     """
-    is_there = len(track.ticks) >= FOUND * samples and track.boxes[:, 4].mean() >= UNSURE
-    if not is_square(height, width) or not is_there:
+    alone = [track for index, track in enumerate(tracks) if all(_apart(track, other) for other in tracks[:index])]
+    found = np.concatenate([track.boxes for track in alone])
+    if not is_square(height, width) or len(found) < FOUND * samples or found[:, 4].mean() < UNSURE:
         return False
-    boxes = track.boxes[:, :4] / (width, height, width, height)
+    boxes = found[:, :4] / (width, height, width, height)
     middle = boxes[:, :2] + boxes[:, 2:] / 2
     off = np.abs(middle - (0.5, DOWN)).max(1)
     size = boxes[:, 2:].max(1)
     fits = (off <= OFF_CENTRE) & (size >= SIZES[0]) & (size <= SIZES[1])
     return bool(fits.mean() >= OFTEN)
+
+
+def _apart(track: Track, other: Track) -> bool:
+    return bool(track.ticks[0] > other.ticks[-1] or track.ticks[-1] < other.ticks[0])
 
 
 def side_of(size: float) -> int:
@@ -64,7 +71,7 @@ def cut_square(frame: np.ndarray, x: float, y: float, size: float) -> np.ndarray
     Parameters
     ----------
     frame
-        BGR (H, W, 3), uint8.
+        RGB (H, W, 3), uint8.
     x, y
         Middle of the box, in pixels.
     size

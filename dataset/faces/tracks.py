@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
-from dataset.timing import FRAME_RATE
+from dataset.media import FRAME_RATE
 
 STEP = 5  # ticks (1/25 s) between the pictures in which faces are looked for
 PATIENCE = FRAME_RATE  # ticks for which a face may be lost and still be the same when it comes back
@@ -21,6 +23,8 @@ SMALL = 0.25  # of the main face's size, below which another one is of no accoun
 SIMILAR = 0.5  # of the main face's size, from which on a face may go on where the main one has been lost
 SMOOTH = 10  # ticks on either side of a moment whose boxes are averaged: 1 s in all
 CURVED = 5  # boxes from which on their movement may be curved there
+LOOK = 8  # side of the pictures by which faces are compared
+ALIKE = 0.75  # correlation of two such pictures from which on they may show one person
 
 
 class Track(NamedTuple):
@@ -31,11 +35,16 @@ class Track(NamedTuple):
     ticks
         When it was found (n,), in 1/25 s; a frame of another rate may lie between two ticks.
     boxes
-        Where (n, 5), float64: x, y, width, height in pixels, and confidence.
+        Where (n, 5), float64: x, y, width, height in pixels, and confidence; what it looks like may follow (n, 5 + k).
     """
 
     ticks: np.ndarray
     boxes: np.ndarray
+
+    def is_like(self, other: Track) -> bool:
+        """Whether the two may be one person: two of their pictures are alike."""
+        mine, theirs = self.boxes[:, 5:], other.boxes[:, 5:]
+        return not mine.shape[1] or bool((mine @ theirs.T).max() >= ALIKE)
 
     @property
     def size(self) -> float:
@@ -53,6 +62,13 @@ class Track(NamedTuple):
         return float(np.prod(self.boxes[:, 2:4], axis=1).sum())
 
 
+class Span(NamedTuple):
+    """Ticks, from `start` to before `end`, that show one person's face."""
+
+    start: int
+    end: int
+
+
 class FacePath(NamedTuple):
     """Where the face is at any time: one or more tracks one after the other, smoothed.
 
@@ -60,31 +76,43 @@ class FacePath(NamedTuple):
     ----------
     ticks, centre_x, centre_y, size
         Of each track, when it was found, and the middle and the longer side of its box then, in pixels.
+    people
+        Whose track it is: 0 for the first person, and so on.
+    shots
+        The shot (first tick and that of the next shot) in which it lies.
     """
 
     ticks: tuple[np.ndarray, ...]
     centre_x: tuple[np.ndarray, ...]
     centre_y: tuple[np.ndarray, ...]
     size: tuple[np.ndarray, ...]
+    people: tuple[int, ...]
+    shots: tuple[tuple[float, float], ...]
 
     def at(self, tick: float) -> tuple[float, float, float]:
         """Middle and longer side of the box; between two finds interpolated, beyond the last one held."""
-        distances = [max(ticks[0] - tick, tick - ticks[-1], 0) for ticks in self.ticks]
-        part = int(np.argmin(distances))
+        distances = [
+            (not start <= tick < end, max(ticks[0] - tick, tick - ticks[-1], 0))
+            for ticks, (start, end) in zip(self.ticks, self.shots, strict=True)
+        ]
+        part = distances.index(min(distances))
         knots = (self.centre_x[part], self.centre_y[part], self.size[part])
         x, y, size = (float(np.interp(tick, self.ticks[part], values)) for values in knots)
         return x, y, size
 
-    def seen(self, start: int, end: int) -> int:
-        """How many of the ticks from `start` to `end` (not included) show the face."""
+    def spans(self, length: int) -> list[Span]:
+        """When a clip of so many ticks shows the face; a span ends where another person follows."""
         around = STEP - 1  # it was not looked for in between
-        found = [(round(ticks[0]), round(ticks[-1])) for ticks in self.ticks]
-        spans = [(max(first - around, start), min(last + around + 1, end)) for first, last in found]
-        seen = 0
-        for first, last in sorted(spans):
-            seen += max(0, last - max(first, start))
-            start = max(start, last)
-        return seen
+        spans: list[Span] = []
+        for index, ticks in enumerate(self.ticks):
+            opens, closes = self.shots[index]
+            start = round(max(opens, ticks[0] - around))
+            end = round(min(closes, length, ticks[-1] + around + 1))
+            if spans and start < spans[-1].end + PATIENCE and self.people[index] == self.people[index - 1]:
+                spans[-1] = Span(spans[-1].start, max(end, spans[-1].end))
+                continue
+            spans.append(Span(start, end))
+        return spans
 
 
 def link(samples: Iterable[tuple[float, np.ndarray]]) -> list[Track]:
@@ -99,7 +127,7 @@ def link(samples: Iterable[tuple[float, np.ndarray]]) -> list[Track]:
     active = tracks
     for tick, boxes in samples:
         active = [track for track in active if tick - track[0][-1] <= PATIENCE]
-        overlaps = _overlaps(np.array([track[1][-1] for track in active]).reshape(-1, 5), boxes)  # (tracks, N)
+        overlaps = _overlaps([track[1][-1] for track in active], boxes)  # (tracks, N)
         free = set(range(len(boxes)))
         while overlaps.size and overlaps.max() >= OVERLAP:
             which, box = np.unravel_index(overlaps.argmax(), overlaps.shape)
@@ -127,33 +155,64 @@ def count_people(faces: Sequence[Track], ticks: Sequence[float]) -> int:
     return max(1, int(at_once[min(SEEN_TOGETHER, -(-len(ticks) // 2)) - 1]))
 
 
-def follow(faces: Sequence[Track]) -> FacePath:
-    """Follow the most visible face; where it is lost, go on with the most visible of similar size.
-
-    After a cut the same person is elsewhere in the picture, and another track.
+def follow(shots: Sequence[Sequence[Track]], starts: Sequence[float] = (0.0,)) -> FacePath:
+    """Follow the most visible face of each shot; where it is lost, go on with the most visible of similar size.
 
     Parameters
     ----------
-    faces
-        The most visible one first.
+    shots
+        The faces of each shot, the most visible one first; not all are empty.
+    starts
+        First tick of each shot.
     """
+    ends = [*starts[1:], math.inf]
+    bounds: list[tuple[float, float]] = []
     chosen: list[Track] = []
-    for face in faces:
-        apart = all(face.ticks[0] > other.ticks[-1] or face.ticks[-1] < other.ticks[0] for other in chosen)
-        if apart and face.size >= SIMILAR * faces[0].size:
-            chosen.append(face)
-    chosen.sort(key=lambda face: face.ticks[0])
+    people: list[int] = []
+    first_of: list[list[Track]] = []  # tracks of each person
+    for faces, shot in zip(shots, zip(starts, ends, strict=True), strict=True):
+        parts: list[Track] = []
+        for face in faces:
+            apart = all(face.ticks[0] > other.ticks[-1] or face.ticks[-1] < other.ticks[0] for other in parts)
+            if apart and face.size >= SIMILAR * faces[0].size:
+                parts.append(face)
+        if not parts:
+            continue
+        known = (who for who, tracks in enumerate(first_of) if any(faces[0].is_like(track) for track in tracks))
+        person = next(known, len(first_of))
+        if person == len(first_of):
+            first_of.append([])
+        first_of[person].append(faces[0])
+        chosen += sorted(parts, key=lambda face: face.ticks[0])
+        people += [person] * len(parts)
+        bounds += [shot] * len(parts)
     middles = [face.boxes[:, :2] + face.boxes[:, 2:4] / 2 for face in chosen]  # (n, 2)
     return FacePath(
         ticks=tuple(face.ticks for face in chosen),
         centre_x=tuple(_smooth(face.ticks, middle[:, 0], 2) for face, middle in zip(chosen, middles, strict=True)),
         centre_y=tuple(_smooth(face.ticks, middle[:, 1], 2) for face, middle in zip(chosen, middles, strict=True)),
         size=tuple(_smooth(face.ticks, face.boxes[:, 2:4].max(1), 0) for face in chosen),
+        people=tuple(people),
+        shots=tuple(bounds),
     )
 
 
-def _overlaps(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (M, 5) and (N, 5): (M, N)."""
+def looks(picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """What faces (N, 5) look like, in rows (N, k) of length 1, for :meth:`Track.is_like`."""
+    height, width = picture.shape[:2]
+    found = np.zeros((len(boxes), 3 * LOOK**2))
+    for row, (x, y, w, h) in zip(found, boxes[:, :4].round().astype(int), strict=True):
+        part = picture[max(y, 0) : min(y + h, height), max(x, 0) : min(x + w, width)]
+        if part.size:
+            small = cv2.resize(part, (LOOK, LOOK), interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
+            small -= small.mean()
+            row[:] = small / max(float(np.linalg.norm(small)), 1e-9)
+    return found
+
+
+def _overlaps(before: Sequence[np.ndarray], new: np.ndarray) -> np.ndarray:
+    """Intersection over union of M boxes and boxes (N, 5): (M, N)."""
+    old = np.array(before).reshape(len(before), -1) if before else np.empty((0, 4))
     upper = np.maximum(old[:, None, :2], new[None, :, :2])
     lower = np.minimum(old[:, None, :2] + old[:, None, 2:4], new[None, :, :2] + new[None, :, 2:4])
     common = np.clip(lower - upper, 0, None).prod(-1)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from dataset.inspection import SILENCE
-from dataset.media import SIDE, check_complete, draw_picture, open_video, read_audio, read_video
-from dataset.timing import FrameClock
+from dataset.check import SILENCE
+from dataset.media import draw_frame, full_frames, read_audio, read_video
 
 
 class Media(NamedTuple):
@@ -86,36 +84,19 @@ class Clip(NamedTuple):
         return read_audio(self.path, self.max_frames + more)
 
     def full_frames(self) -> Iterator[np.ndarray]:
-        """Frames (H, W, 3) BGR uint8 as they are stored, 25 a second, one after the other.
+        """Frames (H, W, 3) RGB uint8 as they are shown, 25 a second, one after the other.
 
         Raises
         ------
         DataError
             As :func:`dataset.media.read_video` does.
         """
-        capture, clock = open_video(self.path), FrameClock(self.path)
-        frame, shown = None, 0
-        try:
-            for tick in clock.decode(capture):
-                yield from repeat(frame, min(tick, self.max_frames) - shown)
-                shown = max(shown, tick)
-                if tick >= self.max_frames:
-                    return
-                frame = capture.retrieve()[1]
-            yield from repeat(frame, min(clock.end, self.max_frames) - shown)
-            if clock.end < self.max_frames:
-                check_complete(self.path, capture, clock)
-        finally:
-            capture.release()
+        return full_frames(self.path, self.max_frames)
 
 
 def scaled(frames: Iterable[np.ndarray]) -> np.ndarray:
-    """Scale frames (H, W, 3) BGR to pictures (T, 112, 112, 3) RGB, as training does."""
-    pictures = []
-    for frame in frames:
-        pictures.append(np.empty((SIDE, SIDE, 3), np.uint8))
-        draw_picture(frame, pictures[-1])
-    return np.stack(pictures)
+    """Scale frames (H, W, 3) to (T, 112, 112, 3), as training does."""
+    return np.stack([draw_frame(frame) for frame in frames])
 
 
 def leading_silence(samples: np.ndarray) -> int:

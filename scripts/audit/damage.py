@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
-from dataset.media import SAMPLE_RATE
-from dataset.timing import FRAME_RATE
+from dataset.media import FRAME_RATE, SAMPLE_RATE
 from utils.errors import DataError
 
 PictureDamage = Callable[[Iterable[np.ndarray], float, np.random.Generator], Iterator[np.ndarray]]
@@ -33,7 +32,7 @@ def _each(function: Callable[[np.ndarray, float, np.random.Generator], np.ndarra
 
 
 def h264(frames: Iterable[np.ndarray], crf: float, _rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Encode frames (H, W, 3) BGR with libx264 at a constant rate factor, and decode them again, in memory."""
+    """Encode frames (H, W, 3) RGB with libx264 at a constant rate factor, and decode them again, in memory."""
     encoder, decoder = None, av.CodecContext.create("h264", "r")
     for frame in frames:
         if encoder is None:
@@ -41,11 +40,11 @@ def h264(frames: Iterable[np.ndarray], crf: float, _rng: np.random.Generator) ->
             encoder = _h264_encoder(height + height % 2, width + width % 2, crf)
         # OpenCV's colours come back as they were; FFmpeg's own conversion makes each frame a few levels darker.
         even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        yuv = cv2.cvtColor(even, cv2.COLOR_BGR2YUV_I420)  # (1.5 H, W)
+        yuv = cv2.cvtColor(even, cv2.COLOR_RGB2YUV_I420)  # (1.5 H, W)
         for packet in encoder.encode(av.VideoFrame.from_ndarray(yuv, format="yuv420p")):
-            yield from (_to_bgr(picture)[:height, :width] for picture in decoder.decode(packet))
+            yield from (_to_rgb(picture)[:height, :width] for picture in decoder.decode(packet))
     for packet in (*(encoder.encode() if encoder else ()), None):
-        yield from (_to_bgr(picture)[:height, :width] for picture in decoder.decode(packet))
+        yield from (_to_rgb(picture)[:height, :width] for picture in decoder.decode(packet))
 
 
 def _h264_encoder(height: int, width: int, crf: float) -> av.CodecContext:
@@ -57,8 +56,8 @@ def _h264_encoder(height: int, width: int, crf: float) -> av.CodecContext:
     return encoder
 
 
-def _to_bgr(picture: av.VideoFrame) -> np.ndarray:
-    return cv2.cvtColor(picture.to_ndarray(), cv2.COLOR_YUV2BGR_I420)
+def _to_rgb(picture: av.VideoFrame) -> np.ndarray:
+    return cv2.cvtColor(picture.to_ndarray(), cv2.COLOR_YUV2RGB_I420)
 
 
 @_each

@@ -10,13 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import numpy as np
 import pandas as pd
 
-from dataset.check import stamp
-from dataset.inspection import inspect_clip
-from dataset.media import NO_PICTURE, SAMPLE_RATE, Sound
+from dataset.check import inspect_clip, stamp
+from dataset.media import SAMPLE_RATE, audio_chunks
 from utils.files import write_atomic
 from utils.parallel import in_threads
 
@@ -107,32 +105,26 @@ def _look(path: str) -> tuple[str, Facts]:
     seen = inspect_clip(path)
     if seen.state != "ok":
         return seen.reason, Facts(*[math.nan] * len(Facts._fields))
-    rates = _bits(path)
     return "", Facts(
         round(seen.leading_silence, 3),
         round(seen.video_seconds, 3),
         round(_loudness(path, round(seen.leading_silence * SAMPLE_RATE)), 1),
         round(seen.audio_seconds - seen.video_seconds, 3),
-        round(rates["video"] / seen.video_seconds / 1000, 1),
-        round(rates["audio"] / seen.audio_seconds / 1000, 1),
+        _rate(seen.video_bytes, seen.video_seconds),
+        _rate(seen.audio_bytes, seen.audio_seconds),
     )
+
+
+def _rate(count: int | None, seconds: float) -> float:
+    """Bytes to kbit/s; NaN where there are none."""
+    return math.nan if count is None else round(8 * count / seconds / 1000, 1)
 
 
 def _loudness(path: str, start: int) -> float:
     """RMS of the samples from `start` on, dB of full scale; the silence before is a fact of its own."""
-    samples = np.concatenate(list(Sound(path)))[start:].astype(float)
+    samples = np.concatenate(list(audio_chunks(path)))[start:].astype(float)
     power = np.mean(samples**2) / FULL_SCALE**2 if len(samples) else 0.0
     return max(10 * math.log10(power), QUIETEST) if power else QUIETEST
-
-
-def _bits(path: str) -> dict[str, float]:
-    """Bits in the packets of the first stream of either kind; NaN where there is none."""
-    with av.open(path, options=NO_PICTURE, metadata_errors="ignore") as container:
-        streams = [*container.streams.video[:1], *container.streams.audio[:1]]
-        bits = {"video": math.nan, "audio": math.nan} | dict.fromkeys((stream.type for stream in streams), 0.0)
-        for packet in container.demux(streams):
-            bits[packet.stream.type] += 8 * packet.size
-    return bits
 
 
 def _read_cache(cache: Path, names: list[str]) -> dict[str, list]:

@@ -163,11 +163,11 @@ def _allpass(samples: np.ndarray, delay: int) -> np.ndarray:
 
 def _ycrcb(frame: np.ndarray) -> np.ndarray:
     """A frame (H, W, 3) as luma and chroma, float32, from 0 to 1."""
-    return cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_BGR2YCrCb)
+    return cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2YCrCb)
 
 
 def _back(luma_chroma: np.ndarray) -> np.ndarray:
-    return _rounded(255 * cv2.cvtColor(luma_chroma, cv2.COLOR_YCrCb2BGR))
+    return _rounded(255 * cv2.cvtColor(luma_chroma, cv2.COLOR_YCrCb2RGB))
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

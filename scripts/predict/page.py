@@ -223,8 +223,8 @@ def _facts(about: Mapping[str, Any], decision: Decision) -> dict[str, str]:
         "SHA-256": file_digest(checkpoint) if checkpoint.is_file() else "of a folder: not taken",
         "Trained": ", ".join(map(str, trained)) or "the checkpoint does not say on what",
         "Verdict": f"{described(decision.threshold)}; audio and video alone: real from {HEAD_THRESHOLD} on",
-        "Windows": f"{settings['window']:g} s, one every {settings['hop']:g} s; faces: {settings['framing']}, "
-        f"found by {settings['detector']}; {settings['precision']}",
+        "Windows": f"{settings['window']:g} s, one every {settings['hop']:g} s; faces: {settings['framing']}; "
+        f"{settings['precision']}",
     }
     said = of_probabilities(decision)
     return facts | ({"Probability": said} if said else {})

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from dataset.check import SILENCE
 from dataset.faces import Survey, Window
-from dataset.inspection import SILENCE
 from dataset.media import FRAME_RATE
 from dataset.transforms import normalise
 from model import Detector, Verdict, for_inference

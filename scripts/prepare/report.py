@@ -12,8 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dataset.cache import CachedClip
-from dataset.check import BadClip, stamp
-from dataset.inspection import ClipFacts, inspect_clip
+from dataset.check import BadClip, ClipFacts, inspect_clip, stamp
 from dataset.media import wav_beside
 from dataset.prepared import CACHE, FOLDER, STATE_NAME, State
 from utils.files import write_atomic
@@ -50,7 +49,7 @@ def inspect_all(clips: pd.DataFrame, folder: Path, workers: int | None = None) -
     -------
     pandas.DataFrame
         A row for each row of `clips`, in their order, with its index, and the columns ``COLUMNS``: those of the
-        clip table and of :class:`dataset.inspection.ClipFacts`, ``seconds_apart`` (sound less picture) and
+        clip table and of :class:`dataset.check.ClipFacts`, ``seconds_apart`` (sound less picture) and
         ``same_file_as`` (the line that names the same file before this one).
     """
     state = State(folder / STATE_NAME)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.media import SAMPLE_RATE, Sound, wav_beside
+from dataset.media import SAMPLE_RATE, audio_chunks, wav_beside
 from utils.files import replacing
 from utils.parallel import in_threads
 
@@ -46,6 +46,6 @@ def _write_wav(job: tuple[str, Path]) -> int:
     source, target = job
     with replacing(target) as temporary, wave.open(str(temporary), "wb") as out:
         out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
-        for samples in Sound(source):
+        for samples in audio_chunks(source):
             out.writeframes(samples.astype("<i2").tobytes())
     return 1

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from dataset.inspection import inspect_clip
-from dataset.media import probe, read_audio, read_video
+from dataset.check import inspect_clip
+from dataset.media import read_clip, read_video
 from tests.media_files import copy_clip, remux, write_clip, write_wav
 from utils.errors import DataError
 
@@ -22,7 +23,7 @@ def clip(reference: Path, tmp_path: Path) -> Path:
 def refusal(path: Path) -> str:
     """What training says of a clip, without its path; "" if it reads it."""
     try:
-        probe(path), read_video(path), read_audio(path)
+        read_clip(path)
     except DataError as error:
         return str(error).removeprefix(f"{path}: ").removeprefix(f"{path.with_suffix('.wav')}: ")
     return ""
@@ -30,11 +31,6 @@ def refusal(path: Path) -> str:
 
 def _cut(clip: Path) -> None:
     clip.write_bytes(clip.read_bytes()[:100_000])
-
-
-def _cut_at_the_end(clip: Path) -> None:
-    data = remux(clip, "first.mp4", movflags="faststart").read_bytes()
-    clip.write_bytes(data[:-200])
 
 
 def _cut_in_the_middle(clip: Path) -> None:
@@ -79,17 +75,16 @@ def _empty_wav(clip: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (_cut, "truncated, or not an mp4"),
+        (_cut, "truncated, or not a video"),
         (_cut_in_the_middle, "truncated, only"),
-        (_cut_at_the_end, "truncated, only"),
-        (_silent, "has no sound"),
+        (_silent, "has no audio"),
         (_blind, "has no video stream"),
         (_blank, "of its 39 frames decode"),
         (_blank_all, "has no frame that decodes"),
         (_empty, "truncated, the file is empty"),
-        (_text, "truncated, or not an mp4"),
-        (_broken_wav, "its sound does not decode"),
-        (_empty_wav, "its sound is empty"),
+        (_text, "truncated, or not a video"),
+        (_broken_wav, "its audio does not decode"),
+        (_empty_wav, "its audio is empty"),
     ],
 )
 def test_broken(clip: Path, damage: Callable[[Path], None], reason: str) -> None:
@@ -102,12 +97,24 @@ def test_broken(clip: Path, damage: Callable[[Path], None], reason: str) -> None
     assert facts.notes == ()
 
 
+def test_clip_that_lacks_a_frame_is_used(clip: Path) -> None:
+    whole = remux(clip, "first.mp4", movflags="faststart")
+    with av.open(str(whole)) as container:
+        last = list(container.streams.video[0].index_entries)[-1]
+    data = bytearray(whole.read_bytes())
+    data[last.pos : last.pos + last.size] = bytes(last.size)
+    clip.write_bytes(data)
+    assert read_clip(clip).frames.shape == (39, 112, 112, 3)
+    (note, *_) = inspect_clip(clip).notes
+    assert note == "1 of 39 frames do not decode; the rest is used"
+
+
 def test_clip_whose_container_has_no_index_and_which_stops_decoding(tmp_path: Path) -> None:
     whole = write_clip(tmp_path / "a.flv", [index / 25 for index in range(50)])
     broken = remux(whole, "b.flv", instead=dict.fromkeys(range(10, 50), b"\xff" * 50))
     assert len(read_video(whole)) == 50
     for of_it in (refusal(broken), inspect_clip(broken).reason):
-        assert of_it == "only 0.3 of its 2.0 s decode. Where it plays to its end, save it as mp4"
+        assert of_it == "only 10 of its 50 frames decode"
 
 
 def test_what_is_known_of_a_broken_clip(clip: Path) -> None:

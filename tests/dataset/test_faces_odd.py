@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 
 from dataset.faces import survey, windows
-from dataset.media import Sound, read_video
+from dataset.media import audio_chunks, read_video
 from tests.face_clips import film, portrait, speech
 from tests.media_files import copy_clip, remux
-from utils.errors import DataError
 
 
 @pytest.fixture
@@ -50,9 +50,7 @@ def test_damaged_frames(clip: Path) -> None:
 
 def test_small_picture(tmp_path: Path) -> None:
     small = [cv2.resize(picture, (64, 64)) for picture in portrait()]
-    assert notes(film(tmp_path / "a.mp4", small, fps=25, sound=speech(1))) == (
-        "the picture is small: its square of 64 pixels is enlarged to 112",
-    )
+    assert notes(film(tmp_path / "a.mp4", small, fps=25, sound=speech(1))) == ("64x64: enlarged to 112x112",)
 
 
 def test_second_sound_track(clip: Path) -> None:
@@ -66,18 +64,16 @@ def test_second_sound_track(clip: Path) -> None:
                 for stream in targets[packet.stream.index]:
                     packet.stream = stream
                     new.mux(packet)
-    assert notes(target) == ("2 sound tracks: the first one is used",)
+    assert notes(target) == ("2 audio tracks: the best one is used (number 1)",)
 
 
 def test_name_that_is_not_unicode(clip: Path) -> None:
     odd = clip.with_name("odd\udcff.mp4")
     shutil.copyfile(clip, odd)
-    with pytest.raises(DataError, match="its name is not UTF-8, rename it"):
-        read_video(odd)
+    assert_array_equal(read_video(odd), read_video(clip))
     (first,), (second,) = ([*windows(path, survey(path, None, framing="crop"), 500, 250)] for path in (clip, odd))
     assert torch.equal(first.audio, second.audio)
-    assert first.video.shape == second.video.shape
-    assert (first.video.float() - second.video.float()).abs().mean() < 1  # another decoder's colours
+    assert torch.equal(first.video, second.video)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mkv", "flac"), ("a.mp4", "aac"), ("a.webm", "libopus")])
@@ -92,7 +88,7 @@ def test_gap_in_the_sound_is_silence(tmp_path: Path, name: str, codec: str) -> N
     whole = film(tmp_path / name, pictures, fps=25, codec=video, sound=(beeps, rate), audio_codec=codec)
     holed = remux(whole, f"holed_{name}", gap=(1, 2))
     for path, expected in ((whole, [0.5, 1.5, 2.5, 3.0]), (holed, [0.5, 2.5, 3.0])):
-        samples = np.concatenate(list(Sound(path)))
+        samples = np.concatenate(list(audio_chunks(path)))
         loud = np.flatnonzero(np.abs(samples) > 5_000) / 16_000
         starts = loud[np.diff(loud, prepend=-1) > 0.1]
         assert np.abs(starts - expected).max() < 0.03

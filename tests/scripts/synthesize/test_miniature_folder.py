@@ -10,7 +10,7 @@ import cv2
 import pandas as pd
 import pytest
 
-from dataset.inspection import inspect_clip
+from dataset.check import inspect_clip
 from scripts.synthesize import synthesize
 
 

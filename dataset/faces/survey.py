@@ -1,0 +1,293 @@
+"""The first look at a clip: how long it is, whether it can be scored, and where its face is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from dataset.faces.crop import is_square, looks_like_crop, side_of
+from dataset.faces.detector import FaceDetector
+from dataset.faces.tracks import PATIENCE, STEP, FacePath, Span, Track, count_people, follow, link, looks, sure_faces
+from dataset.media import FRAME_RATE, SIDE, NoAudio, framing_notes, open_wav, wav_beside
+from dataset.reader import Reader
+from utils.errors import DataError
+
+FRAMINGS = ("auto", "crop", "find")
+SHORTEST = 10  # ticks (1/25 s): 0.4 s, some two syllables
+WORTH_A_NOTE = 0.5  # seconds
+# A cut: by how many of 255 levels a frame differs from the one before on average, and how many times as much as usual.
+CUT, SUDDEN = 12.0, 4.0
+SMALL = (32, 18)  # size of the frames in which cuts are looked for
+ALWAYS = 0.8  # of the other pictures of a crop in which a face is found, if a span without any is to be believed
+
+
+class ClipFault(DataError):
+    """A clip that no detector can score.
+
+    Parameters
+    ----------
+    reason
+        One of "no face", "no sound", "too short" and "unreadable".
+    message
+        A sentence that names the file and says what to do.
+    """
+
+    NO_FACE, NO_SOUND, TOO_SHORT, UNREADABLE = "no face", "no sound", "too short", "unreadable"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, message)  # all that unpickling in another process needs
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Survey(NamedTuple):
+    """What the first look at a clip found.
+
+    Attributes
+    ----------
+    seconds
+        Length of the video.
+    frames
+        The same at 25 a second.
+    is_crop
+        Frames are taken as they are, without following a face.
+    people
+        Faces that are to be seen, at once for a noticeable time or one after the other; 0 if none was looked for.
+    notes
+        Short sentences on what is unusual.
+    spans
+        Ticks in which one person's face is to be seen; only these are scored.
+    face
+        Where the face is; None if `is_crop`.
+    """
+
+    seconds: float
+    frames: int
+    is_crop: bool
+    people: int
+    notes: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()
+    face: FacePath | None = None
+
+    @property
+    def no_face(self) -> tuple[tuple[float, float], ...]:
+        """When no face is to be seen: starts and ends in seconds."""
+        edges = [0, *(edge for span in self.spans for edge in span), self.frames]
+        gaps = zip(edges[::2], edges[1::2], strict=True)
+        return tuple((start / FRAME_RATE, end / FRAME_RATE) for start, end in gaps if end > start)
+
+
+class _Look(NamedTuple):
+    """What decoding a clip once has shown."""
+
+    frames: int
+    size: tuple[int, int]
+    samples: list[list[tuple[float, np.ndarray]]]  # of each shot: ticks of the pictures looked at, and faces found
+    notes: tuple[str, ...]
+
+    @property
+    def starts(self) -> list[float]:
+        """First tick of each shot."""
+        return [shot[0][0] if shot else 0.0 for shot in self.samples]
+
+    @property
+    def ticks(self) -> list[float]:
+        return [tick for shot in self.samples for tick, _ in shot]
+
+
+def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto") -> Survey:
+    """Decode all of a clip once, and look for faces five times a second and after each cut.
+
+    What is kept is a few numbers a second: memory does not grow with the clip's length.
+
+    Parameters
+    ----------
+    path
+        Any media file; the wav beside it comes before its own audio.
+    detector
+        Finds faces: see :func:`dataset.faces.make_detector`. None will do for the framing "crop".
+    framing
+        "find" follows a face and cuts a square around it, "crop" takes the frames (their central square) as they are,
+        and "auto" does so where they already show one face as FakeAVCeleb's clips do.
+
+    Raises
+    ------
+    ClipFault
+        If the clip cannot be scored, with the reason.
+    ValueError
+        If there is no such framing, or the detector is missing.
+    """
+    if framing not in FRAMINGS:
+        raise ValueError(f"framing {framing}: must be one of {', '.join(FRAMINGS)}")
+    if detector is None and framing != "crop":
+        raise ValueError(f"framing {framing} needs a face detector")
+    try:
+        look = _look(path, None if framing == "crop" else detector)
+    except NoAudio as error:
+        advice = "Give a clip with audio, or a wav beside it"
+        raise ClipFault(ClipFault.NO_SOUND, f"{error}. {advice}") from error
+    except DataError as error:
+        raise unreadable(path, error) from error
+    if look.frames < SHORTEST:
+        why = f"lasts {look.frames / FRAME_RATE:.2f} s, give at least {SHORTEST / FRAME_RATE:g} s"
+        raise ClipFault(ClipFault.TOO_SHORT, f"{path}: {why}")
+    shots = [link(shot) for shot in look.samples]
+    tracks = [track for shot in shots for track in shot]
+    faces = sure_faces(tracks, len(look.ticks))
+    is_crop = framing == "crop" or (framing == "auto" and _is_crop(look, tracks, faces))
+    if not is_crop and not faces:
+        raise ClipFault(ClipFault.NO_FACE, f"{path}: no face is found in it. {_advice(look)}")
+    here = {id(face) for face in faces}
+    sure = [sorted((track for track in shot if id(track) in here), key=_visible) for shot in shots]
+    face = follow(sure, look.starts) if faces else None
+    in_turn = len(set(face.people)) if face else 0
+    at_once = count_people(faces, look.ticks) if faces else int(framing != "crop")
+    if face is None:
+        spans = [Span(0, look.frames)]
+    elif is_crop:
+        spans = _crop_spans(look, face)
+    else:
+        spans = face.spans(look.frames)
+    found = Survey(
+        look.frames / FRAME_RATE,
+        look.frames,
+        is_crop,
+        max(at_once, in_turn),
+        spans=tuple(spans),
+        face=None if is_crop else face,
+    )
+    return found._replace(notes=(*look.notes, *_notes(look, found, faces, at_once, in_turn)))
+
+
+def unreadable(path: str | Path, error: Exception) -> ClipFault:
+    """A fault of a file that is broken, or no clip at all."""
+    why = str(error).removeprefix(f"{path}: ")
+    advice = ". Check that it plays to its end, or export it again" if os.path.isfile(path) else ""
+    return ClipFault(ClipFault.UNREADABLE, f"{path}: {why}{advice}")
+
+
+def _look(path: str | Path, detector: FaceDetector | None) -> _Look:
+    """Decode a whole clip, and look for faces if there is a detector."""
+    shots: list[list[tuple[float, np.ndarray]]] = [[]]
+    cuts, due, last = _Cuts(), 0, None
+
+    def look(frame: av.VideoFrame, time: float) -> None:
+        picture = reader.rgb(frame)
+        boxes = detector(picture)
+        shots[-1].append((time, np.hstack([boxes, looks(picture, boxes)])))
+
+    wav = wav_beside(path)
+    has_wav = os.path.isfile(wav)
+    with Reader(path, audio=not has_wav) as reader:
+        for tick, time, frame in reader.frames():
+            reader.heard()
+            if detector is not None:
+                if cuts.is_cut(frame):
+                    shots.append([])
+                    due = tick
+                if tick >= due:
+                    look(frame, time)
+                    due = tick + STEP
+                last = frame, time
+        if last is not None and last[1] > shots[-1][-1][0]:
+            look(*last)
+        with open_wav(wav) if has_wav else nullcontext(reader) as source:
+            for _ in source.chunks():
+                pass
+            return _Look(reader.length, reader.size, shots, reader.notes(source.sound.seconds))
+
+
+class _Cuts:
+    """Finds where a frame is another picture than the one before."""
+
+    def __init__(self) -> None:
+        self._small = VideoReformatter()
+        self._before: np.ndarray | None = None
+        self._usual = CUT / SUDDEN
+
+    def is_cut(self, frame: av.VideoFrame) -> bool:
+        """Whether the next frame begins a shot."""
+        width, height = SMALL
+        small = self._small.reformat(frame, width, height, "gray", interpolation="AREA", threads=1)
+        picture = small.to_ndarray().astype(np.float32)
+        before, self._before = self._before, picture
+        if before is None:
+            return False
+        change = float(np.abs(picture - before).mean())
+        is_cut = change > CUT and change > SUDDEN * self._usual
+        if not is_cut:
+            self._usual += (change - self._usual) / 10
+        return is_cut
+
+
+def _visible(track: Track) -> float:
+    return -track.visibility
+
+
+def _is_crop(look: _Look, tracks: list[Track], faces: list[Track]) -> bool:
+    """Whether the most visible face lies as in FakeAVCeleb; there, a face that is not sure is one all the same."""
+    width, height = look.size
+    candidates = faces or sorted(tracks, key=_visible)
+    if not is_square(height, width) or not candidates:
+        return False
+    return looks_like_crop(candidates, height, width, len(look.ticks))
+
+
+def _crop_spans(look: _Look, face: FacePath) -> list[Span]:
+    """When a crop shows one person's face. The detector misses many a face that fills a frame."""
+    starts = [round(start) for start in look.starts]
+    people = []  # whose face each shot shows
+    for start, end in zip(starts, [*starts[1:], look.frames], strict=True):
+        parts = [who for ticks, who in zip(face.ticks, face.people, strict=True) if start <= ticks[0] < end]
+        people.append(parts[0] if parts else (people[-1] if people else face.people[0]))
+    edges = [0, *(at for at, who, before in zip(starts[1:], people[1:], people, strict=False) if who != before)]
+    spans = [Span(start, end) for start, end in zip(edges, [*edges[1:], look.frames], strict=True)]
+    seen = [(tick, len(boxes) > 0) for shot in look.samples for tick, boxes in shot]
+    there = [tick for tick, is_seen in seen if is_seen]
+    edges = [-float(STEP), *there, float(look.frames)]
+    for before, after in pairwise(edges):
+        outside = [is_seen for tick, is_seen in seen if not before < tick < after]
+        if after - before > PATIENCE + STEP and outside and np.mean(outside) >= ALWAYS:
+            gap = Span(max(0, round(before) + STEP), round(after))
+            spans = [part for span in spans for part in (Span(span.start, min(span.end, gap.start)),
+                                                         Span(max(span.start, gap.end), span.end))]  # fmt: skip
+            spans = [span for span in spans if span.start < span.end]
+    return spans
+
+
+def _advice(look: _Look) -> str:
+    advice = "Show one from the front, 20 pixels high or more"
+    if is_square(*look.size):
+        advice += '; if these frames are crops of a face, choose the framing "crop"'
+    return advice
+
+
+def _notes(look: _Look, found: Survey, faces: list[Track], at_once: int, in_turn: int) -> Iterator[str]:
+    if at_once > 1:
+        yield f"{at_once} faces: the most visible one is used"
+    if in_turn > 1:
+        yield f"several people: {in_turn} one after the other, scored apart"
+    if found.is_crop:
+        yield from framing_notes(*look.size)
+    absent = sum(end - start for start, end in found.no_face)
+    if absent >= WORTH_A_NOTE:
+        yield f"no face for {absent:.1f} s: not scored"
+    if found.is_crop:
+        return
+    anew = len(found.face.ticks) - 1
+    if anew:
+        yield f"the face is found anew {anew} time{'s' * (anew > 1)}"
+    side = side_of(faces[0].size)
+    if side < SIDE:
+        yield f"the face is small: its square of {side} pixels is enlarged to {SIDE}"
