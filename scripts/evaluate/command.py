@@ -1,11 +1,10 @@
-"""The command `main.py evaluate`: metrics, intervals and tests from scores alone, of this software or of another."""
+"""The command `main.py evaluate`: metrics, intervals and tests from scores.csv alone."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from rich.console import Console
@@ -13,7 +12,7 @@ from rich.console import Console
 from scripts.evaluate.tables import sections
 from utils.errors import DataError
 from utils.files import to_json, write_atomic
-from utils.results import match, pool, read_foreign, read_scores
+from utils.results import match, pool, read_scores
 from utils.statistics.bootstrap import RESAMPLES, SEED
 from utils.statistics.evaluation import evaluate_folds
 from utils.table import as_markdown, as_tables
@@ -25,9 +24,6 @@ def evaluate_scores(
     scores: list[Path],
     *,
     against: list[Path] | None = None,
-    clips: list[Path] | None = None,
-    polarity: Literal["real", "fake"] | None = None,
-    threshold: float | None = None,
     bootstrap: int = RESAMPLES,
     seed: int = SEED,
     out: Path | None = None,
@@ -37,16 +33,9 @@ def evaluate_scores(
     Parameters
     ----------
     scores
-        One scores.csv, or those of the folds of one run, which are pooled; with --clips one csv of any detector, with
-        the columns file and score.
+        One scores.csv, or those of the folds of one run, which are pooled.
     against
         Scores of another detector for the same clips, one file or several.
-    clips
-        The scores.csv of the folds whose clips and labels count, where the scores are of another detector.
-    polarity
-        Which class has the higher scores in the csv of another detector; by default its column polarity.
-    threshold
-        Score of another detector from which on a clip belongs to that class; by default 0.5.
     bootstrap
         Resamples of the subjects, from which the intervals come; 0 for none.
     seed
@@ -63,14 +52,7 @@ def evaluate_scores(
     for flag, value in (("bootstrap", bootstrap), ("seed", seed)):
         if value < 0:
             raise DataError(f"--{flag} is {value}, but must be 0 or more")
-    if not clips and (polarity or threshold is not None):
-        raise DataError("--polarity and --threshold are of another detector's scores: name its clips with --clips")
-    if clips and len(scores) > 1:
-        raise DataError(f"--clips: the scores of another detector are one file, not {len(scores)}")
-    if clips:
-        tables = {str(scores[0]): read_foreign(scores[0], pool(_load(clips)), polarity, threshold)}
-    else:
-        tables = _load(scores)
+    tables = _load(scores)
     pooled = pool(tables)
     other = None
     if against:
@@ -79,8 +61,6 @@ def evaluate_scores(
     names = folders if len(set(folders)) == len(scores) and all(folders) else [str(path) for path in scores]
     metrics = evaluate_folds(dict(zip(names, tables.values(), strict=True)), other, bootstrap, seed)
     files = {"files": [str(path) for path in scores], "against": [str(path) for path in against or []]}
-    if clips:
-        files["clips"] = [str(path) for path in clips]
     title = f"Evaluation of {_called(scores)}" + (f" against {_called(against)}" if against else "")
     parts = sections(metrics)
     folder = out or scores[0].parent
