@@ -156,11 +156,12 @@ def test_the_same_command_gives_the_same_scores(trained: tuple[Path, Path], tmp_
     assert {path.name for path in (tmp_path / "log/MRDF_CE").iterdir()} == {"train.log"}
 
 
+@pytest.mark.parametrize("num_workers", [0, 2, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_resumed_run_ends_with_the_numbers_of_an_uninterrupted_one(
-    trained: tuple[Path, Path], tmp_path: Path
+    trained: tuple[Path, Path], tmp_path: Path, num_workers: int
 ) -> None:
-    data, uninterrupted = trained
-    common = ("--data_root", data, "--outputs", tmp_path, *TINY)
+    data, uninterrupted = trained  # without workers
+    common = ("--data_root", data, "--outputs", tmp_path, *TINY, "--num_workers", num_workers)
     assert train(*common, *epochs(1)) == 0
     assert train(*common, *epochs(2), "--resume", "auto") == 0
     last = tmp_path / "ckpts/MRDF_CE/MRDF_CE_train_1-last.ckpt"
