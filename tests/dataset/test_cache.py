@@ -87,7 +87,8 @@ def test_features_do_not_depend_on_how_much_was_read(count: int) -> None:
     frames = -(-count // 640) + 1
     everything = audio_features(samples, frames)
     for n_frames in range(1, frames):
-        assert torch.equal(audio_features(samples[: n_frames * 640 + 240], n_frames), everything[:n_frames])
+        part = audio_features(samples[: n_frames * 640 + 240], n_frames)
+        torch.testing.assert_close(part, everything[:n_frames], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("max_frames", [7, 500])
