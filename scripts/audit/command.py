@@ -18,8 +18,7 @@ from model.training.trainer import log_run
 from scripts.audit.changes import CHANGES, ROBUSTNESS, Change
 from scripts.audit.effects import find_effects
 from scripts.audit.facts import read_facts
-from scripts.audit.figure import audit_figure
-from scripts.audit.report import write_audit
+from scripts.audit.report import audit_figure, write_audit
 from scripts.audit.robustness import SETS
 from scripts.audit.scores import score_changes
 from scripts.audit.sentences import sentences

@@ -1,12 +1,17 @@
-"""An audit as tables and sentences for a person, and as json for programs."""
+"""An audit as tables, sentences and a figure on one page for a person, and as json for programs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.lines import Line2D
 from rich.console import Group
 from rich.text import Text
 
@@ -14,10 +19,20 @@ from scripts.audit.effects import LOSS, ORIGINAL, WEAKER
 from scripts.audit.robustness import SETS, means
 from scripts.audit.sentences import named, signed
 from scripts.audit.shortcuts import CATEGORIES, ERROR_RATE, NAMED
+from utils.figures.style import CATEGORY_LOOKS, Look, caption, new_figure, save_figure, say, tidy
 from utils.files import to_json, write_atomic
 from utils.table import INTERVAL, Section, as_markdown, as_tables
 
 WORDS = "What was found"
+LOOKS = {
+    "all": Look("black", "o"),
+    "B": CATEGORY_LOOKS["B"]._replace(dashes=(0, (6, 1.5))),
+    "C": CATEGORY_LOOKS["C"]._replace(dashes=(0, (2, 1.2))),
+    "D": CATEGORY_LOOKS["D"]._replace(dashes=(0, (6, 1.5, 1.2, 1.5))),
+}
+FAKES = {"all": "all fakes", "B": "B fake sound", "C": "C fake picture", "D": "D both fake"}
+ROW = 0.2  # inches of a row of dots
+CURVES = 4  # panels in a line
 
 
 def write_audit(
@@ -128,3 +143,130 @@ def _starred(text: str, is_found: bool) -> str:
 
 def _range(row: pd.Series) -> str:
     return "" if row["low"] != row["low"] else f"{row['low']:.2f} to {row['high']:.2f}"
+
+
+def audit_figure(shortcuts: pd.DataFrame, effects: pd.DataFrame, path: Path, title: str) -> None:
+    """Draw an audit as PNG and SVG.
+
+    Parameters
+    ----------
+    shortcuts
+        What :func:`scripts.audit.shortcuts.find_shortcuts` returns.
+    effects
+        What :func:`scripts.audit.effects.find_effects` returns.
+    path
+        Where to write; the suffix is replaced by .png and .svg.
+    title
+        Title of the figure.
+    """
+    save_figure(draw_audit(shortcuts, effects, title), path)
+
+
+def draw_audit(shortcuts: pd.DataFrame, effects: pd.DataFrame, title: str) -> Figure:
+    """Draw what `audit_figure` writes."""
+    probes = effects[effects["kind"] == "probe"]
+    damage = effects[~effects["kind"].isin(["probe", ORIGINAL])]
+    families = list(damage["family"].unique())
+    lines = -(-len(families) // CURVES)
+    rows = max(shortcuts["shortcut"].nunique() * 2, probes["change"].nunique(), 6)
+    heights = [ROW * rows + 0.6, *[1.45] * lines]
+    figure = new_figure(sum(heights) + 1.5, title)
+    # Figures of their own, as long names beside the dots would push the curves apart.
+    upper, lower = figure.subfigures(2, 1, height_ratios=(heights[0] + 0.3, sum(heights[1:]) or 0.01))
+    left, right = upper.subplots(1, 2)
+    _draw_shortcuts(left, shortcuts)
+    _draw_probes(right, probes)
+    _draw_legend(upper, [name for name in LOOKS if name in set(effects["category"])])
+    if families:
+        panels = lower.subplots(lines, CURVES, sharey=True, squeeze=False).flat
+        for axes, family in zip(panels, families, strict=False):
+            _draw_damage(axes, damage[damage["family"] == family], effects[effects["change"] == ORIGINAL])
+            axes.set_ylim(min(0.45, damage["after"].min()) - 0.03, 1.04)
+            axes.set_ylabel("AUC" if axes.get_subplotspec().is_first_col() else "", fontsize=8)
+        for axes in panels:
+            axes.axis("off")
+    whole = effects[(effects["change"] == ORIGINAL) & (effects["category"] == "all")]
+    caption(
+        figure,
+        "Fakes of a category against the real clips; whiskers and the band: 95 %, by subject.",
+        f"Shortcuts: n = {shortcuts['n'].max()} clips; those with a star are named." if len(shortcuts) else "",
+        f"Detector: n = {whole['n'].iloc[0]} clips." if len(whole) else "",
+        "Damage: AUC from mild to severe; the marks at the left are the untouched clips." if families else "",
+    )
+    return figure
+
+
+def _draw_shortcuts(axes: Axes, shortcuts: pd.DataFrame) -> None:
+    tidy(axes, "What single facts give away", xlabel="AUC on other subjects")
+    stars = shortcuts.groupby("shortcut", sort=False)["named"].any()
+    _draw_rows(axes, shortcuts.rename(columns={"shortcut": "row", "auc": "value"}), 0.5)
+    axes.set_yticks(range(len(stars)), [f"{'★ ' * bool(star)}{_wrapped(name)}" for name, star in stars.items()])
+    axes.set_xlim(min(0.35, np.nanmin([*shortcuts["low"], 0.35])), 1.02)
+
+
+def _draw_probes(axes: Axes, probes: pd.DataFrame) -> None:
+    tidy(axes, "What the detector loses without it", xlabel="change of its AUC")
+    _draw_rows(axes, probes.rename(columns={"change": "row", "difference": "value"}), 0)
+    names = list(probes["change"].unique())
+    axes.set_yticks(range(len(names)), [_wrapped(name) for name in names])
+    if probes.empty:
+        say(axes, "no probe was made")
+
+
+def _draw_rows(axes: Axes, table: pd.DataFrame, chance: float) -> None:
+    """A dot with its whisker for each row and category, the first row on top."""
+    names = {name: k for k, name in enumerate(table["row"].unique())}
+    categories = [name for name in LOOKS if name in set(table["category"])]
+    axes.axvline(chance, color="0.5", linewidth=1)
+    for k, category in enumerate(categories):
+        chosen = table[(table["category"] == category) & table["value"].notna()]
+        height = chosen["row"].map(names) + (k - (len(categories) - 1) / 2) * 0.2
+        look = LOOKS[category]
+        axes.hlines(height, chosen["low"], chosen["high"], color=look.colour, linewidth=1.2)
+        axes.plot(chosen["value"], height, look.marker, color=look.colour, markersize=4, markeredgecolor="black",
+                  markeredgewidth=0.5)  # fmt: skip
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", labelsize=7.5, length=0)
+    axes.grid(axis="y", visible=False)
+
+
+def _draw_damage(axes: Axes, damage: pd.DataFrame, untouched: pd.DataFrame) -> None:
+    """AUC of each category over the levels of one damage, from mild to severe."""
+    levels = list(damage["level"].unique())
+    for category, look in LOOKS.items():
+        chosen = damage[damage["category"] == category].set_index("level").reindex(levels)
+        if chosen["after"].isna().all():
+            continue
+        start = untouched.loc[untouched["category"] == category, "after"]
+        curve = [*start, *chosen["after"]]
+        places = np.arange(len(levels) + 1)[-len(curve) :]
+        axes.plot(places, curve, color=look.colour, marker=look.marker, linestyle=look.dashes, markersize=3,
+                  linewidth=1.6 if category == "all" else 1)  # fmt: skip
+        if category == "all":
+            low, high = (chosen["before"] + chosen[end] for end in ("low", "high"))
+            axes.fill_between(places[-len(levels) :], low, high.clip(upper=1), color="0.85", linewidth=0)
+    numbers = [re.search(r"[\d.]+", level) for level in levels]
+    labels = [
+        re.sub(r"^0\.", ".", number[0]) if number else level for number, level in zip(numbers, levels, strict=True)
+    ]
+    unit = " ".join(re.sub(r"[\d.]+", "", levels[0]).split())
+    tidy(axes, damage["family"].iloc[0], xlabel=unit)
+    axes.set_xticks(range(len(levels) + 1), ["", *labels])
+    axes.set_xlim(-0.3, len(levels) + 0.3)
+    axes.tick_params(labelsize=6.5)
+    axes.xaxis.label.set_size(8)
+    axes.axhline(0.5, color="0.5", linewidth=0.8)
+
+
+def _draw_legend(figure: FigureBase, categories: list[str]) -> None:
+    handles = [
+        Line2D([], [], color=LOOKS[name].colour, marker=LOOKS[name].marker, linestyle=LOOKS[name].dashes,
+               markeredgecolor="black", markeredgewidth=0.5, markersize=5, label=FAKES[name])
+        for name in categories
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False,
+                  handlelength=3.5)  # fmt: skip
+
+
+def _wrapped(name: str) -> str:
+    return name.replace(" of the ", "\nof the ").replace(" difference removed", "\ndifference removed")

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn.metrics import roc_auc_score
 
 from scripts.audit.effects import find_effects
-from scripts.audit.figure import audit_figure, draw_audit
+from scripts.audit.report import audit_figure, draw_audit
 from scripts.audit.sentences import sentences
 from tests.audit_tables import FEW, PROBES, one, planted, row, score_table, shortcut_table
 
