@@ -1,0 +1,1 @@
+"""Whether a machine gives the release's numbers, and how fast it is."""
