@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.console import Console
 from scripts.evaluate.tables import sections
 from utils.errors import DataError
 from utils.files import to_json, write_atomic
+from utils.options import Dataset, Protocol
 from utils.results import match, pool, read_scores
 from utils.statistics.bootstrap import RESAMPLES, SEED
 from utils.statistics.evaluation import evaluate_folds
@@ -24,6 +26,13 @@ def evaluate_scores(
     scores: list[Path],
     *,
     against: list[Path] | None = None,
+    data_root: Path | None = None,
+    dataset: Dataset = "fakeavceleb",
+    protocol: Protocol | None = None,
+    lists: Path | None = None,
+    fold: str | None = None,
+    polarity: Literal["real", "fake"] | None = None,
+    threshold: float | None = None,
     bootstrap: int = RESAMPLES,
     seed: int = SEED,
     out: Path | None = None,
@@ -36,6 +45,21 @@ def evaluate_scores(
         One scores.csv, or those of the folds of one run, which are pooled.
     against
         Scores of another detector for the same clips, one file or several.
+    data_root
+        Folder of a corpus: evaluate another detector, whose csv (file, score, perhaps polarity) is put onto the clips
+        that a protocol tests.
+    dataset
+        Kind of that corpus (see dataset/corpora/README.md).
+    protocol
+        Whose test clips they are (see dataset/protocols/README.md); by default that of the corpus.
+    lists
+        Your clone of the repository whose lists the protocol uses.
+    fold
+        Fold of the protocol, such as train_1; by default all.
+    polarity
+        Which class has the higher scores in the other detector's csv; by default its column polarity says so.
+    threshold
+        Score of the other detector from which on a clip is of that class; by default 0.5.
     bootstrap
         Resamples of the subjects, from which the intervals come; 0 for none.
     seed
@@ -52,13 +76,25 @@ def evaluate_scores(
     for flag, value in (("bootstrap", bootstrap), ("seed", seed)):
         if value < 0:
             raise DataError(f"--{flag} is {value}, but must be 0 or more")
-    tables = _load(scores)
+    if data_root is None:
+        if polarity or threshold is not None:
+            raise DataError(
+                "--polarity and --threshold are of another detector's scores: name a corpus with --data_root"
+            )
+        tables = _load(scores)
+    else:
+        from scripts.evaluate.foreign import foreign_folds  # needs PyTorch, which scores.csv does not
+
+        if len(scores) > 1:
+            raise DataError(f"the scores of another detector are one file, not {len(scores)}")
+        tables = foreign_folds(scores[0], polarity, threshold, data_root, dataset, protocol, lists, fold, seed)
     pooled = pool(tables)
     other = None
     if against:
         other = match(pooled, pool(_load(against)), (_called(scores), _called(against)))
     folders = [path.parent.name for path in scores]
     names = folders if len(set(folders)) == len(scores) and all(folders) else [str(path) for path in scores]
+    names = names if data_root is None else list(tables)
     metrics = evaluate_folds(dict(zip(names, tables.values(), strict=True)), other, bootstrap, seed)
     files = {"files": [str(path) for path in scores], "against": [str(path) for path in against or []]}
     title = f"Evaluation of {_called(scores)}" + (f" against {_called(against)}" if against else "")

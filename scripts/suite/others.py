@@ -48,12 +48,22 @@ def read_others(detector: Detector, files: Iterable[str]) -> tuple[dict[str, flo
     again = table["file"].duplicated()
     if again.any():
         raise DataError(f"{path} line {again.idxmax()}: {table.at[again.idxmax(), 'file']!r} is there twice")
-    sign = 1 if detector.polarity == "real" else -1
+    sign = 1 if _polarity(detector, table) == "real" else -1
     real = sign * value.to_numpy(float)
     found = _match(list(files), table["file"].tolist())
     if not found:
         raise DataError(f"{path}: has none of the clips of this test (its first is {table['file'].iloc[0]!r})")
     return {file: real[row] for file, row in found.items()}, sign * detector.threshold
+
+
+def _polarity(detector: Detector, table: pd.DataFrame) -> str:
+    """What a high score means: as asked for, else as the csv says."""
+    told = sorted(set(table["polarity"])) if "polarity" in table else []
+    polarity = detector.polarity or (told[0] if len(told) == 1 else None)
+    if polarity not in ("real", "fake"):
+        found = f"its column polarity holds {', '.join(told)}" if told else "it has no column polarity"
+        raise DataError(f"{detector.scores}: {found}; say which class has the higher scores, real or fake")
+    return polarity
 
 
 def _match(files: list[str], names: list[str]) -> dict[str, int]:

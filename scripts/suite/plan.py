@@ -28,14 +28,15 @@ class Detector:
     scores
         A csv with the columns ``file`` and `column`.
     column, polarity, threshold
-        The scores, whether a high one means ``real`` or ``fake``, and from which on.
+        The scores, whether a high one means ``real`` or ``fake`` (else the csv's column polarity tells), and from which
+        on.
     """
 
     name: str
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     scores: Path | None = None
     column: str = "score"
-    polarity: str = "real"
+    polarity: str | None = None
     threshold: float = 0.5
 
 
@@ -101,14 +102,15 @@ def _detector(path: Path, name: Any, entry: Any) -> Detector:
     if isinstance(entry, str):
         return Detector(name, {"": Path(entry)})
     if isinstance(entry, Mapping) and "scores" in entry:
-        _check(path, where, entry, {"scores", "column", "polarity", "threshold"}, needed={"scores", "polarity"})
-        if entry["polarity"] not in ("real", "fake"):
-            raise DataError(f"{path}: polarity of {where} is {entry['polarity']!r}; a high score means real or fake")
+        _check(path, where, entry, {"scores", "column", "polarity", "threshold"}, needed={"scores"})
+        polarity = entry.get("polarity")
+        if polarity not in ("real", "fake", None):
+            raise DataError(f"{path}: polarity of {where} is {polarity!r}; a high score means real or fake")
         threshold = entry.get("threshold", 0.5)
         if isinstance(threshold, bool) or not isinstance(threshold, int | float):
             raise DataError(f"{path}: threshold of {where} is {threshold!r}, not a number")
         column = str(entry.get("column", "score"))
-        return Detector(name, {}, Path(str(entry["scores"])), column, entry["polarity"], float(threshold))
+        return Detector(name, {}, Path(str(entry["scores"])), column, polarity, float(threshold))
     if isinstance(entry, Mapping) and entry and all(str(fold).startswith("train_") for fold in entry):
         return Detector(name, {str(fold): Path(str(file)) for fold, file in entry.items()})
     raise DataError(f"{path}: {where} must be a checkpoint, one a fold (train_1: FILE), or scores: FILE, polarity: …")

@@ -88,7 +88,6 @@ def test_means_of_groups() -> None:
         ("detectors: {a: b.ckpt}", "the file lacks the entry corpora"),
         ("{detectors: {a: b.ckpt}, corpora: {c: {data_root: d}}, corpus: 1}", "the unknown entry corpus"),
         ("{detectors: {a: {}}, corpora: {c: {data_root: d}}}", "detector a must be a checkpoint, one a fold"),
-        ("{detectors: {a: {scores: s.csv}}, corpora: {c: {data_root: d}}}", "detector a lacks the entry polarity"),
         ("{detectors: {a: {scores: s, polarity: up}}, corpora: {c: {data_root: d}}}", "polarity of detector a is 'up'"),
         ("{detectors: {a: b}, corpora: {c: {data_root: d, dataset: x}}}", "dataset of corpus c is 'x'; known are"),
         ("{detectors: {a: b}, corpora: {c: {data_root: d, protocols: [x]}}}", "corpus c has protocol 'x'; known are"),
@@ -125,12 +124,15 @@ def test_scores_of_others_find_their_clips(tmp_path: Path, names: list[str]) -> 
         ("file,score\na.mp4,high\n", "line 2: score is 'high', not a number"),
         ("file,score\na.mp4,1\na.mp4,2\n", "line 3: 'a.mp4' is there twice"),
         ("file,score\nb.mp4,1\n", "has none of the clips of this test"),
+        ("file,score,polarity\na.mp4,1,real\nb.mp4,1,fake\n", "its column polarity holds fake, real; say which"),
+        ("file,score\na.mp4,1\n", "it has no column polarity"),
     ],
 )
 def test_scores_of_others_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "s.csv").write_text(text)
+    detector = Detector("d", scores=tmp_path / "s.csv", polarity=None if "polarity" in message else "real")
     with pytest.raises(DataError, match=message):
-        read_others(Detector("d", scores=tmp_path / "s.csv"), ["x/a.mp4"])
+        read_others(detector, ["x/a.mp4"])
 
 
 def test_a_suite_goes_on_where_it_stood(
