@@ -5,31 +5,23 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from scripts.card.details import data, protocol, quoted, what_it_is
-from scripts.card.facts import Facts, read_facts
-from scripts.card.figures import audit, figures
-from scripts.card.words import licences, limits, uses
+from scripts.card.facts import read_facts
+from scripts.card.parts import build
+from utils.errors import DataError
 from utils.files import write_atomic
+from utils.statistics.bootstrap import RESAMPLES, SEED
 
 log = logging.getLogger(__name__)
 
 FILE = "MODEL_CARD.md"
-MINIATURE = (
-    "**Trained or tested on the synthetic miniature, drawn faces with synthetic voices: no figure here says anything "
-    "about real clips.**"
-)
-INTRODUCTION = (
-    "Every figure here is read from the checkpoint, its metrics.json and scores.csv, its audit and, where it lies "
-    "there, the corpus. What these do not say is called not recorded."
-)
 
 
 def card(
     checkpoint: Path,
     out: Path | None = None,
     outputs: Path = Path("outputs"),
-    bootstrap: int = 2000,
-    seed: int = 42,
+    bootstrap: int = RESAMPLES,
+    seed: int = SEED,
 ) -> None:
     """Write the model card of a checkpoint: what it is, its data and results, its limits and what it is not for.
 
@@ -55,7 +47,7 @@ def card(
     """
     for flag, value in (("bootstrap", bootstrap), ("seed", seed)):
         if value < 0:
-            raise ValueError(f"--{flag} is {value}, but must be 0 or more")
+            raise DataError(f"--{flag} is {value}, but must be 0 or more")
     if out is not None and out.is_dir():
         raise IsADirectoryError(f"--out {out}: is a folder, but must be a file, such as {out / FILE}")
     facts = read_facts(checkpoint, outputs, bootstrap, seed)
@@ -64,29 +56,3 @@ def card(
     log.info("card: %s", out)
     if facts.audit is None:
         log.warning("%s: %s, which the card says; main.py audit makes one", checkpoint, facts.no_audit)
-
-
-def build(facts: Facts) -> str:
-    """Put the card together.
-
-    Parameters
-    ----------
-    facts
-        What `scripts.card.facts.read_facts` returns.
-    """
-    parts = {
-        "What it is": what_it_is(facts),
-        "Data": data(facts),
-        "Protocol": protocol(facts),
-        **figures(facts),
-        "What the audit found": audit(facts),
-        "Limits": limits(facts),
-        **uses(),
-        "Licences and citation": licences(facts),
-    }
-    is_miniature = "miniature" in (facts.trained.get("corpus"), facts.config.get("corpus"))
-    lines = [f"# Model card: {quoted(facts.run.name)}, fold {quoted(facts.fold)}", ""]
-    lines += [*([MINIATURE, ""] if is_miniature else []), INTRODUCTION, ""]
-    for title, part in parts.items():
-        lines += [f"## {title}", "", *part, ""]
-    return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"

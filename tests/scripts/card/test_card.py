@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -11,15 +12,18 @@ import pandas as pd
 import pytest
 
 import main
+from model.threshold import validation_calibration, with_calibration
 from scripts.card import facts
-from scripts.card.command import FILE, MINIATURE
-from scripts.card.words import OF_SEVERAL_FOLDS, PICKED_ON_TEST
+from scripts.card.command import FILE
+from scripts.card.parts import MINIATURE, OF_SEVERAL_FOLDS, PICKED_ON_TEST
 from scripts.evaluate.tables import HEADINGS
 from scripts.report.cautions import CAUTIONS
 from tests.card_files import AVDF, CKPT, FOLD, RUN, TITLES, main_table, part, text_of, write
 from tests.score_tables import random_table, table_of, with_heads
+from utils.files import to_json
 from utils.metrics import evaluate
 from utils.options import RECIPES
+from utils.results import read_scores
 from utils.statistics.bootstrap import bootstrap_intervals
 
 
@@ -37,7 +41,7 @@ def outputs(tmp_path: Path) -> Path:
 def test_parts_and_what_it_is(outputs: Path) -> None:
     text = text_of(outputs)
     assert re.findall(r"^## (.*)$", text, flags=re.MULTILINE) == TITLES
-    assert text.startswith(f"# Model card: `{RUN}`, fold `train_1`\n\nEvery figure")
+    assert text.startswith(f"# Model card: `{RUN}`, fold `train_1`\n\nEvery number")
     said = part(text, "What it is")
     data = (outputs / CKPT).read_bytes()
     for line in (
@@ -115,10 +119,23 @@ def test_threshold_and_its_errors(tmp_path: Path) -> None:
     assert "chosen on these very clips" in part(text_of(by_test), "Results")
 
 
+def test_calibration_before_and_after(outputs: Path) -> None:
+    assert "The checkpoint holds no calibration" in part(text_of(outputs), "Calibration")
+    checkpoint = {"config": {"validation": "test"}, **validation_calibration(random_table(2, 40).assign(category=""))}
+    table = read_scores(outputs / FOLD / "scores.csv")
+    metrics = json.loads((outputs / FOLD / "metrics.json").read_text(encoding="utf-8"))
+    _, metrics = with_calibration(checkpoint, table, metrics, {})
+    (outputs / FOLD / "metrics.json").write_text(to_json(metrics), encoding="utf-8")
+    said, record = part(text_of(outputs), "Calibration"), metrics["calibration"]
+    cells = f"{record['before']['brier']:.4f} |     {record['after']['brier']:.4f}"
+    assert cells in said
+    assert "which makes it look better than it is" in said  # validation was the test fold
+
+
 def test_without_a_threshold_or_heads(outputs: Path) -> None:
     said = part(text_of(outputs), "Protocol")
     assert "from a score of 0.5000 on: the file holds no threshold that was chosen on clips." in said
-    assert "It calls the sound" not in said
+    assert "It calls the audio" not in said
     assert "1 = real, 0 = fake" in said
 
 

@@ -12,7 +12,7 @@ import pytest
 from dataset import FakeAVCelebDataModule
 from scripts.card import facts
 from scripts.card.command import FILE, card
-from scripts.card.words import PICKED_ON_TEST
+from scripts.card.parts import PICKED_ON_TEST
 from tests.card_files import AVDF, FOLD, main_table, part, text_of, write
 from tests.conftest import REFERENCE
 from tests.score_tables import random_table, table_of
@@ -159,6 +159,6 @@ def test_checkpoint_of_the_authors(tmp_path: Path, released_checkpoint: Path) ->
     assert "visual front end not recorded" in said
     assert "- Trained on: not recorded." in text
     assert "- How it was picked: not recorded." in text
-    assert "It calls the sound, and the picture, real from a score of 0.5 on." in text
+    assert "It calls the audio, and the video, real from a score of 0.5 on." in text
     assert "**How it was trained is not recorded**" in text
     assert "FakeAVCeleb is under the terms" in text
