@@ -211,6 +211,9 @@ class FakeAVCelebDataModule(LightningDataModule):
             self._leave_out(self._without_crop(left, len(used)))
         elif self.checker is not None:
             self._leave_out(self.checker(left))
+            for file, notes in self.checker.notes(left).items():
+                self.notes.setdefault(file, list(notes))
+                log.info("%s: %s", file, "; ".join(notes))
         self.train_dataset = self._dataset(train, is_train=True)
         self.val_dataset = self._dataset(val, is_train=False)
         self.test_dataset = self._dataset(test, is_train=False)
@@ -308,7 +311,7 @@ class FakeAVCelebDataModule(LightningDataModule):
             if file in findings:
                 seen, facts = findings[file]
                 if self.checker is not None:
-                    self.checker.learn(path, seen, facts["reason"])
+                    self.checker.learn(path, seen, facts["reason"], facts["notes"])
                 if facts["reason"]:
                     self._refused[file] = facts["reason"]
                 self._frames[file] = facts["frames_25"] or self.max_frames

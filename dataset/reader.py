@@ -96,7 +96,8 @@ class Reader:
         self.sound: Sound | None = None
         self._wants_video, self._wants_audio = video, audio
         self._notes: dict[str, None] = {}
-        self._clock = _Clock(bool(self._container.format.flags & Flags.ts_discont.value))
+        main = self.video.index if self.video is not None else None
+        self._clock = _Clock(main, bool(self._container.format.flags & Flags.ts_discont.value))
         self._zero = Fraction(self._container.start_time or 0, av.time_base)  # from which ticks are counted
         self._bases = {stream.index: float(stream.time_base or 0) for stream in streams}
         self._first: int | None = None  # when the first frame is shown, in the video's time base
@@ -254,7 +255,8 @@ class Reader:
                         continue
                 else:
                     base = self._bases[track]
-                    start, end = stamp * base, (stamp + (packet.duration or 0)) * base
+                    usual = self._usual if self.video is not None and track == self.video.index else 0
+                    start, end = stamp * base, (stamp + (packet.duration or usual)) * base
                     self._last_end = max(self._last_end, end)
                     if track in tracks and (shift := self._clock.shift(track, start, end)):
                         packet.dts, packet.pts = (
@@ -428,10 +430,12 @@ class _Clock:
     """Time stamps that begin anew or leap within a file, made to go on.
 
     Each track has its own place in the list of shifts, since at a seam the last packets of one may come behind the
-    first ones of another; the shifts are common, so that the tracks stay together.
+    first ones of another; the shifts are common, so that the tracks stay together. The main track
+    goes on without a gap.
     """
 
-    def __init__(self, is_discontinuous: bool) -> None:
+    def __init__(self, main: int | None, is_discontinuous: bool) -> None:
+        self._main = main
         self._forward, self._backward = (DISCONT_FORWARD, DISCONT_BACKWARD) if is_discontinuous else (FORWARD, BACKWARD)
         self._shifts = [0.0]
         self._places: dict[int, int] = {}
@@ -445,6 +449,8 @@ class _Clock:
             place = next((p for p in later if not self._leaps(due, start + self._shifts[p])), len(self._shifts))
             if place == len(self._shifts):
                 self._shifts.append(due - start)
+            elif track == self._main:
+                self._shifts[place] = due - start
             self._places[track] = place
         self._ends[track] = end + self._shifts[place]
         return self._shifts[place]
