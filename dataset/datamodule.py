@@ -26,6 +26,7 @@ from dataset.prepared import FOLDER, Prepared, find_prepared
 from dataset.protocols import Setting, default_protocol
 from dataset.protocols import folds as protocol_folds
 from dataset.protocols import sides as protocol_sides
+from dataset.protocols.leak import find_leak
 from dataset.transforms import normalise
 from utils.errors import DataError
 
@@ -264,10 +265,21 @@ class FakeAVCelebDataModule(LightningDataModule):
         """
         tested = set(self.test_dataset.clips["subject"])
         both = None if trained is None else len(tested & set(trained))
+        shown = None
+        if trained is not None and set(trained) == set(self.train_dataset.clips["subject"]):
+            shown = find_leak(self.train_dataset.clips, self.test_dataset.clips).at_all
         if both:
             text = "%d of the %d tested subjects were trained on (--protocol %s): these are no figures of unseen people"
             log.warning(text, both, len(tested), self.protocol)
-        return {"protocol": self.protocol, "fold_meaning": self.fold_meaning, "trained_subjects_tested": both}
+        elif shown:
+            text = "%d of the %d test clips show somebody whom training showed, as a subject or as a target of a fake"
+            log.info(text, shown, len(self.test_dataset))
+        return {
+            "protocol": self.protocol,
+            "fold_meaning": self.fold_meaning,
+            "trained_subjects_tested": both,
+            "test_clips_showing_trained": shown,
+        }
 
     def train_dataloader(self) -> DataLoader:
         """Training clips, shuffled anew each epoch."""

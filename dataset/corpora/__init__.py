@@ -20,6 +20,7 @@ NAMES = (
     "fakeavceleb", "lavdf", "avdeepfake1m", "avdeepfake1mpp", "dfdc", "kodf", "deepspeak", "polyglotfake", "avlips",
     "mavosdd", "csv",
 )  # fmt: skip
+PEOPLE = ("people", "whoever")  # how the meaning of the column subject begins where it is a person
 
 
 def corpus(dataset: str) -> Corpus:
@@ -57,7 +58,10 @@ def read_corpus(root: str | Path, dataset: str = "fakeavceleb") -> pd.DataFrame:
     ValueError
         If there is no such name.
     """
-    clips = corpus(dataset).read(Path(root))
+    known = corpus(dataset)
+    clips = known.read(Path(root))
+    if not known.subjects.startswith(PEOPLE):
+        clips.attrs["notes"].append(f"subject is {known.subjects}")
     for note in clips.attrs["notes"]:
         _say_once(str(root), note)
     return clips

@@ -18,7 +18,7 @@ from dataset.check import BadClip
 from dataset.corpora import corpus, corpus_folder, read_corpus, table_digest
 from dataset.corpora.table import MARKER, Corpus
 from dataset.prepared import CACHE, FOLDER, RECORD_NAME, SUBSET_NAME, read_record
-from scripts.prepare.identities import find_leak
+from dataset.protocols.leak import find_leak
 from scripts.prepare.report import add_faces, inspect_all, unnamed_files
 from scripts.prepare.subset import Subset, choose, write_subset
 from scripts.prepare.summary import SHOWN, summary

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from dataset.corpora.table import TYPES, Corpus, count
-from scripts.prepare.identities import Leak
+from dataset.protocols.leak import Leak
 from scripts.prepare.subset import Sides, Subset
 from utils.files import markdown_table
 

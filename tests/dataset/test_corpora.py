@@ -74,10 +74,11 @@ def test_every_corpus_has_the_same_table_and_all_its_files(lay: Lay, name: str) 
     assert table_digest(clips) == table_digest(read_corpus(root, name))
 
 
-def test_the_registry_knows_what_it_reads() -> None:
+def test_the_registry_knows_what_it_reads(lay: Lay) -> None:
     assert set(NAMES) == {*OF, "csv"}
     framed = {name for name in NAMES if corpus(name).full_frames}
     assert framed == {"dfdc", "kodf", "deepspeak", "polyglotfake", "avlips"}
+    assert any(note.startswith("subject is each clip") for note in read_corpus(lay("avlips"), "avlips").attrs["notes"])
     people = {name for name in NAMES if corpus(name).subjects.startswith("people")}
     assert people == {"fakeavceleb", "avdeepfake1m", "avdeepfake1mpp", "kodf", "deepspeak"}
     with pytest.raises(ValueError, match="unknown dataset 'lav-df'; known are fakeavceleb, lavdf"):

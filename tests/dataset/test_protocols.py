@@ -241,7 +241,8 @@ def test_the_data_module_says_who_was_trained_on(original_root: Path, caplog: py
     own.setup()
     assert own.protocol_record(own.trained_subjects)["trained_subjects_tested"] == 0
     assert own.protocol_record(None) == {
-        "protocol": "mrdf-5fold", "fold_meaning": "", "trained_subjects_tested": None
+        "protocol": "mrdf-5fold", "fold_meaning": "", "trained_subjects_tested": None,
+        "test_clips_showing_trained": None,
     }  # fmt: skip
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from dataset.folds import make_folds, paper_subset, split_fold
-from scripts.prepare.identities import Leak, find_leak, is_strict, strict_subset
+from dataset.protocols.leak import Leak, find_leak
+from scripts.prepare.identities import is_strict, strict_subset
 
 
 def corpus(subjects: int, clips: int, seed: int = 0, in_group: bool = True) -> pd.DataFrame:
