@@ -46,7 +46,7 @@ def test(options: TestOptions) -> None:
         test_fold(options)
 
 
-test.__test__ = False  # not a test, whatever pytest thinks of its name
+test.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest thinks of its name
 
 
 def test_fold(options: TestOptions) -> None:

@@ -41,7 +41,7 @@ class ClipKey(NamedTuple):
         The clip is of a batch that only fills up the last round of several processes, and must not count twice.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # not the method of tuples
     epoch: int = 0
     repeated: bool = False
 

@@ -138,7 +138,7 @@ class FakeAVCelebDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         if recipe not in RECIPES:
-            raise ValueError(f"unknown recipe {recipe!r}; known: {', '.join(RECIPES)}")
+            raise DataError(f"unknown recipe {recipe!r}; known: {', '.join(RECIPES)}")
         self.source = Path(root)
         self.root = corpus_folder(root, dataset)
         self.dataset = dataset

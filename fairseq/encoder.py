@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from fairseq.attention import MultiheadAttention
 from fairseq.positional import PositionalConvolution
 
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:

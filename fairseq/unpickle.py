@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, BinaryIO, NoReturn
 
 from fairseq.record import SCALARS, Global, Record, is_member
+from utils.errors import DataError
 
 # Of these packages only what is listed is read; IMPORT_MAPPING holds their modules' names in Python 2.
 GUARDED = sys.stdlib_module_names | IMPORT_MAPPING.keys() | {"torch", "numpy"}
@@ -39,7 +40,7 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()
 FRAMING = frozenset({"PROTO", "FRAME", "STOP"})
 
 
-class CheckpointError(ValueError):
+class CheckpointError(DataError):
     """A file is not a checkpoint that can be used; the message names the file and says why."""
 
 
@@ -109,10 +110,10 @@ class Unpickler:
             f"{self.path}: refused, it asks for {what[:200]}; only weights and plain values are read, no code is run"
         )
 
-    def _container_operations(self) -> dict[str, Callable[[Any], None]]:
+    def _container_operations(self) -> dict[str, Callable[[Any], Any]]:
         """Opcodes of lists, tuples, dicts and sets, and of the stack and the memo."""
         push, take, marked, memo = self.stack.append, self._take, self._marked, self.memo
-        operations: dict[str, Callable[[Any], None]] = {
+        operations: dict[str, Callable[[Any], Any]] = {
             "MARK": lambda _: self.marks.append(len(self.stack)),
             "POP": lambda _: take(1),
             "POP_MARK": lambda _: marked(),

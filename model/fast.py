@@ -6,7 +6,7 @@ import copy
 import logging
 from functools import cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -48,7 +48,8 @@ def for_inference(detector: AnyDetector, compiled: bool = False) -> AnyDetector:
 def compile_trunk(detector: nn.Module) -> None:
     """Compile the image trunk, the slowest part, when it is first used; without a compiler leave it as it is."""
     if _can_compile():
-        detector.model.feature_extractor_video.resnet.trunk.compile()
+        encoder: Any = detector.model
+        encoder.feature_extractor_video.resnet.trunk.compile()
 
 
 @cache

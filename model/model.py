@@ -17,6 +17,7 @@ from model.padding import lengths_of, mean_over_time
 from model.pretrained import encoder_config, encoder_options
 from model.threshold import validation_calibration, validation_threshold
 from model.training.optimizer import OPTIMIZERS, held_still, make_optimizer, warmup_cosine
+from utils.errors import DataError
 from utils.metrics import FoldScores, evaluate, release_criterion
 
 
@@ -85,7 +86,7 @@ class Detector(LightningModule):
 
     Raises
     ------
-    ValueError
+    DataError
         If `compile_encoder` and `checkpoint_activations` are both asked for, there is no such optimiser, or `encoder`
         cannot be used (see `model.pretrained.encoder_config`).
     """
@@ -111,10 +112,10 @@ class Detector(LightningModule):
         warmup: float = 0.0,
     ) -> None:
         if compile_encoder and checkpoint_activations:
-            raise ValueError("compile_encoder and checkpoint_activations do not work together; leave one of them out")
+            raise DataError("compile_encoder and checkpoint_activations do not work together; leave one of them out")
         super().__init__()
         if optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer '{optimizer}' is unknown; use one of {', '.join(OPTIMIZERS)}")
+            raise DataError(f"optimizer '{optimizer}' is unknown; use one of {', '.join(OPTIMIZERS)}")
         config = encoder_config(encoder, encoder_layers)
         # The hyperparameters hold the arguments as they are now: resolved, and plain for checkpoints and YAML.
         encoder_layers = config.encoder_layers
@@ -127,7 +128,7 @@ class Detector(LightningModule):
         self.build_heads(dim)
         if compile_encoder:
             compile_trunk(self)
-        self.fold_scores = nn.ModuleDict({"val": FoldScores(), "test": FoldScores()})
+        self.fold_scores: Any = nn.ModuleDict({"val": FoldScores(), "test": FoldScores()})
         self._threshold: dict[str, Any] | None = None  # of the last validation
         self._calibration: dict[str, dict[str, Any] | None] = {}  # likewise
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from utils.errors import DataError
+
 
 def lengths_of(padding_mask: Tensor) -> tuple[int, ...]:
     """Real frames of each clip, from the mask (B, T), True = padding. Where that lies on a GPU, this waits for it.
 
     Raises
     ------
-    ValueError
+    DataError
         If a clip has no real frame, or padding is not at its end alone.
     """
     lengths = (~padding_mask).sum(dim=1)  # (B,)
@@ -20,7 +22,7 @@ def lengths_of(padding_mask: Tensor) -> tuple[int, ...]:
     told = torch.stack([lengths, right], dim=1).tolist()
     for clip, (_, fits) in enumerate(told):
         if not fits:
-            raise ValueError(f"padding_mask of clip {clip} of the batch: padding follows at least one real frame")
+            raise DataError(f"padding_mask of clip {clip} of the batch: padding follows at least one real frame")
     return tuple(length for length, _ in told)
 
 

@@ -9,15 +9,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model.avhubert import AVHubertConfig, AVHubertModel, read_avhubert
+from model.avhubert import AVHubertConfig, read_avhubert
 from model.avhubert.load import FRONTEND, HEAD
 from model.avhubert.stated import RATES
+from utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
 FIELDS = tuple(field.name for field in fields(AVHubertConfig))
 PLAIN = (str, int, float, bool, type(None))
-INPUTS = {"video_channels": 3, "audio_feat_dim": 104}  # what the detectors see and hear
+INPUTS: dict[str, Any] = {"video_channels": 3, "audio_feat_dim": 104}  # what the detectors see and hear
 
 
 def start_encoder(path: str | Path) -> tuple[AVHubertConfig, dict[str, Tensor]]:
@@ -87,7 +88,7 @@ def encoder_config(encoder: dict[str, Any] | None = None, encoder_layers: int | 
 
     Raises
     ------
-    ValueError
+    DataError
         If a field is not known, a rate is none, the encoder does not take the detectors' input, or the two numbers
         of layers differ.
     """
@@ -95,19 +96,19 @@ def encoder_config(encoder: dict[str, Any] | None = None, encoder_layers: int | 
         return AVHubertConfig(encoder_layers=encoder_layers or 0, **INPUTS)
     for name in encoder:
         if name not in FIELDS:
-            raise ValueError(f"encoder: {name!a} is not a field of AV-HuBERT's configuration")
+            raise DataError(f"encoder: {name!a} is not a field of AV-HuBERT's configuration")
     config = AVHubertConfig(
         **INPUTS | {name: tuple(value) if isinstance(value, list) else value for name, value in encoder.items()}
     )
     for name, expected in INPUTS.items():
         if getattr(config, name) != expected:
-            raise ValueError(f"encoder: {name} is {getattr(config, name)!a}, but the detectors need {expected}")
+            raise DataError(f"encoder: {name} is {getattr(config, name)!a}, but the detectors need {expected}")
     for name in RATES:
         rate = getattr(config, name)
         if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-            raise ValueError(f"encoder: {name} is {rate!a}, which is not a number from 0 to 1")
+            raise DataError(f"encoder: {name} is {rate!a}, which is not a number from 0 to 1")
     if encoder_layers not in (None, config.encoder_layers):
-        raise ValueError(
+        raise DataError(
             f"encoder_layers is {encoder_layers}, but the encoder given has {config.encoder_layers}; leave it out"
         )
     return config
@@ -126,20 +127,20 @@ def load_encoder(detector: nn.Module, weights: dict[str, Tensor]) -> None:
 
     Raises
     ------
-    ValueError
+    DataError
         If a weight is missing, not known or of another shape.
     """
-    encoder: AVHubertModel = detector.model
+    encoder: Any = detector.model
     expected = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     heads = {name for name in expected.keys() | found.keys() if name.startswith(HEAD)}
     for name in sorted(expected.keys() - found.keys() - heads):
-        raise ValueError(f"{name} of the encoder is missing from the weights")
+        raise DataError(f"{name} of the encoder is missing from the weights")
     for name in sorted(found.keys() - expected.keys() - heads):
-        raise ValueError(f"{name} does not belong to the encoder")
+        raise DataError(f"{name} does not belong to the encoder")
     for name in sorted(expected.keys() - heads):
         if found[name] != expected[name]:
-            raise ValueError(f"{name} is {found[name]}, but the encoder needs {expected[name]}")
+            raise DataError(f"{name} is {found[name]}, but the encoder needs {expected[name]}")
     # All of the head or nothing of it.
     unfit = heads if any(found.get(name) != expected.get(name) for name in heads) else set()
     encoder.load_state_dict({name: value for name, value in weights.items() if name not in unfit}, strict=False)

@@ -32,6 +32,7 @@ from dataset.cache import CachedClip, ClipCache
 from dataset.clips import ClipSampler, collate_cut
 from dataset.loading import Loading, batch_bytes, fit_shared_memory
 from model import MODELS, Detector
+from model.training.optimizer import make_optimizer
 from utils.loss import cross_modality_loss, within_modality_loss
 from utils.parallel import usable_cores
 
@@ -91,10 +92,11 @@ def load(clips: pd.DataFrame, cache: dict[str, CachedClip], batch_size: int, loa
     """Clips in an epoch, and seconds of the fastest of three."""
     repeated = pd.concat([clips] * (1 + EPOCH // len(clips)))[:EPOCH]
     dataset = ClipDataset(repeated, train=True, cache=cache)
+    sampler = ClipSampler(dataset)
     loader = DataLoader(
         dataset,
         batch_size,
-        sampler=ClipSampler(dataset),
+        sampler=sampler,
         num_workers=loading.workers,
         prefetch_factor=loading.prefetch if loading.workers else None,
         collate_fn=collate_cut,
@@ -102,7 +104,7 @@ def load(clips: pd.DataFrame, cache: dict[str, CachedClip], batch_size: int, loa
     )
     times = []
     for number in range(4):  # the first warms everything up
-        loader.sampler.set_epoch(number)
+        sampler.set_epoch(number)
         start = time.perf_counter()
         for _ in loader:
             pass
@@ -148,7 +150,7 @@ def random_batch(size: int, frames: int, device: torch.device) -> dict[str, Tens
 
 def training_step(detector: Detector, batch: dict[str, Tensor]) -> Callable[[], None]:
     """Forward, backward and a step of the optimiser."""
-    optimizer = detector.configure_optimizers()
+    optimizer = make_optimizer(detector)
 
     def step() -> None:
         detector.train()

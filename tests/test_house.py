@@ -53,6 +53,15 @@ def test_text_files_are_utf_8(path: Path) -> None:
     assert [f"line {call.lineno}" for call in calls(path) if opens_text(call) and not names_encoding(call)] == []
 
 
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.parent.name != "fairseq"], ids=lambda path: path.stem
+)
+def test_errors_that_a_user_can_mend_are_our_own(path: Path) -> None:
+    raised = [node.exc for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Raise)]
+    made = [error for error in raised if isinstance(error, ast.Call) and isinstance(error.func, ast.Name)]
+    assert [f"line {error.lineno}" for error in made if ast.unparse(error.func) in ("ValueError", "Exception")] == []
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_its_function(name: str) -> None:
     module, _, function = COMMANDS[name][0].rpartition(".")

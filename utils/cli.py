@@ -348,20 +348,10 @@ def guard(action: Callable[[], Any], program: str, debug: bool = False) -> int:
         hint = "; set PYTHONUTF8=1, as this locale cannot say it" if isinstance(error, UnicodeEncodeError) else ""
         sys.stderr.write(f"{program}: error: {error}{hint}\n")
         return 2
-    except Exception as error:
+    except Exception:
         log.debug("stopped by a fault", exc_info=True)
-        if isinstance(error, ValueError) and _deliberate(error):
-            sys.stderr.write(f"{program}: error: {error}\n")
-            return 2
         raise
     return 0
-
-
-def _deliberate(error: Exception) -> bool:
-    """Whether a statement of ours raised it: until every deliberate ValueError is a DataError."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    ours = "site-packages" not in frame.filename and (frame.line or "").startswith("raise ")
-    return ours and not isinstance(error, UnicodeError)
 
 
 def start_logging() -> None:

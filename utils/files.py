@@ -150,7 +150,7 @@ def markdown_table(grid: Sequence[Sequence[str]]) -> list[str]:
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays as npz, whole or not at all."""
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
+    np.savez_compressed(content, allow_pickle=True, **arrays)
     write_atomic(path, content.getvalue())
 
 

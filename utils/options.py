@@ -84,7 +84,7 @@ class Folds(str):
         items = value if isinstance(value, list | tuple) else str(value).strip("[]").split(",")
         numbers = [re.fullmatch(r"(?:train_)?([1-9])(?:\.txt)?", str(item).strip()) for item in items]
         if not numbers or None in numbers:
-            raise ValueError(f"must be {cls.WORDS}. Got value: {value}")
+            raise DataError(f"must be {cls.WORDS}. Got value: {value}")
         return super().__new__(cls, ",".join(number[1] for number in numbers if number))
 
 
@@ -97,11 +97,11 @@ class Gpus(int):
     def __new__(cls, value: object) -> Gpus:
         text = str(value).strip("[] ").replace("cpu", "0")
         if not re.fullmatch(r"\d+(\s*,\s*\d+)*,?", text):
-            raise ValueError(f"must be {cls.WORDS}. Got value: {value}")
+            raise DataError(f"must be {cls.WORDS}. Got value: {value}")
         indices = [int(item) for item in text.split(",") if item.strip()]
         listed = "," in text or isinstance(value, list)
         if len(set(indices)) < len(indices):
-            raise ValueError(f"must be {cls.WORDS}. Got value: {value}")
+            raise DataError(f"must be {cls.WORDS}. Got value: {value}")
         gpus = super().__new__(cls, len(indices) if listed else indices[0])
         gpus.indices = indices if listed else None
         return gpus

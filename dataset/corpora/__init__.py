@@ -11,6 +11,7 @@ import pandas as pd
 
 from dataset.corpora.csv import FOLD_NUMBERS, SPLITS, table_path
 from dataset.corpora.table import Corpus, table_digest
+from utils.errors import DataError
 
 __all__ = ["NAMES", "Corpus", "corpus", "corpus_folder", "fold_numbers", "read_corpus", "table_digest"]
 
@@ -28,11 +29,11 @@ def corpus(dataset: str) -> Corpus:
 
     Raises
     ------
-    ValueError
+    DataError
         If there is no such name.
     """
     if dataset not in NAMES:
-        raise ValueError(f"unknown dataset {dataset!r}; known are {', '.join(NAMES)}")
+        raise DataError(f"unknown dataset {dataset!r}; known are {', '.join(NAMES)}")
     return import_module(f"dataset.corpora.{dataset}").CORPUS  # so that one corpus' needs are not everybody's
 
 

@@ -125,13 +125,13 @@ def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto
     ------
     ClipFault
         If the clip cannot be scored, with the reason.
-    ValueError
+    DataError
         If there is no such framing, or the detector is missing.
     """
     if framing not in FRAMINGS:
-        raise ValueError(f"framing {framing}: must be one of {', '.join(FRAMINGS)}")
+        raise DataError(f"framing {framing}: must be one of {', '.join(FRAMINGS)}")
     if detector is None and framing != "crop":
-        raise ValueError(f"framing {framing} needs a face detector")
+        raise DataError(f"framing {framing} needs a face detector")
     try:
         look = _look(path, None if framing == "crop" else detector)
     except NoAudio as error:

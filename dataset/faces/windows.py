@@ -108,11 +108,11 @@ def windows(path: str | Path, found: Survey, length: int, hop: int) -> Iterator[
     ------
     ClipFault
         If the clip does not decode to its end, or no span is long enough.
-    ValueError
+    DataError
         If `length` or `hop` is not positive.
     """
     if length < 1 or hop < 1:
-        raise ValueError(f"windows of {length} frames every {hop}: both must be at least 1")
+        raise DataError(f"windows of {length} frames every {hop}: both must be at least 1")
     spans = [span for span in found.spans if span.end - span.start >= SHORTEST]
     if not spans:
         longest = max((span.end - span.start for span in found.spans), default=0) / FRAME_RATE

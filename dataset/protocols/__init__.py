@@ -39,11 +39,11 @@ def protocol(name: str) -> Protocol:
 
     Raises
     ------
-    ValueError
+    DataError
         If there is none.
     """
     if name not in FILES:
-        raise ValueError(f"unknown protocol {name!r}; known are {', '.join(NAMES)}")
+        raise DataError(f"unknown protocol {name!r}; known are {', '.join(NAMES)}")
     module = import_module(f"dataset.protocols.{FILES[name]}")
     return getattr(module, "PROTOCOLS", {}).get(name) or module.PROTOCOL
 

@@ -203,8 +203,6 @@ def _summary(names: Iterable[str]) -> str:
     """Names in one line, with those that begin alike and are many as one."""
     names = list(names)
     counts = Counter(name.partition(".")[0] for name in names)
-    shown = {}
-    for name in names:
-        start = name.partition(".")[0]
-        shown[f"{start}.* ({counts[start]})" if counts[start] > 4 else name] = None
+    starts = ((name, name.partition(".")[0]) for name in names)
+    shown = dict.fromkeys(f"{start}.* ({counts[start]})" if counts[start] > 4 else name for name, start in starts)
     return ", ".join(name if name.isprintable() else ascii(name) for name in shown)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fairseq import TransformerEncoder
 from model.avhubert.config import AVHubertConfig
 from model.image_encoder import ImageEncoder
+from utils.errors import DataError
 
 
 class AudioStream(nn.Module):
@@ -85,7 +86,7 @@ class AVHubertModel(nn.Module):
 
     Raises
     ------
-    ValueError
+    DataError
         If the configuration asks for a part that AV-HuBERT's published models do not use.
     """
 
@@ -99,7 +100,7 @@ class AVHubertModel(nn.Module):
             ("sub_encoder_layers", (0,)),
         ):
             if getattr(config, name) not in supported:
-                raise ValueError(f"AV-HuBERT with {name}={getattr(config, name)!r} is not supported")
+                raise DataError(f"AV-HuBERT with {name}={getattr(config, name)!r} is not supported")
         self.config = config
         D = config.encoder_embed_dim
         self.mask_emb = nn.Parameter(torch.rand(config.audio_feat_dim))
@@ -192,11 +193,11 @@ class AVHubertModel(nn.Module):
 
         Raises
         ------
-        ValueError
+        DataError
             If both streams are missing, or there is no such layer.
         """
         if audio is None and video is None:
-            raise ValueError("extract_features needs audio, video or both")
+            raise DataError("extract_features needs audio, video or both")
         if padding_mask is not None and not padding_mask.any():
             padding_mask = None
         audio_stream = None if audio is None else self.feature_extractor_audio(audio, padding_mask)

@@ -71,7 +71,7 @@ class PlateauSchedule(Callback):
     """
 
     def __init__(self, factor: float = 0.5, patience: int = 3, min_lr: float = 1e-8, stop_at: float = 1e-7) -> None:
-        self.options = {"factor": factor, "patience": patience, "min_lr": min_lr}
+        self.options: dict[str, Any] = {"factor": factor, "patience": patience, "min_lr": min_lr}
         self.stop_at = stop_at
         self._scheduler: ReduceLROnPlateau | None = None
         self._restored: dict[str, Any] | None = None

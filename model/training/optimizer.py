@@ -15,6 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from utils.errors import DataError
+
 OPTIMIZERS = ("adam", "adamw")
 
 
@@ -74,13 +76,13 @@ def warmup_cosine(optimizer: Optimizer, warmup: float, total_steps: float) -> La
 
     Raises
     ------
-    ValueError
+    DataError
         If the number of steps is not known, or `warmup` is not from 0 to 1.
     """
     if not 1 <= total_steps < math.inf:
-        raise ValueError("the schedule has to know when training ends; set max_epochs")
+        raise DataError("the schedule has to know when training ends; set max_epochs")
     if not 0 <= warmup <= 1:
-        raise ValueError(f"warmup={warmup} is not a share from 0 to 1")
+        raise DataError(f"warmup={warmup} is not a share from 0 to 1")
     # The scaler of 16-mixed leaves out the first updates, which the schedule would take for a mistake.
     warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
     rising = round(warmup * total_steps)

@@ -95,7 +95,7 @@ def audit(
     """
     for flag, value, least in (("bootstrap", bootstrap, 100), ("batch_size", batch_size, 1)):
         if value < least:
-            raise ValueError(f"--{flag} is {value}, but must be {least} or more")
+            raise DataError(f"--{flag} is {value}, but must be {least} or more")
     chosen = choose(changes)
     contents = read_checkpoint(checkpoint)
     name = type(detector_of(contents, checkpoint, model_type)).__name__
@@ -134,7 +134,7 @@ def choose(changes: str) -> tuple[Change, ...]:
 
     Raises
     ------
-    ValueError
+    DataError
         If a name is unknown.
     """
     known = (*CHANGES, *ROBUSTNESS)
@@ -143,7 +143,7 @@ def choose(changes: str) -> tuple[Change, ...]:
     for name in sorted(asked):
         if name not in KINDS and name not in families and name not in {change.name for change in known}:
             listed = ", ".join([*KINDS, *families])
-            raise ValueError(f"--changes {changes}: {name!r} is unknown; known are {listed}")
+            raise DataError(f"--changes {changes}: {name!r} is unknown; known are {listed}")
     kinds = {kind for name in asked for kind in KINDS.get(name, ())}
     return tuple(change for change in known if change.kind in kinds or asked & {change.family, change.name})
 
@@ -159,12 +159,12 @@ def own_fold(checkpoint: Path, trained: dict[str, Any]) -> str:
 
     Raises
     ------
-    ValueError
+    DataError
         If neither tells.
     """
     found = re.search(r"train_[1-5](?!\d)", trained.get("fold") or checkpoint.stem)
     if not found:
-        raise ValueError(f"{checkpoint} does not say which fold it was trained on: give --train_fold")
+        raise DataError(f"{checkpoint} does not say which fold it was trained on: give --train_fold")
     return f"{found[0]}.txt"
 
 

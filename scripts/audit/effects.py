@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.special import logit
 
 from scripts.audit.shortcuts import CATEGORIES, ends
+from utils.errors import DataError
 from utils.statistics.bootstrap import RESAMPLES, SEED, Resamples, chance_error, spread, standard_errors
 
 ERROR_RATE = 0.05  # share of audits in which a probe without effect may be said to have one
@@ -43,12 +44,12 @@ def find_effects(scores: pd.DataFrame, resamples: int = RESAMPLES, seed: int = S
 
     Raises
     ------
-    ValueError
+    DataError
         If there is no "original".
     """
     whole = scores[scores["change"] == ORIGINAL]
     if whole.empty:
-        raise ValueError(f"the scores have no change {ORIGINAL!r} to compare with")
+        raise DataError(f"the scores have no change {ORIGINAL!r} to compare with")
     changes = scores[["change", "family", "level", "kind"]].drop_duplicates()
     present = [name for name, fakes in CATEGORIES.items() if whole["category"].isin(fakes).any()]
     # All probes are judged together. Damage is no accusation: each level counts by itself.

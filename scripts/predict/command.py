@@ -38,6 +38,7 @@ from scripts.predict.reading import Reader, read_ahead
 from scripts.predict.results import ClipResult, Decision, Journal, Prediction, Wanted, journal_path
 from scripts.predict.scoring import Run, Scorer, score_clips
 from utils.cli import SCREEN, OutputFile, takes
+from utils.errors import DataError
 from utils.options import Accelerator, ModelType, Precision
 
 log = logging.getLogger(__name__)
@@ -114,13 +115,13 @@ class PredictOptions:
     def __post_init__(self) -> None:
         for flag, path in (("json", self.json), ("csv", self.csv), ("html", self.html)):
             if path is not None and path != SCREEN and not path.endswith(f".{flag}"):
-                raise ValueError(f"--{flag} {path}: must be a file that ends in .{flag}")
+                raise DataError(f"--{flag} {path}: must be a file that ends in .{flag}")
             if path is not None and Path(path).is_dir():
-                raise ValueError(f"--{flag} {path}: is a folder; give it a file to write")
+                raise DataError(f"--{flag} {path}: is a folder; give it a file to write")
         if [self.json, self.csv, self.html].count(SCREEN) > 1:
-            raise ValueError("--json, --csv and --html: one of them can go to the standard output; give others a file")
+            raise DataError("--json, --csv and --html: one of them can go to the standard output; give others a file")
         if self.prior in (0, 1):
-            raise ValueError(f"--prior {self.prior:g}: must lie between 0 and 1; 0 and 1 leave nothing to judge")
+            raise DataError(f"--prior {self.prior:g}: must lie between 0 and 1; 0 and 1 leave nothing to judge")
         self.num_workers = self.num_workers or max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
 
     def frames(self, max_frames: int) -> tuple[int, int]:
@@ -133,18 +134,16 @@ class PredictOptions:
 
         Raises
         ------
-        ValueError
+        DataError
             If a number is none, or a part of a clip would be in no window.
         """
         for flag, seconds in (("window", self.window), ("hop", self.hop)):
             if seconds is not None and not math.isfinite(seconds):
-                raise ValueError(f"--{flag} {seconds:g}: give a number of seconds")
+                raise DataError(f"--{flag} {seconds:g}: give a number of seconds")
         length = max_frames if self.window is None else max(1, round(self.window * FRAME_RATE))
         hop = max(1, length // 2) if self.hop is None else max(1, round(self.hop * FRAME_RATE))
         if hop > length:
-            raise ValueError(
-                f"--hop {self.hop:g}: longer than a window of {length / FRAME_RATE:g} s, which leaves gaps"
-            )
+            raise DataError(f"--hop {self.hop:g}: longer than a window of {length / FRAME_RATE:g} s, which leaves gaps")
         return length, hop
 
     def figures(self, clips: Sequence[Clip]) -> list[Path | None]:
@@ -152,7 +151,7 @@ class PredictOptions:
 
         Raises
         ------
-        ValueError
+        DataError
             If all would go into one file.
         """
         if self.plot is None:
@@ -160,7 +159,7 @@ class PredictOptions:
         if self.plot.suffix.lower() != FIGURE or self.plot.is_dir():
             return [self.plot / clip.name.with_name(f"{shortened(clip.name.name)}{FIGURE}") for clip in clips]
         if len(clips) > 1:
-            raise ValueError(f"--plot {self.plot}: is one file, but there are {len(clips)} clips; give it a folder")
+            raise DataError(f"--plot {self.plot}: is one file, but there are {len(clips)} clips; give it a folder")
         return [self.plot]
 
 
@@ -189,14 +188,14 @@ def predict(clips: list[Path], *, checkpoint: Path | None = None, **options: Any
 
     Raises
     ------
-    ValueError
+    DataError
         If an option is missing or wrong, the checkpoint cannot be used, or there is no clip.
     SystemExit
         With code 3, if some clips could not be scored.
     """
     given = PredictOptions(**options)
     if checkpoint is None:
-        raise ValueError("--checkpoint is missing; train.py leaves some in outputs/ckpts")
+        raise DataError("--checkpoint is missing; train.py leaves some in outputs/ckpts")
     for flag in ("json", "csv", "html"):
         make_room(flag, getattr(given, flag))
     found = find_clips(clips)
@@ -238,7 +237,7 @@ def predict_clip(clip: str | Path, checkpoint: str | Path, **options: Any) -> Pr
 
     Raises
     ------
-    ValueError
+    DataError
         If an option is wrong, or the checkpoint cannot be used.
     """
     make_reader, scorer, decision = _kept(Path(checkpoint), tuple(sorted(options.items())))

@@ -21,6 +21,7 @@ from dataset.media import FRAME_RATE
 from model.threshold import Threshold
 from scripts.predict.results import HEAD_THRESHOLD, POLARITY, THUMBNAILS, ClipResult, Decision, Film, verdict
 from utils.cli import SCREEN
+from utils.errors import DataError
 from utils.figures.style import DPI, Look, caption, new_figure, tidy
 from utils.files import to_json, write_atomic
 
@@ -167,7 +168,7 @@ def make_room(flag: str, target: str | None) -> None:
 
     Raises
     ------
-    ValueError
+    DataError
         If it cannot be made or written to.
     """
     if target is None or target == SCREEN:
@@ -176,9 +177,9 @@ def make_room(flag: str, target: str | None) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"--{flag} {target}: its folder cannot be made ({error.strerror})") from error
+        raise DataError(f"--{flag} {target}: its folder cannot be made ({error.strerror})") from error
     if not os.access(folder, os.W_OK):
-        raise ValueError(f"--{flag} {target}: its folder cannot be written to")
+        raise DataError(f"--{flag} {target}: its folder cannot be written to")
 
 
 def put(text: str, target: str) -> None:

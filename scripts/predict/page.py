@@ -158,7 +158,7 @@ def _shown(results: Mapping[str, ClipResult], films: Sequence[Path], decision: D
     room = MOST_AUDIO
     for number, ((file, result), film) in enumerate(zip(results.items(), films, strict=True), 1):
         clip = result.judged(file, decision)
-        kept = {"strip": "", "levels": [], "audio": ""}
+        kept: dict[str, Any] = {"strip": "", "levels": [], "audio": ""}
         if clip.score is not None and film.is_file():
             kept |= json.loads(film.read_text(encoding="utf-8"))
         if len(kept["audio"]) > room:

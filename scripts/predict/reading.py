@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -82,7 +82,7 @@ class Reader:
         yield from self.windows(path, found, self.length, self.hop)
 
 
-def read_ahead(paths: Sequence[Path], readers: Sequence[Reader], room: int) -> Iterator[tuple[int, Step]]:
+def read_ahead(paths: Sequence[Path], readers: Sequence[Reader], room: int) -> Generator[tuple[int, Step], None, None]:
     """Read clips in as many threads as there are readers.
 
     Parameters

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -142,7 +142,7 @@ class _Draft:
         end = self.end
         if not end.reason and not all(math.isfinite(window.score) for window in self.scores):
             end = End("no number", "its score is not a number; --precision 32 may help", lasting=False)
-        known = {}
+        known: dict[str, Any] = {}
         if self.survey is not None:
             seconds, people, is_crop = float(self.survey.seconds), int(self.survey.people), bool(self.survey.is_crop)
             notes = [*self.survey.notes, *[SILENT] * (bool(self.scores) and self.loudest <= QUIETEST)]
@@ -249,8 +249,8 @@ class Run:
                 left.append(index)
             else:
                 yield index, known
-        if known := len(wanted) - len(left):
-            log.info("%d of %d clips were scored before; --fresh scores them anew", known, len(wanted))
+        if done := len(wanted) - len(left):
+            log.info("%d of %d clips were scored before; --fresh scores them anew", done, len(wanted))
         readers = [self.make_reader() for _ in range(min(self.threads, len(left)))]
         films = any(clip.figure or clip.shown for clip in wanted)
         # Closed at once when something goes wrong, so that no thread reads on.

@@ -162,7 +162,7 @@ def _summarise(
     report: pd.DataFrame, subset: Subset, unnamed: list[str], folder: Path, known: Corpus, noticed: list[str]
 ) -> None:
     leaks = {name: find_leak(*sides) for name, sides in subset.sides.items()}
-    parts = {"known": known, "unnamed": unnamed, "leaks": leaks, "noticed": noticed}
+    parts: dict[str, Any] = {"known": known, "unnamed": unnamed, "leaks": leaks, "noticed": noticed}
     write_atomic(folder / "summary.md", summary(report, subset, **parts))
     shown = summary(report, subset, shown=SHOWN, **parts)
     Console().print(shown, markup=False, highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ and that target may be a subject of the other side, or the target of a clip ther
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
@@ -74,7 +74,7 @@ def _cells(clips: pd.DataFrame) -> Cells:
 
 def _deal(cells: Cells, groups: Groups, n_folds: int, seed: int) -> dict[str, int]:
     """Put each subject into the fold with which it shares most, as far as that has room for its race and gender."""
-    links: dict[str, Counter[str]] = {subject: Counter() for subject in groups}
+    links: dict[str, dict[str, float]] = {subject: defaultdict(float) for subject in groups}
     for (subject, _), clips in cells.items():
         for other in frozenset().union(*clips) & groups.keys():
             share = sum(other in others for others in clips) / len(clips)
@@ -87,7 +87,7 @@ def _deal(cells: Cells, groups: Groups, n_folds: int, seed: int) -> dict[str, in
         # Next comes whoever shares most with those that have a place.
         subject = max(waiting, key=lambda s: sum(n for other, n in links[s].items() if other in fold_of))
         waiting.remove(subject)
-        shared = Counter()
+        shared: dict[int, float] = defaultdict(float)
         for other, amount in links[subject].items():
             if other in fold_of:
                 shared[fold_of[other]] += amount

@@ -82,7 +82,8 @@ class Corpus:
         # Runs have clips in common, which are decoded once.
         key = (path, frames if isinstance(frames, int) and frames > 0 else MAX_FRAMES)
         if key not in self._media:
-            self._media[key] = Media(*_strip(*key), *_waveform(*key))
+            (strip, frames_shown), (outline, length, sound) = _strip(*key), _waveform(*key)
+            self._media[key] = Media(strip, frames_shown, outline, length, sound)
         return self._media[key]
 
     def _table(self, dataset: str) -> dict[str, str]:

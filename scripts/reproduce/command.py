@@ -68,7 +68,7 @@ def reproduce(
 
     Raises
     ------
-    ValueError
+    DataError
         If a detector or a shard is unknown, or the corpus cannot be read.
     SystemExit
         With code 1, if a fold failed.
@@ -100,19 +100,19 @@ def make_jobs(models: str, given: TrainOptions, options: dict[str, Any]) -> list
 
     Raises
     ------
-    ValueError
+    DataError
         If a detector is unknown, or the corpus has none of the folds.
     """
     known = get_args(ModelType)
     names = list(dict.fromkeys(name for name in models.split(",") if name))
     if not names:
-        raise ValueError(f"--models {models}: names no detector; known are {', '.join(known)}")
+        raise DataError(f"--models {models}: names no detector; known are {', '.join(known)}")
     if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"--models {models}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
+        raise DataError(f"--models {models}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
     there = folds_of_corpus(given.data_root, given.dataset, given.protocol, given.lists)
     numbers = [name.removeprefix("train_") for name in given.fold_names if name in there]
     if not numbers:
-        raise ValueError(f"--folds {given.folds}: {given.data_root} has {', '.join(there)} only")
+        raise DataError(f"--folds {given.folds}: {given.data_root} has {', '.join(there)} only")
     clips = {number: clips_of(given, number) for number in numbers}
     return [make_job(name, number, options, clips[number]) for name in names for number in numbers]
 
@@ -143,7 +143,7 @@ def clips_of(given: TrainOptions, number: str) -> dict[str, str]:
 
 def make_job(model: str, number: str, options: dict[str, Any], clips: dict[str, str]) -> Job:
     """One fold of one detector, with the options that were given for all."""
-    own = {"model_type": model, "save_name": model, "folds": number, "resume": "auto"}
+    own: dict[str, Any] = {"model_type": model, "save_name": model, "folds": number, "resume": "auto"}
     resolved = TrainOptions(**own, **options)
     handed_on = [
         f"--{field.name}={_written(options[field.name])}"
@@ -164,14 +164,14 @@ def share_of(jobs: list[Job], shard: str | None) -> list[Job]:
 
     Raises
     ------
-    ValueError
+    DataError
         If there is no such shard.
     """
     if shard is None:
         return jobs
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise ValueError(f"--shard {shard}: must be such as 2/4, the second of four")
+        raise DataError(f"--shard {shard}: must be such as 2/4, the second of four")
     return jobs[int(match[1]) - 1 :: int(match[2])]
 
 

@@ -335,7 +335,7 @@ def _own_start(fold: Fold, digest: str) -> Start:
     if fold.best.exists() and best is None:
         if fold.last.exists() and last is None:
             return Start(fold.last, checkpoint)
-        aside = (fold.last,) if fold.last.exists() else ()
+        aside: tuple[Path, ...] = (fold.last,) if fold.last.exists() else ()
         said = f"{last}, so the fold goes on from {fold.best.name}" if aside else ""
         return Start(fold.best, read_checkpoint(fold.best), aside, said)
     missing = None

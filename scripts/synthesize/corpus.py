@@ -29,6 +29,7 @@ from scripts.synthesize.clip import (
     write_clip,
 )
 from scripts.synthesize.voice import FRAME_RATE
+from utils.errors import DataError
 from utils.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def synthesize(
 
     Raises
     ------
-    ValueError
+    DataError
         If an option is out of range, or `out` holds something else.
     """
     _check_options(subjects, seconds, clips, silent_fakes, num_workers)
@@ -191,12 +192,11 @@ def _write_table(out: Path, plan: list[Entry], layout: str) -> pd.DataFrame:
             "gender": [e.subject.gender for e in plan],
         }).sort_values("file", ignore_index=True)  # fmt: skip
     else:
-        rows = [
+        table = pd.DataFrame([
             (e.subject.id, e.target, "-", e.method, e.category.letter, e.category.type, e.subject.race,
              e.subject.gender, e.name, f"FakeAVCeleb/{e.folder}")
             for e in plan
-        ]  # fmt: skip
-        table = pd.DataFrame(rows, columns=COLUMNS)
+        ], columns=COLUMNS)  # fmt: skip
     write_atomic(out / LAYOUTS[layout], table.to_csv(index=False))
     return table
 
@@ -243,30 +243,30 @@ def _middle_frame(path: Path) -> np.ndarray:
 
 def _check_options(subjects: int, seconds: float, clips: int, silent_fakes: float, num_workers: int) -> None:
     if not 1 <= subjects <= 10_000:
-        raise ValueError(f"subjects must be between 1 and 10000, not {subjects}")
+        raise DataError(f"subjects must be between 1 and 10000, not {subjects}")
     if not 0.8 <= seconds <= 60:
-        raise ValueError(f"seconds must be between 0.8 and 60, not {seconds}")
+        raise DataError(f"seconds must be between 0.8 and 60, not {seconds}")
     if not 1 <= clips <= 100:
-        raise ValueError(f"clips must be between 1 and 100, not {clips}")
+        raise DataError(f"clips must be between 1 and 100, not {clips}")
     if not 0 <= silent_fakes <= seconds / 2:
-        raise ValueError(f"silent_fakes must be between 0 and half the length of a clip, not {silent_fakes}")
+        raise DataError(f"silent_fakes must be between 0 and half the length of a clip, not {silent_fakes}")
     if num_workers < 1:
-        raise ValueError(f"num_workers must be at least 1, not {num_workers}")
+        raise DataError(f"num_workers must be at least 1, not {num_workers}")
 
 
 def _claim(out: Path, options: dict[str, Any], overwrite: bool) -> None:
     """Mark `out` as a miniature of these options, or refuse to touch it."""
     marker = out / MARKER
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is not a folder")
+        raise DataError(f"{out} is not a folder")
     if marker.exists():
         if _read_marker(marker) == options:
             return
         if not overwrite:
-            raise ValueError(f"{out} holds a miniature of other options; --overwrite replaces it")
+            raise DataError(f"{out} holds a miniature of other options; --overwrite replaces it")
         _remove(out)
     elif out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty and not a miniature; choose another folder")
+        raise DataError(f"{out} is not empty and not a miniature; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps(options), encoding="utf-8")
 
@@ -275,7 +275,7 @@ def _read_marker(marker: Path) -> dict[str, Any]:
     try:
         return json.loads(marker.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{marker} is damaged; delete {marker.parent} and start again") from error
+        raise DataError(f"{marker} is damaged; delete {marker.parent} and start again") from error
 
 
 def _remove(out: Path) -> None:

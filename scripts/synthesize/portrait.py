@@ -175,8 +175,8 @@ def _draw_scene(rng: np.random.Generator, look: Look, chin_y: float) -> np.ndarr
     blend = blend + 0.12 * texture(rng, 18)
     scene = one + (two - one) * blend[..., None] + 1.5 * texture(rng, 1.0)[..., None]
     for _ in range(4):  # things that hang on the wall, out of focus
-        place, radius = rng.uniform(0, SIZE, 2), rng.uniform(14, 40, 2)
-        paint(scene, np.clip(one + rng.normal(0, 30, 3), 0, 255), 0.5 * ellipse(x, y, place, radius, 8))
+        (left, top), (width, height) = rng.uniform(0, SIZE, 2), rng.uniform(14, 40, 2)
+        paint(scene, np.clip(one + rng.normal(0, 30, 3), 0, 255), 0.5 * ellipse(x, y, (left, top), (width, height), 8))
     if look.long_hair:
         back = ellipse(x, y, (CENTRE[0], CENTRE[1] + 22), (look.half_width + 17, look.half_height + 22), 2)
         paint(scene, _hair_colour(rng, look) * 0.8, back)

@@ -201,7 +201,7 @@ def test_what_a_user_can_mend_is_one_line(error: Exception, code: int, capsys: C
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", [TypeError, KeyError, IndexError, RuntimeError, UnicodeDecodeError])
+@pytest.mark.parametrize("error", [TypeError, KeyError, IndexError, ValueError, RuntimeError, UnicodeDecodeError])
 def test_a_fault_of_the_program_keeps_its_traceback(error: type[Exception]) -> None:
     def fail() -> None:
         raise UnicodeDecodeError("utf-8", b"", 0, 1, "bad") if error is UnicodeDecodeError else error("a fault")

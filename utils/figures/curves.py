@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from scipy.stats import norm
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, roc_curve
 
@@ -131,10 +132,15 @@ def _draw_det_curve(
     # The deviate of a rate of 0 or 1 is infinite. Rates above the axis run out of the figure.
     x, y = (norm.ppf(np.clip(rates, low, 1 - 1e-6)) for rates in error_rates(table))
     pooled = look is POOLED
-    line = {"color": look.colour, "linestyle": look.dashes, "linewidth": 2.2 if pooled else 1.5}
+    line: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "linewidth": 2.2 if pooled else 1.5}
     # A ring for all, so that the marks of the folds are seen within.
     face, size = ("none", 14) if pooled else (look.colour, 6)
-    shape = {"marker": look.marker, "markersize": size, "markerfacecolor": face, "markeredgecolor": "black"}
+    shape: dict[str, Any] = {
+        "marker": look.marker,
+        "markersize": size,
+        "markerfacecolor": face,
+        "markeredgecolor": "black",
+    }
     axes.plot(x, y, **line)
     mark = norm.ppf(np.clip(rate, low, high))
     axes.plot(mark, mark, linestyle="", markeredgewidth=1.5 if pooled else 1, clip_on=False, zorder=3, **shape)
@@ -173,7 +179,7 @@ def draw_precision_recall(folds: dict[str, pd.DataFrame], title: str) -> Figure:
 
     figure = new_figure(5.2, title)
     # Apart, so that the last tick label of one panel is not read with the next one's first.
-    figure.get_layout_engine().set(wspace=0.05)
+    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.07, wspace=0.05))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, positive in zip(panels, ("real", "fake"), strict=True):
         values = {name: metrics[name][f"ap_{positive}"] for name in drawn}
@@ -181,7 +187,7 @@ def draw_precision_recall(folds: dict[str, pd.DataFrame], title: str) -> Figure:
             look, width = looks[name], 2 if name == "pooled" else 1.4
             # -score rather than 1 - score, which would make ties of small scores
             sides = (table["label"], table["score"]) if positive == "real" else (1 - table["label"], -table["score"])
-            line = {"color": look.colour, "linestyle": look.dashes, "linewidth": width}
+            line: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "linewidth": width}
             label = f"{name}: AP {percent(values[name])}, n = {len(table)}"
             PrecisionRecallDisplay.from_predictions(*sides, ax=axes, label=label, **line)
         _draw_chance(axes, list(drawn.values())[-1], positive)

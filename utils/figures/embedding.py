@@ -119,7 +119,14 @@ def _draw_panel(axes: Axes, embedding: np.ndarray, categories: np.ndarray, seed:
     for key, look in CATEGORY_LOOKS.items():
         points = plane[categories == key]
         axes.scatter(
-            *points.T, s=size, marker=look.marker, color=look.colour, edgecolor="black", linewidth=0.4, alpha=0.8
+            points[:, 0],
+            points[:, 1],
+            s=size,
+            marker=look.marker,
+            color=look.colour,
+            edgecolor="black",
+            linewidth=0.4,
+            alpha=0.8,
         )
     axes.margins(0.08)
     axes.set_aspect("equal", adjustable="datalim")

@@ -13,6 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from utils.files import write_atomic
 
@@ -61,8 +62,7 @@ def fold_looks(names: Iterable[str]) -> dict[str, Look]:
 
 def new_figure(height: float, title: str) -> Figure:
     """Make an empty figure of the width of a page of text; `height` is in inches."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.07)  # inches
+    figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(h_pad=0.07))  # inches
     figure.suptitle(textwrap.fill(title, 68), fontsize=11, parse_math=False)
     return figure
 
