@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": ("scripts.predict.command.predict", "Score clips of any kind with a trained detector."),
     "audit": ("scripts.audit.command.audit", "Find a corpus's shortcuts, and what a detector depends on."),
     "card": ("scripts.card.command.card", "Write the model card of a checkpoint."),
+    "export": ("scripts.export.command.export", "Make a folder of weights, settings and card to publish."),
     "suite": ("scripts.suite.command.suite", "Test detectors on corpora under named protocols, in one table."),
     "verify": ("scripts.verify.command.verify", "See whether this machine gives the release's numbers."),
     "synthesize": ("scripts.synthesize.synthesize", "Write a small synthetic corpus in FakeAVCeleb's layout."),

@@ -4,7 +4,7 @@ from model.avdf import AVDF
 from model.avdf_ensemble import AVDF_Ensemble
 from model.avdf_multiclass import AVDF_Multiclass
 from model.avdf_multilabel import AVDF_Multilabel
-from model.checkpoint import CheckpointError, detector_of, load_detector, read_checkpoint
+from model.checkpoint import CheckpointError, detector_of, load_detector, read_checkpoint, weights_file
 from model.fast import for_inference
 from model.model import Detector, Outputs, Verdict
 from model.mrdf_ce import MRDF_CE
@@ -32,4 +32,5 @@ __all__ = [
     "load_detector",
     "read_checkpoint",
     "threshold_of",
+    "weights_file",
 ]

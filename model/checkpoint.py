@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 import model
 from fairseq.unpickle import CheckpointError
 from model.model import Detector
 
+# What main.py export leaves in a folder.
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 # The release stores the encoder's modules a second time under these names.
 ALIASES = {
     "feature_extractor_audio_hubert.": "model.feature_extractor_audio.",
@@ -33,7 +38,7 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     Parameters
     ----------
     path
-        The file.
+        The file, or a folder that main.py export has left, in which no pickle is opened.
     mmap
         Leave the weights in the file until they are asked for.
 
@@ -45,6 +50,8 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
         If it is not a Lightning checkpoint, is damaged, or holds objects that would run code when read.
     """
     path = Path(path)
+    if path.is_dir():
+        return _read_export(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
@@ -68,13 +75,35 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     return checkpoint
 
 
+def weights_file(path: Path) -> Path:
+    """The file that holds a checkpoint's weights: itself, or the one in an exported folder."""
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def _read_export(folder: Path) -> dict[str, Any]:
+    """An exported folder, as the checkpoint that it was made of."""
+    try:
+        contents = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        weights = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{folder}: is a folder without {CONFIG} and {WEIGHTS}, which main.py export writes"
+        ) from error
+    except (ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: {CONFIG} or {WEIGHTS} is damaged ({error})") from error
+    if not isinstance(contents, dict) or contents.get("model_type") not in model.MODELS:
+        raise CheckpointError(f"{folder / CONFIG}: names none of {', '.join(model.MODELS)} as its model_type")
+    return contents | {"state_dict": weights}
+
+
 def load_detector(path: str | Path, model_type: str | None = None) -> Detector:
     """Load a detector, with its encoder's shape and, where it can be told, the model type from the file.
 
     Parameters
     ----------
     path
-        A checkpoint of this project, or one that the authors' release wrote with Lightning 1.7.7.
+        A checkpoint of this project, one that the authors' release wrote with Lightning 1.7.7, or a folder that
+        main.py export has left.
     model_type
         One of the six names. Needed for the release's AVDF, AVDF_Multilabel and MRDF_Margin, whose weights look alike.
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from dataset.faces import Window
 from dataset.media import FRAME_RATE, wav_beside
+from model import weights_file
 from model.threshold import Threshold, calibration_of, threshold_of
 from utils.files import file_digest
 from utils.statistics.calibration import Platt
@@ -256,7 +257,7 @@ def verdict(score: float | None, threshold: float) -> str | None:
 
 def journal_path(outputs: Path, checkpoint: Path, settings: Mapping[str, Any]) -> Path:
     """Where the results of a checkpoint's bytes under these settings lie, whatever the clips are."""
-    key = [FORMAT, settings, file_digest(checkpoint)]
+    key = [FORMAT, settings, file_digest(weights_file(checkpoint))]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode())
     return outputs / "predict" / f"{checkpoint.stem}-{digest.hexdigest()[:12]}.jsonl"
 
