@@ -55,9 +55,7 @@ def read_corpus(root: str | Path, dataset: str = "fakeavceleb") -> pd.DataFrame:
     Raises
     ------
     DataError
-        If the folder is not such a corpus; the message says what is missing.
-    ValueError
-        If there is no such name.
+        If the folder is not such a corpus, or there is no such name; the message says what is missing.
     """
     known = corpus(dataset)
     clips = known.read(Path(root))

@@ -61,9 +61,7 @@ def folds(name: str, setting: Setting) -> Mapping[str, str]:
     Raises
     ------
     DataError
-        If the protocol is not defined for the corpus.
-    ValueError
-        If it is unknown.
+        If the protocol is unknown, or not defined for the corpus.
     """
     return _checked(name, setting).folds(setting)
 
@@ -95,9 +93,7 @@ def sides(
     Raises
     ------
     DataError
-        If there is no such fold, it cannot be made of these clips, or the protocol is not defined for the corpus.
-    ValueError
-        If the protocol is unknown.
+        If there is no such protocol or fold, it cannot be made of these clips, or is not defined for the corpus.
     """
     chosen = _checked(name, setting)
     known = chosen.folds(setting)
