@@ -18,6 +18,7 @@ from dataset.corpora.fakeavceleb import CSV_NAME
 from dataset.corpora.table import LABELS
 from dataset.features import log_filterbank
 from dataset.folds import read_fold
+from dataset.media import Clip
 from scripts.prepare import report
 
 CHEAP = "RealVideo-RealAudio/African/men/id00076/00100.mp4"
@@ -152,7 +153,7 @@ def test_only_what_is_left_is_done(faulty_root: Path, monkeypatch: pytest.Monkey
     (faulty_root / CHEAP).touch()
     prepare("--data_root", faulty_root)
     assert inspected == ["00100.mp4"]
-    state.write_bytes(state.read_bytes().replace(b'"format": 1', b'"format": 0'))
+    state.write_bytes(state.read_bytes().replace(b'"format": 2', b'"format": 1'))
     inspected.clear()
     prepare("--data_root", faulty_root)
     assert len(inspected) == 12
@@ -161,7 +162,7 @@ def test_only_what_is_left_is_done(faulty_root: Path, monkeypatch: pytest.Monkey
 def test_training_does_not_check_again(faulty_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare("--data_root", faulty_root)
     read: list[str] = []
-    monkeypatch.setattr(check, "read_video", read.append)
+    monkeypatch.setattr(check, "read_clip", lambda path: read.append(path) or Clip(None, None, ()))
     FakeAVCelebDataModule(faulty_root).setup()
     assert not read
     (faulty_root / CHEAP).touch()
