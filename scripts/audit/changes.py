@@ -15,10 +15,8 @@ import numpy as np
 
 from dataset.media import SAMPLE_RATE, SAMPLES_PER_FRAME
 from dataset.transforms import MEAN
-from scripts.audit.clip import Clip, Context, Media, leading_silence, loudness, scaled
-from scripts.audit.damage import PICTURE, SOUND
-from scripts.audit.partners import borrow
-from scripts.audit.robustness import AUDIO, SETS, damaged
+from scripts.audit.clip import Clip, Context, Media, borrow, leading_silence, loudness, scaled
+from scripts.audit.damage import AUDIO, PICTURE, SETS, SOUND, damaged
 from utils.errors import DataError
 
 MIN_FRAMES = 10  # of what is left of a clip: 0.4 s
@@ -60,7 +58,7 @@ class Change(NamedTuple):
         How much, or of what; "" where a family has one. Of damage from mild to severe. A shift of "+40 ms" makes the
         sound come 40 ms later than the picture, "-40 ms" earlier.
     kind
-        "probe", "damage", "original", or the name of one of the sets of `scripts.audit.robustness`.
+        "probe", "damage", "original", or the name of one of the sets of `scripts.audit.damage`.
     """
 
     family: str

@@ -16,13 +16,13 @@ from dataset import FakeAVCelebDataModule
 from model import detector_of, read_checkpoint
 from model.training.trainer import log_run
 from scripts.audit.changes import CHANGES, ROBUSTNESS, Change
+from scripts.audit.damage import SETS
 from scripts.audit.effects import find_effects
-from scripts.audit.facts import read_facts
 from scripts.audit.report import audit_figure, write_audit
-from scripts.audit.robustness import SETS
 from scripts.audit.scores import score_changes
 from scripts.audit.sentences import sentences
-from scripts.audit.shortcuts import find_shortcuts, go_together
+from scripts.audit.shortcuts import find_shortcuts, go_together, read_facts
+from scripts.predict.results import weights_file
 from utils.errors import DataError
 from utils.files import file_digest
 from utils.options import Dataset, ModelType, clips_of_each
@@ -118,7 +118,12 @@ def audit(
         batch_size=batch_size, num_workers=num_workers, seed=seed, device=device,
     )  # fmt: skip
     effects = find_effects(scores, bootstrap, seed)
-    about = {"checkpoint": str(checkpoint), "digest": file_digest(checkpoint), "model_type": name, "fold": fold}
+    about = {
+        "checkpoint": str(checkpoint),
+        "digest": file_digest(weights_file(checkpoint)),
+        "model_type": name,
+        "fold": fold,
+    }
     about |= _counts(data, facts) | {"save_name": save_name, "bootstrap": bootstrap, "seed": seed}
     about |= {"notes": [*scores.attrs.get("notes", []), *noted(data.notes, tested["file"])]}
     about |= {"clip_notes": data.notes, "together": together.to_dict("records")}

@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from rich.console import Group
 from rich.text import Text
 
+from scripts.audit.damage import SETS, means
 from scripts.audit.effects import LOSS, ORIGINAL, WEAKER
-from scripts.audit.robustness import SETS, means
 from scripts.audit.sentences import named, signed
 from scripts.audit.shortcuts import CATEGORIES, ERROR_RATE, NAMED
 from utils.figures.style import CATEGORY_LOOKS, Look, caption, new_figure, save_figure, say, tidy

@@ -26,10 +26,9 @@ from dataset.media import DECODING, MAX_FRAMES, wav_beside
 from dataset.transforms import centre_crop
 from model import load_detector
 from scripts.audit.changes import CHANGES, ORIGINAL, Change, change_clip
-from scripts.audit.clip import Clip, Context, loudness
-from scripts.audit.damage import SOUND
-from scripts.audit.partners import candidates_of
-from scripts.audit.robustness import AUDIO
+from scripts.audit.clip import Clip, Context, candidates_of, loudness
+from scripts.audit.damage import AUDIO, SOUND
+from scripts.predict.results import weights_file
 from scripts.predict.scoring import Scorer
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic
@@ -103,7 +102,14 @@ def score_changes(
     folder = Path(folder)
     clips = clips.reset_index(drop=True)
     changes = (ORIGINAL, *(change for change in changes if change != ORIGINAL))
-    settings = [VERSION, DECODING, file_digest(checkpoint_path), model_type, _stamps(clips), max_frames]
+    settings = [
+        VERSION,
+        DECODING,
+        file_digest(weights_file(Path(checkpoint_path))),
+        model_type,
+        _stamps(clips),
+        max_frames,
+    ]
     lenders = _stamps(partners)
     keys = {c: _digest([settings, seed, c, lenders if c.family == "swap" else []]) for c in changes}
     tables = {change: _read(csv_path(folder, change), keys[change], clips["file"]) for change in changes}

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from scripts.audit.changes import LEVELS, left_out
+from scripts.audit.damage import SETS, means
 from scripts.audit.effects import LOSS, ORIGINAL
-from scripts.audit.robustness import SETS, means
 from scripts.audit.shortcuts import SHORTCUTS, TOGETHER
 from utils.statistics.bootstrap import rule_of_three
 

@@ -20,7 +20,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dataset.media import FRAME_RATE, SAMPLE_RATE, read_audio
 from scripts.predict.output import HEADS, OF_WINDOWS, described, numbers, of_probabilities, printable
-from scripts.predict.results import HEAD_THRESHOLD, POLARITY, THUMBNAILS, ClipResult, Decision, Film, Prediction
+from scripts.predict.results import (
+    HEAD_THRESHOLD,
+    POLARITY,
+    THUMBNAILS,
+    ClipResult,
+    Decision,
+    Film,
+    Prediction,
+    weights_file,
+)
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic
 
@@ -214,13 +223,14 @@ def _wave(levels: Sequence[float]) -> str:
 def _facts(about: Mapping[str, Any], decision: Decision) -> dict[str, str]:
     """What the detector is."""
     checkpoint, settings, config = Path(about["checkpoint"]), about["settings"], about["config"]
+    weights = weights_file(checkpoint)
     trained = [f"{word} {config[key]}" for key, word in (
         ("dataset", "on"), ("recipe", "by recipe"), ("fold", "with"), ("save_name", "as run"), ("seed", "with seed"),
     ) if config.get(key) is not None]  # fmt: skip
     facts = {
         "Detector": f"{settings['model_type']} (MRDF, ICASSP 2024, arXiv 2401.05746)",
         "Checkpoint": printable(str(checkpoint)),
-        "SHA-256": file_digest(checkpoint) if checkpoint.is_file() else "of a folder: not taken",
+        "SHA-256": file_digest(weights) if weights.is_file() else "not known",
         "Trained": ", ".join(map(str, trained)) or "the checkpoint does not say on what",
         "Verdict": f"{described(decision.threshold)}; audio and video alone: real from {HEAD_THRESHOLD} on",
         "Windows": f"{settings['window']:g} s, one every {settings['hop']:g} s; faces: {settings['framing']}; "

@@ -146,7 +146,7 @@ class _Draft:
         if self.survey is not None:
             seconds, people, is_crop = float(self.survey.seconds), int(self.survey.people), bool(self.survey.is_crop)
             notes = [*self.survey.notes, *[SILENT] * (bool(self.scores) and self.loudest <= QUIETEST)]
-            no_face = [*getattr(self.survey, "no_face", ())]
+            no_face = [*self.survey.no_face]
             known = {"seconds": seconds, "faces": people, "crop": is_crop, "no_face": no_face, "notes": notes}
         return ClipResult(*end, **known, windows=[] if end.reason else self.scores)
 

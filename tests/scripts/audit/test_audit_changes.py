@@ -16,9 +16,8 @@ from dataset.clips import ClipDataset
 from dataset.features import audio_features
 from dataset.transforms import centre_crop, normalise
 from scripts.audit.changes import CHANGES, LEVELS, ORIGINAL, change_clip
-from scripts.audit.clip import Candidate, Clip, Context, loudness
+from scripts.audit.clip import Candidate, Clip, Context, alike_picture, alike_sound, candidates_of, loudness
 from scripts.audit.damage import mp3
-from scripts.audit.partners import alike_picture, alike_sound, candidates_of
 from scripts.audit.scores import csv_path
 from tests.audit_clips import FRAMES, changed, give_sound, named, speech, untouched
 from tests.media_files import copy_clip

@@ -181,7 +181,7 @@ def test_clips_are_looked_at_once_and_what_is_not_given_is_as_in_training(
     assert (first["max_frames"], asked["max_frames"], asked["seed"], first["n"]) == (10, 10, 7, 20)
     assert [change.name for change in asked["changes"]] == ["missing sound"]
     # Only test clips are limited by num_val; the facts of all others are known already.
-    monkeypatch.setattr("scripts.audit.facts._look", lambda path: ("looked at again", [np.nan] * 6))
+    monkeypatch.setattr("scripts.audit.shortcuts._look", lambda path: ("looked at again", [np.nan] * 6))
     options = {"changes": "missing sound", "num_val": 6, "seed": 1, "max_frames": 12}
     again, asked = run(monkeypatch, clean, tmp_path / "out", by_silence, config, **options)
     assert (again["max_frames"], asked["max_frames"], asked["seed"], again["n"]) == (12, 12, 1, 24)

@@ -13,9 +13,9 @@ from dataset.media import read_audio, read_video
 from scripts.audit.changes import CHANGES, ORIGINAL, ROBUSTNESS, Change, change_clip
 from scripts.audit.clip import Clip, Context
 from scripts.audit.command import choose
+from scripts.audit.damage import AUDIO, SETS, blocks, contrast, damaged, gaussian_noise, means, pitch, saturation
 from scripts.audit.effects import find_effects
 from scripts.audit.report import write_audit
-from scripts.audit.robustness import AUDIO, SETS, blocks, contrast, damaged, gaussian_noise, means, pitch, saturation
 from scripts.audit.sentences import sentences
 from tests.audit_clips import speech
 from tests.audit_tables import one, score_table, shortcut_table
@@ -54,7 +54,7 @@ def test_frames_are_damaged_as_defined() -> None:
         grey = (blocks(frame, 16, rng()) == 128).all(-1).sum()
         assert 0.9 * count * 64 <= grey <= count * 64
     # A variance of 0.01 in luma is one of (25.5)² in grey levels; what is clipped hardly counts.
-    luma = gaussian_noise(np.full((400, 400, 3), 128, np.uint8), 0.01, rng()) @ (0.114, 0.587, 0.299)
+    luma = gaussian_noise(np.full((400, 400, 3), 128, np.uint8), 0.01, rng()) @ (0.299, 0.587, 0.114)
     assert luma.std() == pytest.approx(25.5, rel=0.05)
 
 

@@ -12,9 +12,8 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from scripts.audit import facts as facts_module
-from scripts.audit.facts import read_facts
-from scripts.audit.shortcuts import SHORTCUTS, ends, find_shortcuts, held_out
+from scripts.audit import shortcuts as facts_module
+from scripts.audit.shortcuts import SHORTCUTS, ends, find_shortcuts, held_out, read_facts
 from tests.audit_tables import fact_table
 from tests.media_files import even_times, tone, write_clip
 from tests.score_tables import random_table
@@ -44,21 +43,19 @@ def test_aucs_are_those_of_the_slow_bootstrap(levels: int | None) -> None:
     table = random_table(3, 12, levels=levels)
     subject, label, score = (table[name].to_numpy() for name in ("subject", "label", "score"))
     drawn = Resamples(subject, 50, seed=5)
-    pairs = drawn.pairs(score, label)
+    auc, values = drawn.auc(score, label)
     (slow,) = resampled([WeightedMetrics.of(table)], subject, 50, seed=5)
-    assert pairs.auc == pytest.approx(roc_auc_score(label, score), abs=1e-12)
-    assert drawn.auc(pairs) == pytest.approx(slow["auc"], abs=1e-12)
-    assert ends(drawn.auc(pairs)) == pytest.approx(np.percentile(slow["auc"], [2.5, 97.5]).tolist(), abs=1e-12)
+    assert auc == pytest.approx(roc_auc_score(label, score), abs=1e-12)
+    assert values == pytest.approx(slow["auc"], abs=1e-12)
+    assert ends(values) == pytest.approx(np.percentile(slow["auc"], [2.5, 97.5]).tolist(), abs=1e-12)
 
 
 def test_aucs_within_groups() -> None:
     label, group = np.array([1, 0, 0, 1, 0]), np.array([0, 0, 0, 1, 1])
     drawn = Resamples(list("abcde"), 0, seed=0)
     # Of the pairs within a group two are won, one is a tie; 0.9 and 0.1 of different groups are not compared.
-    pairs = drawn.pairs(np.array([0.5, 0.5, 0.2, 0.9, 0.1]), label, group)
-    assert pairs.auc == pytest.approx(2.5 / 3)
-    assert pairs.compared.sum() == 3
-    assert np.isnan(drawn.pairs(np.zeros(5), np.ones(5, int)).auc)
+    assert drawn.auc(np.array([0.5, 0.5, 0.2, 0.9, 0.1]), label, group)[0] == pytest.approx(2.5 / 3)
+    assert np.isnan(drawn.auc(np.zeros(5), np.ones(5, int))[0])
     # Mann and Whitney: 1 real and 2 fakes, 1 and 1.
     assert chance_error(label, group) == pytest.approx(np.sqrt(2 * 4 / 12 + 3 / 12) / 3)
     assert np.isnan(chance_error(np.ones(3, int)))
