@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
-from model import detector_of, read_checkpoint
+from model import detector_of, read_checkpoint, weights_file
 from model.training.trainer import log_run
 from scripts.audit.changes import CHANGES, ROBUSTNESS, Change
 from scripts.audit.damage import SETS
@@ -22,7 +22,6 @@ from scripts.audit.report import audit_figure, write_audit
 from scripts.audit.scores import score_changes
 from scripts.audit.sentences import sentences
 from scripts.audit.shortcuts import find_shortcuts, go_together, read_facts
-from scripts.predict.results import weights_file
 from utils.errors import DataError
 from utils.files import file_digest
 from utils.options import Dataset, ModelType, clips_of_each

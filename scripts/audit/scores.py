@@ -24,11 +24,10 @@ from torch.utils.data import DataLoader, Dataset
 from dataset.features import audio_features
 from dataset.media import DECODING, MAX_FRAMES, wav_beside
 from dataset.transforms import centre_crop
-from model import load_detector
+from model import load_detector, weights_file
 from scripts.audit.changes import CHANGES, ORIGINAL, Change, change_clip
 from scripts.audit.clip import Clip, Context, candidates_of, loudness
 from scripts.audit.damage import AUDIO, SOUND
-from scripts.predict.results import weights_file
 from scripts.predict.scoring import Scorer
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic

@@ -19,6 +19,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dataset.media import FRAME_RATE, SAMPLE_RATE, read_audio
+from model import weights_file
 from scripts.predict.output import HEADS, OF_WINDOWS, described, numbers, of_probabilities, printable
 from scripts.predict.results import (
     HEAD_THRESHOLD,
@@ -28,7 +29,6 @@ from scripts.predict.results import (
     Decision,
     Film,
     Prediction,
-    weights_file,
 )
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic

@@ -255,11 +255,6 @@ def verdict(score: float | None, threshold: float) -> str | None:
     return "real" if score >= threshold else "fake"
 
 
-def weights_file(checkpoint: Path) -> Path:
-    """The file that holds the weights: the checkpoint itself, or that of a folder which main.py export left."""
-    return checkpoint / "model.safetensors" if checkpoint.is_dir() else checkpoint
-
-
 def journal_path(outputs: Path, checkpoint: Path, settings: Mapping[str, Any]) -> Path:
     """Where the results of a checkpoint's bytes under these settings lie, whatever the clips are."""
     key = [FORMAT, settings, file_digest(weights_file(checkpoint))]
