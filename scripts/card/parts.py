@@ -78,7 +78,7 @@ def build(facts: Facts) -> str:
         What `scripts.card.facts.read_facts` returns.
     """
     # A card is Markdown: what comes from outside goes through `quoted` or `plain`.
-    choices = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    choices: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=False, **choices)
     environment.filters |= {"quoted": quoted, "plain": plain, "corpus": corpus, "counted": counted}
     text = environment.get_template("card.md").render(**_values(facts))
@@ -181,8 +181,7 @@ def _training(trained: Mapping[str, Any]) -> str:
     if not trained:
         return ABSENT
     names = ("optimizer", "learning_rate", "weight_decay", "schedule", "batch_size", "accumulate", "max_epochs")
-    names += ("precision", "seed")
-    return ", ".join(f"{name} {trained.get(name, ABSENT)}" for name in names)
+    return ", ".join(f"{name} {trained.get(name, ABSENT)}" for name in (*names, "precision", "seed"))
 
 
 def _time(made: Mapping[str, Any]) -> str:
