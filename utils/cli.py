@@ -315,6 +315,7 @@ def run(source: Callable, main: Callable[..., Any], program: str, args: Sequence
     int
         Exit code: 0, 2 after an error in the input (one line on stderr), 130 after Ctrl-C, 143 after SIGTERM.
     """
+    _speak_utf_8(program)
     start_logging()
     parser = Parser(program, source)
     values = parser.parse_args(spelled(sys.argv[1:] if args is None else args, parser.flags)).as_dict()
@@ -322,6 +323,17 @@ def run(source: Callable, main: Callable[..., Any], program: str, args: Sequence
     debug = values.pop("debug")
     action = (lambda: main(source(**values))) if is_dataclass(source) else (lambda: main(**values))
     return guard(action, program.split(maxsplit=1)[0], debug)
+
+
+def _speak_utf_8(program: str) -> None:
+    """Start this process again in Python's UTF-8 mode, if its locale has another encoding.
+
+    Names of files are UTF-8 in every corpus, and OpenCV and FFmpeg take them for that whatever the locale says.
+    """
+    started_here = Path(sys.argv[0]).name == program.split(maxsplit=1)[0]
+    if started_here and sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def guard(action: Callable[[], Any], program: str, debug: bool = False) -> int:
@@ -339,14 +351,11 @@ def guard(action: Callable[[], Any], program: str, debug: bool = False) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"{program}: stopped\n")
         return 130
-    except (DataError, OSError, UnicodeEncodeError) as error:
-        if isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() == "utf-8":
-            raise
+    except (DataError, OSError) as error:
         log.debug("stopped by an error", exc_info=True)  # the whole story is in the log file
         if debug:
             traceback.print_exc()
-        hint = "; set PYTHONUTF8=1, as this locale cannot say it" if isinstance(error, UnicodeEncodeError) else ""
-        sys.stderr.write(f"{program}: error: {error}{hint}\n")
+        sys.stderr.write(f"{program}: error: {error}\n")
         return 2
     except Exception:
         log.debug("stopped by a fault", exc_info=True)

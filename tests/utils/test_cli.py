@@ -233,6 +233,14 @@ def test_sigterm_is_143_and_cleans_up(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # and no handler stays in a process that goes on
 
 
+def test_a_program_in_a_locale_of_another_encoding(tmp_path: Path) -> None:
+    locale = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "main.py", "evaluate", f"{tmp_path}/né.csv"]
+    done = subprocess.run(command, cwd=ROOT, env=locale, capture_output=True, check=False)
+    (line,) = done.stderr.decode().splitlines()
+    assert (done.returncode, "né.csv" in line) == (2, True)
+
+
 def test_a_locale_without_unicode(tmp_path: Path) -> None:
     code = (
         "import sys, logging; from pathlib import Path; from utils.cli import start_logging, log_to_file\n"
