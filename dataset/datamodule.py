@@ -107,7 +107,7 @@ class FakeAVCelebDataModule(LightningDataModule):
     skipped : list of BadClip
         Clips (file, reason) left out by `skip_bad`.
     notes : dict
-        File → what main.py prepare found odd about a clip that is used all the same.
+        File → what is odd about a clip that is used all the same.
     """
 
     def __init__(
@@ -168,6 +168,7 @@ class FakeAVCelebDataModule(LightningDataModule):
         self._cached: dict[str, CachedClip] = {}
         self._frames: dict[str, int] = {}
         self._refused: dict[str, str] = {}
+        self._remarks: dict[str, list[str]] = {}
         self._ready: set[str] = set()
 
     @property
@@ -205,16 +206,17 @@ class FakeAVCelebDataModule(LightningDataModule):
             self._cached = self.cache.entries(used, self.max_frames, self.reading)
             for file, (_, entry) in self._cached.items():
                 self._frames[file] = entry.frames
-                if entry.faces is not None and entry.faces.notes:
-                    self.notes[file] = [*dict.fromkeys([*self.notes.get(file, []), *entry.faces.notes])]
+                if entry.faces is not None:
+                    self._remarks[file] = [*dict.fromkeys([*self._remarks.get(file, []), *entry.faces.notes])]
         left = used[~used["file"].isin(self._cached.keys())]
         if self.reading.crop_faces:
             self._leave_out(self._without_crop(left, len(used)))
         elif self.checker is not None:
             self._leave_out(self.checker(left))
             for file, notes in self.checker.notes(left).items():
-                self.notes.setdefault(file, list(notes))
+                self._remarks.setdefault(file, list(notes))
                 log.info("%s: %s", file, "; ".join(notes))
+        self.notes = {file: self._remarks[file] for file in used["file"] if self._remarks.get(file)}
         self.train_dataset = self._dataset(train, is_train=True)
         self.val_dataset = self._dataset(val, is_train=False)
         self.test_dataset = self._dataset(test, is_train=False)
@@ -327,8 +329,7 @@ class FakeAVCelebDataModule(LightningDataModule):
                 if facts["reason"]:
                     self._refused[file] = facts["reason"]
                 self._frames[file] = facts["frames_25"] or self.max_frames
-                if facts["notes"]:
-                    self.notes[file] = facts["notes"]
+                self._remarks[file] = facts["notes"]
 
     def _without_crop(self, clips: pd.DataFrame, count: int) -> list[BadClip]:
         """Those of `clips`, which the cache does not hold, whose faces main.py prepare could not crop.

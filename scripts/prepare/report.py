@@ -49,7 +49,7 @@ def inspect_all(clips: pd.DataFrame, folder: Path, workers: int | None = None) -
     -------
     pandas.DataFrame
         A row for each row of `clips`, in their order, with its index, and the columns ``COLUMNS``: those of the
-        clip table and of :class:`dataset.check.ClipFacts`, ``seconds_apart`` (sound less picture) and
+        clip table and of :class:`dataset.check.ClipFacts`, ``seconds_apart`` (audio less video) and
         ``same_file_as`` (the line that names the same file before this one).
     """
     state = State(folder / STATE_NAME)

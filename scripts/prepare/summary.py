@@ -169,11 +169,11 @@ def remarks(usable: pd.DataFrame) -> list[str]:
 
 
 def medians(usable: pd.DataFrame) -> list[str]:
-    """Median length, difference of sound and picture, and leading silence of each category."""
+    """Median length, difference of audio and video, and leading silence of each category."""
     columns = {
-        "video_seconds": "picture, s",
-        "audio_seconds": "sound, s",
-        "seconds_apart": "sound less picture, s",
+        "video_seconds": "video, s",
+        "audio_seconds": "audio, s",
+        "seconds_apart": "audio less video, s",
         "leading_silence": "leading silence, s",
     }
     grid = [["median of", *columns.values()]]
@@ -182,7 +182,7 @@ def medians(usable: pd.DataFrame) -> list[str]:
     return [
         *markdown_table(grid),
         "",
-        "Leading silence gives FakeAVCeleb's fake sound away (arXiv 2412.00175): a detector may learn that instead.",
+        "Leading silence gives FakeAVCeleb's fake audio away (arXiv 2412.00175): a detector may learn that instead.",
         "",
     ]
 

@@ -1,4 +1,4 @@
-"""Sound as wav files, as the authors' preparation leaves it beside each mp4."""
+"""Audio as wav files, as the authors' preparation leaves it beside each mp4."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from utils.parallel import in_threads
 
 
 def write_wavs(clips: pd.DataFrame, folder: Path | None, workers: int | None = None) -> int:
-    """Write the sound of each clip, 16 kHz mono int16, where there is no wav yet.
+    """Write the audio of each clip, 16 kHz mono int16, where there is no wav yet.
 
     Parameters
     ----------
