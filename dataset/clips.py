@@ -95,20 +95,23 @@ class ClipDataset(Dataset):
         return len(self.clips)
 
     def __getitem__(self, key: int | ClipKey) -> dict[str, Any]:
-        index = _as_key(key).index
-        return self._item(key, *self._load(index))
+        item = self._item(key, *self._load(_as_key(key).index))
+        return item | {"video": item["video"].contiguous()}
 
     def __getitems__(self, keys: Sequence[int | ClipKey]) -> list[dict[str, Any]]:
         """Items of a batch, as a DataLoader asks for them.
 
-        Where there are more cores than workers, threads decode several clips at a time.
+        Their videos may be views: what a batch takes of them is copied once, when it is collated. Where there are more
+        cores than workers, threads decode several clips at a time.
         """
         indices = [_as_key(key).index for key in keys]
         threads = 1
         if any(self._cached[index] is None for index in indices):
             worker = get_worker_info()
             threads = max(1, min(usable_cores() // (worker.num_workers if worker else 1), len(indices)))
-        loaded = in_threads(self._load, indices, workers=threads, progress=False)
+        loaded = map(self._load, indices)
+        if threads > 1:
+            loaded = in_threads(self._load, indices, workers=threads, progress=False)
         return [self._item(key, *clip) for key, clip in zip(keys, loaded, strict=True)]
 
     def _item(self, key: int | ClipKey, video: Tensor, audio: Tensor) -> dict[str, Any]:
@@ -119,7 +122,7 @@ class ClipDataset(Dataset):
         else:
             video = centre_crop(video)
         return {
-            "video": video.contiguous(),  # (3, T, 100, 100)
+            "video": video,  # (3, T, 100, 100)
             "audio": audio,  # (T, 104)
             "id": index,
             **self._texts[index],

@@ -215,12 +215,13 @@ def test_a_test_run_checks_test_clips_only(original_root: Path) -> None:
 
 def test_a_clip_is_checked_once(prepared_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    monkeypatch.setattr(check_module, "read_clip", lambda path: read.append(path) or Clip(None, None, ()))
+    monkeypatch.setattr(check_module, "read_clip", lambda path: read.append(path) or Clip(None, None, ("odd",)))
     checker = ClipChecker(progress=False)
     for fold in ("train_1.txt", "train_2.txt"):
         module = FakeAVCelebDataModule(prepared_root, train_fold=fold, checker=checker)
         for stage in ("fit", "validate", "test", None):
             module.setup(stage)
+        assert list(module.notes.values()) == [["odd"]] * 12
     assert len(read) == len(set(read)) == 12
 
 
