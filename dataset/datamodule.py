@@ -214,7 +214,7 @@ class FakeAVCelebDataModule(LightningDataModule):
         elif self.checker is not None:
             self._leave_out(self.checker(left))
             for file, notes in self.checker.notes(left).items():
-                self._remarks.setdefault(file, list(notes))
+                self._remarks[file] = list(notes)
                 log.info("%s: %s", file, "; ".join(notes))
         self.notes = {file: self._remarks[file] for file in used["file"] if self._remarks.get(file)}
         self.train_dataset = self._dataset(train, is_train=True)

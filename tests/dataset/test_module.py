@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -276,16 +277,16 @@ def test_a_resumed_run_has_the_order_and_the_crops_of_its_epoch(
 ) -> None:
     expected = training_batches(FakeAVCelebDataModule(prepared_root, batch_size=4, check=False), 4)
 
-    def fit(epochs: int, resumed: Path | None) -> Trainer:
+    def fit(epochs: int, resumed: Path | None) -> None:
         module = FakeAVCelebDataModule(prepared_root, batch_size=4, num_workers=num_workers, check=False)
+        saving = ModelCheckpoint(tmp_path, "last", save_on_train_epoch_end=True, enable_version_counter=False)
         trainer = Trainer(
-            max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+            max_epochs=epochs, accelerator="cpu", logger=False, callbacks=[saving], enable_progress_bar=False
         )
         trainer.fit(recorder, module, ckpt_path=resumed)
-        return trainer
 
     recorder = Recorder()
-    fit(2, None).save_checkpoint(tmp_path / "last.ckpt")
+    fit(2, None)
     fit(4, tmp_path / "last.ckpt")
     for batch, other in zip(recorder.seen, expected, strict=True):
         assert batch["file"] == other["file"]
