@@ -138,6 +138,7 @@ def with_calibration(
         "on": threshold.on,
         "on_test_clips": trained.get("validation") == "test" and same,
         "shown_prior": shown,
+        "threshold_prior": platt.prior_at(threshold.value),
         "threshold": threshold.value,
         **errors,
         **{stream: _fields(calibration_of(checkpoint, stream)) for stream in ("audio", "video")},
