@@ -14,7 +14,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from dataset import ClipDataset, read_corpus
-from dataset.faces import ClipFault, FaceDetector, Span, Survey, Window, make_detector, survey, windows
+from dataset.faces import ClipFault, FaceDetector, Span, Survey, Window, crop_clip, make_detector, survey, windows
 from dataset.faces.crop import DOWN, SCALE
 from dataset.features import audio_features
 from dataset.media import read_audio, read_video
@@ -173,6 +173,39 @@ def test_face_that_leaves(tmp_path: Path, detector: FaceDetector) -> None:
     with pytest.raises(ClipFault, match=r"a face is seen for 0\.2 of 4\.8 s at most") as caught:
         list(windows(clip, found._replace(spans=(Span(0, 5), Span(50, 55))), 500, 250))
     assert caught.value.reason == "no face"
+
+
+def test_face_is_followed_anew_after_a_cut_to_another_person(tmp_path: Path, detector: FaceDetector) -> None:
+    places = [[(200, 60, 200), None]] * 38 + [[None, (300, 80, 220)]] * 42
+    clip = film(tmp_path / "a.mp4", scene(places), fps=25, sound=speech(3.2))
+    found = survey(clip, detector)
+    assert (found.people, found.spans, found.no_face) == (2, (Span(0, 38), Span(38, 80)), ())
+    assert "several people: 2 one after the other, scored apart" in found.notes
+    assert [(window.start, window.video.shape[1]) for window in windows(clip, found, 500, 250)] == [(0, 38), (1.52, 42)]
+    for tick, x in ((37, 300), (38, 410)):  # to the very frame
+        assert found.face.at(tick)[0] == pytest.approx(x, abs=12)
+
+
+def test_cut_from_crop_to_crop(tmp_path: Path, detector: FaceDetector) -> None:
+    pictures = np.concatenate([portrait(0)[:25], portrait(1)[:25]])
+    found = survey(film(tmp_path / "a.mp4", pictures, fps=25, sound=speech(2)), detector)
+    assert (found.is_crop, found.people, found.spans) == (True, 2, (Span(0, 25), Span(25, 50)))
+
+
+def test_cut_that_stays_with_the_person(tmp_path: Path, detector: FaceDetector) -> None:
+    places = [[(200, 60, 200)]] * 30 + [[(300, 80, 260)]] * 30
+    clip = film(tmp_path / "a.mp4", scene(places), fps=25, sound=speech(2.4))
+    found = survey(clip, detector)
+    assert (found.people, found.spans) == (1, (Span(0, 60),))
+    assert found.notes == ("the face is found anew 1 time",)
+
+
+def test_clip_is_cropped_for_training_as_it_is_scored(walk: Path, detector: FaceDetector) -> None:
+    clip = crop_clip(walk, max_frames=30)
+    (window,) = windows(walk, survey(walk, detector), 500, 250)
+    assert torch.equal(centre_crop(torch.from_numpy(clip.frames).permute(3, 0, 1, 2)), window.video[:, :30])
+    assert_array_equal(clip.samples, read_audio(walk, max_frames=30))
+    assert (clip.people, clip.is_crop, clip.no_face, clip.notes) == (1, False, (), (THIRTY,))
 
 
 def test_square_frames_with_a_small_face_are_no_crop(tmp_path: Path, detector: FaceDetector) -> None:
