@@ -108,7 +108,10 @@ def test_a_planted_shortcut_that_the_detector_uses(
     verdict = next(said for said in found["sentences"] if said.startswith("SHORTCUT: leading silence"))
     assert "The detector USES it" in verdict
     assert (found["n"], found["subjects"], found["n_shortcuts"], found["fold"]) == (28, 7, 56, "train_1")
-    assert found["notes"] == ["loudness: 1 of 28 clips: all of its sound is silent"]
+    # What is odd about the media files follows, counted.
+    assert found["notes"][0] == "loudness: 1 of 28 clips: all of its sound is silent"
+    assert all(" of 28 clips: audio ends " in note for note in found["notes"][1:])
+    assert {note for notes in found["clip_notes"].values() for note in notes}
     assert len(found["digest"]) == 64
     # Silence takes few bits, so that the bit rate of the sound may give it away too.
     assert [row["category"] in ("all", "B", "C", "D") for row in found["together"]] == [True] * len(found["together"])
