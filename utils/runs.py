@@ -192,12 +192,12 @@ def find_runs(results: Path, names: str | None = None) -> list[Run]:
         If there is no such folder, no such run, or no run at all.
     """
     if not results.is_dir():
-        raise FileNotFoundError(f"{results}: no such folder; --results is the folder that holds a folder for each run")
+        raise FileNotFoundError(f"{results}: no such folder; --outputs is the folder whose results hold the runs")
     folders = {folder.name: folder for folder in results.iterdir() if folder.is_dir()}
     if names is None:
         chosen = [name for name, folder in folders.items() if fold_folders(folder, FILES[:2])]
         if not chosen:
-            raise FileNotFoundError(f"{results} has no run with a tested fold: train one first, or give --results")
+            raise FileNotFoundError(f"{results} has no run with a tested fold: train one first, or give --outputs")
     else:
         chosen = list(dict.fromkeys(names.split(",")))
         if unknown := [name for name in chosen if name not in folders]:

@@ -279,8 +279,8 @@ def finish(jobs: list[Job], overview: Overview, given: TrainOptions) -> None:
     there = ",".join(run for run in runs if fold_folders(outputs / "results" / run))
     try:
         if there:
-            report(outputs / "results", there, given.data_root)
-            table(outputs / "results", there)
+            report(outputs, there, given.data_root)
+            table(outputs, there)
     except (ValueError, OSError) as error:  # a fold of an earlier run that cannot be read, say
         problem = f"the table cannot be made: {error}"
     log.info("results: %s, checkpoints: %s, logs: %s", *(outputs / name for name in ("results", "ckpts", "log")))

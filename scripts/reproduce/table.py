@@ -43,13 +43,13 @@ class Row(NamedTuple):
     notes: list[str]
 
 
-def table(results: Path = Path("outputs/results"), runs: str | None = None) -> None:
+def table(outputs: Path = Path("outputs"), runs: str | None = None) -> None:
     """Write the table of all runs, mean and standard deviation over their folds, beside the paper's numbers.
 
     Parameters
     ----------
-    results
-        Folder of the results, a folder a run in it; the table is written there.
+    outputs
+        Folder of the outputs; its folder results has a folder a run in it, and the table is written there.
     runs
         Runs to show, such as AVDF,MRDF_CE; by default all.
 
@@ -60,6 +60,7 @@ def table(results: Path = Path("outputs/results"), runs: str | None = None) -> N
     DataError
         If a metrics.json cannot be read.
     """
+    results = outputs / "results"
     rows = [row for run in find_runs(results, runs) for row in describe(run)]
     parts = [*sections(rows), Section("Notes", [], notes_of(rows))]
     listed = [{**row.metrics, "record": row.record, "notes": row.notes} for row in rows]

@@ -34,11 +34,12 @@ CATEGORIES = {
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """MRDF_CE on two folds, AVDF on one, and a run of another name and corpus."""
+    results = tmp_path / "results"
     for number, acc in ((1, 0.93), (2, 0.95)):
-        write(tmp_path, "MRDF_CE", number, acc)
-    write(tmp_path, "AVDF", 3, 0.9)
-    write(tmp_path, "a_run & more", 1, 0.8, model_type="MRDF_CE", corpus="miniature")
-    return tmp_path
+        write(results, "MRDF_CE", number, acc)
+    write(results, "AVDF", 3, 0.9)
+    write(results, "a_run & more", 1, 0.8, model_type="MRDF_CE", corpus="miniature")
+    return results
 
 
 def write(results: Path, run: str, fold: int | str, acc: float, **config: Any) -> Path:
@@ -51,7 +52,7 @@ def write(results: Path, run: str, fold: int | str, acc: float, **config: Any) -
 
 
 def table(results: Path, *arguments: object) -> int:
-    return main(["table", "--results", str(results), *map(str, arguments)])
+    return main(["table", "--outputs", str(results.parent), *map(str, arguments)])
 
 
 def cells(text: str, run: str) -> list[list[str]]:
@@ -153,12 +154,13 @@ def test_folds_of_different_configurations_are_told(results: Path) -> None:
 
 
 def test_results_from_before_the_record_are_shown(tmp_path: Path) -> None:
-    folder = write(tmp_path, "AVDF", 1, 0.9)
+    results = tmp_path / "results"
+    folder = write(results, "AVDF", 1, 0.9)
     metrics = json.loads((folder / "metrics.json").read_text())
     del metrics["config"]["environment"]
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    assert table(tmp_path) == 0
-    text = (tmp_path / "table.md").read_text()
+    assert table(results) == 0
+    text = (results / "table.md").read_text()
     assert "- Git commit: unknown." in text
     assert "Training:" not in text
 
@@ -166,9 +168,10 @@ def test_results_from_before_the_record_are_shown(tmp_path: Path) -> None:
 def test_bad_folders(results: Path, capsys: pytest.CaptureFixture) -> None:
     (results / "MRDF_CE/train_2/metrics.json").write_text("{")
     (results / "empty").mkdir()
+    (results / "none" / "results").mkdir(parents=True)
     for arguments, message in (
-        ((results / "absent",), "absent: no such folder"),
-        ((results / "empty",), "empty has no run with a tested fold"),
+        ((results / "absent" / "results",), "absent/results: no such folder"),
+        ((results / "none" / "results",), "none/results has no run with a tested fold"),
         ((results, "--runs", "AVDF,absent"), "has no run 'absent'"),
         ((results, "--runs", "empty"), "empty has no train_*/metrics.json"),
         ((results,), "train_2/metrics.json is not valid JSON"),
