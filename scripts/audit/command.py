@@ -22,9 +22,10 @@ from scripts.audit.report import audit_figure, write_audit
 from scripts.audit.scores import score_changes
 from scripts.audit.sentences import sentences
 from scripts.audit.shortcuts import find_shortcuts, go_together, read_facts
+from utils.environment import device
 from utils.errors import DataError
 from utils.files import file_digest
-from utils.options import Dataset, ModelType, clips_of_each
+from utils.options import ONE_GPU, Dataset, Gpus, ModelType, clips_of_each
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def audit(
     bootstrap: int = 2000,
     seed: int | None = None,
     skip_bad: bool = False,
-    device: str | None = None,
+    gpus: Gpus = ONE_GPU,
     outputs: Path = Path("outputs"),
 ) -> None:
     """Say which shortcuts a corpus has, and what a detector depends on.
@@ -80,8 +81,8 @@ def audit(
         Of subset, folds, noise and resamples; by default as in training.
     skip_bad
         Go on without test clips that are missing or do not decode.
-    device
-        Where to score, such as cpu; by default the GPU if there is one.
+    gpus
+        1 scores on a GPU, 0 on the CPU, which is used too where the machine has no GPU.
     outputs
         Folder for results.
 
@@ -114,7 +115,7 @@ def audit(
     lenders = data.clips[data.clips["subject"].isin(tested["subject"])]
     scores = score_changes(
         checkpoint, tested, lenders, folder / "scores", chosen, model_type=model_type, max_frames=data.max_frames,
-        batch_size=batch_size, num_workers=num_workers, seed=seed, device=device,
+        batch_size=batch_size, num_workers=num_workers, seed=seed, device=str(device(gpus)),
     )  # fmt: skip
     effects = find_effects(scores, bootstrap, seed)
     about = {

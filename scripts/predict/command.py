@@ -13,7 +13,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -38,8 +37,9 @@ from scripts.predict.reading import Reader, read_ahead
 from scripts.predict.results import ClipResult, Decision, Journal, Prediction, Wanted, journal_path
 from scripts.predict.scoring import Run, Scorer, score_clips
 from utils.cli import SCREEN, OutputFile, takes
+from utils.environment import device
 from utils.errors import DataError
-from utils.options import Accelerator, ModelType, Precision
+from utils.options import ONE_GPU, Gpus, ModelType, Precision
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +85,8 @@ class PredictOptions:
         Windows scored together, on which no score depends; by default 8 on a GPU and 1 on a CPU.
     num_workers
         Threads that decode and find faces; by default half the cores, up to 8.
-    accelerator
-        auto: a GPU, if there is one; cpu: the CPU.
+    gpus
+        1 scores on a GPU, 0 on the CPU, which is used too where the machine has no GPU.
     precision
         16 and bf16-mixed are mixed precision. Without a GPU 16 becomes 32.
     outputs
@@ -107,7 +107,7 @@ class PredictOptions:
     plot: Path | None = None
     batch_size: PositiveInt | None = None
     num_workers: PositiveInt | None = None
-    accelerator: Accelerator = "auto"
+    gpus: Gpus = ONE_GPU
     precision: Precision = "16"
     outputs: Path = Path("outputs")
     fresh: bool = False
@@ -228,7 +228,7 @@ def predict_clip(clip: str | Path, checkpoint: str | Path, **options: Any) -> Pr
         A checkpoint that train.py or the authors' release wrote, or a folder that main.py export left.
     options
         Those of main.py predict that decide a score: model_type, threshold, prior, window, hop, framing,
-        accelerator, precision.
+        gpus, precision.
 
     Returns
     -------
@@ -266,8 +266,7 @@ def _load(
     content = read_checkpoint(checkpoint)
     config = content.get("config", {})
     length, hop = given.frames(config.get("max_frames") or MAX_FRAMES)
-    device = torch.device("cuda" if given.accelerator == "auto" and torch.cuda.is_available() else "cpu")
-    scorer = Scorer(detector_of(content, checkpoint, given.model_type), device, given.precision)
+    scorer = Scorer(detector_of(content, checkpoint, given.model_type), device(given.gpus), given.precision)
     decision = Decision.of(content, *(None if one is None else float(one) for one in (given.threshold, given.prior)))
     settings = {
         "model_type": type(scorer.detector).__name__,
