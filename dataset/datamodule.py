@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import pandas as pd
@@ -29,6 +29,7 @@ from dataset.protocols import sides as protocol_sides
 from dataset.protocols.leak import find_leak
 from dataset.transforms import normalise
 from utils.errors import DataError
+from utils.options import clips_of_each
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ class FakeAVCelebDataModule(LightningDataModule):
         ``test``: on the test fold; ``subjects``: on a tenth of the training subjects, who are not trained on, or on
         the split ``val`` of a table that has one.
     num_train, num_val
-        How many clips of each category to take on either side, the first ones in csv order; None takes all.
+        How many clips of each category to take on either side, the first ones in csv order; None takes all. paper: 400
+        and 100 in the paper's folds of FakeAVCeleb, all under any other protocol.
     seed
         Of the subset and the folds, held-out validation subjects included.
     fold_seed
@@ -120,8 +122,8 @@ class FakeAVCelebDataModule(LightningDataModule):
         recipe: str = "released",
         padding: str | None = None,
         validation: str | None = None,
-        num_train: int | None = 400,
-        num_val: int | None = 100,
+        num_train: int | Literal["paper"] | None = "paper",
+        num_val: int | Literal["paper"] | None = "paper",
         seed: int = 42,
         fold_seed: int | None = None,
         skip_bad: bool = False,
@@ -244,7 +246,10 @@ class FakeAVCelebDataModule(LightningDataModule):
         fold_dir = None if self.fold_dir is None else Path(self.fold_dir)
         setting = Setting(self.clips, self.dataset, self.root, self.seed, fold_dir, self.lists)
         fold = Path(self.train_fold).stem
-        train, val, test = protocol_sides(self.protocol, setting, fold, self.num_train, self.num_val)
+        given = {"num_train": self.num_train, "num_val": self.num_val}
+        counts = clips_of_each(self.dataset, self.protocol)
+        counts |= {name: count for name, count in given.items() if count != "paper"}
+        train, val, test = protocol_sides(self.protocol, setting, fold, **counts)
         self.fold_meaning = protocol_folds(self.protocol, setting)[fold]
         if not with_validation or self.validation == "test":
             return train, test, test

@@ -230,7 +230,7 @@ def test_the_command_line_knows_the_same_names() -> None:
 
 
 def test_the_data_module_says_who_was_trained_on(original_root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    module = FakeAVCelebDataModule(original_root, protocol="random-70-30", num_train=None, num_val=None, check=False)
+    module = FakeAVCelebDataModule(original_root, protocol="random-70-30", check=False)
     module.setup()
     assert len(module.train_dataset) == 8
     record = module.protocol_record(module.trained_subjects)
@@ -257,3 +257,12 @@ def test_the_data_module_of_a_protocol_that_only_tests(original_root: Path, tmp_
     assert len(module.test_dataset) == 12
     with pytest.raises(DataError, match="--protocol speechforensics only tests"):
         FakeAVCelebDataModule(original_root, recipe="clean", **given).setup("fit")
+
+
+def test_only_the_papers_folds_are_cut_to_its_numbers(tmp_path: Path) -> None:
+    rows = [f"{n}.mp4,s{n % 2},A,{('train', 'test')[n % 2]}" for n in range(1000)]
+    (tmp_path / "clips.csv").write_text("\n".join(["file,subject,category,split", *rows]))
+    train, _, test = FakeAVCelebDataModule(tmp_path, dataset="csv", check=False).sides()
+    assert (len(train), len(test)) == (500, 500)
+    train, _, test = FakeAVCelebDataModule(tmp_path, dataset="csv", num_train=7, num_val=5, check=False).sides()
+    assert (len(train), len(test)) == (7, 5)
