@@ -41,7 +41,8 @@ if behaviour != "nothing":
     config |= {"corpus": "FakeAVCeleb", "checkpoint": f"{config['save_name']}_{folder.name}.ckpt"}
     figures = {"config": config, "per_category": {}, "n": 4, "acc": 0.75, "auc": 0.5}
     columns = "file,subject,category,method,label,score,video_score,audio_score,decision"
-    (folder / "scores.csv").write_text(columns + "\\n" + 4 * "a.mp4,id1,A,real,1,0.5,,,1\\n")
+    rows = "".join(f"{clip}.mp4,id1,A,real,1,0.5,,,1\\n" for clip in range(4))
+    (folder / "scores.csv").write_text(columns + "\\n" + rows)
     (folder / "metrics.json").write_text(json.dumps(figures | {"auc_hard": 0.5}))
 """
 
