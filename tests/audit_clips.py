@@ -25,12 +25,12 @@ def changed(name: str, path: Path, context: Context | None = None, max_frames: i
 
 
 def untouched(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and samples of a clip as training reads them."""
+    """Frames and samples of a clip as training reads them."""
     return read_video(path), read_audio(path)
 
 
-def give_sound(path: Path, samples: np.ndarray) -> np.ndarray:
-    """Put a wav beside a clip, which then is its sound; returns the int16 samples."""
+def give_audio(path: Path, samples: np.ndarray) -> np.ndarray:
+    """Put a wav beside a clip, which then is its audio; returns the int16 samples."""
     samples = np.rint(samples).astype(np.int16)
     write_wav(path.with_suffix(".wav"), samples, 16_000)
     return samples

@@ -47,18 +47,18 @@ def scores_of(clips: pd.DataFrame, seed: int, logits: Effect, changes: tuple[Cha
     return pd.concat(parts, ignore_index=True)
 
 
-def planted(silence: float = 1.0, sound: float = 1.0, picture: float = 1.0, noise: float = 0.5) -> Effect:
-    """A detector that adds up what it makes of silence, sound and picture, each with its weight.
+def planted(silence: float = 1.0, audio: float = 1.0, video: float = 1.0, noise: float = 0.5) -> Effect:
+    """A detector that adds up what it makes of silence, audio and video, each with its weight.
 
     The silence of every fake is gone when it is trimmed, the cues of a stream when this is missing or damaged.
     """
 
     def logits(change: Change, clips: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
         fixed = np.random.default_rng(7).normal(size=len(clips))  # what a clip is like, whatever is done to it
-        streams = {"sound": clips["category"].isin(["B", "D"]), "picture": clips["category"].isin(["C", "D"])}
+        streams = {"audio": clips["category"].isin(["B", "D"]), "video": clips["category"].isin(["C", "D"])}
         cues = silence * 4.0 * (clips["label"] - 1) * (change.family != "leading silence")
-        for stream, weight in (("sound", sound), ("picture", picture)):
-            damaged = {"sound": ("MP3", "sound noise", "band limit"), "picture": ("H.264", "resize", "blur", "noise")}
+        for stream, weight in (("audio", audio), ("video", video)):
+            damaged = {"audio": ("MP3", "audio noise", "band limit"), "video": ("H.264", "resize", "blur", "noise")}
             left = 1.0
             if change.family == "missing" and change.level == stream:
                 left = 0.0

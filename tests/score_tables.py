@@ -37,7 +37,7 @@ def random_table(seed: int, subjects: int = 15, levels: int | None = None, shift
 
 
 def with_heads(table: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
-    """The table with scores of the sound and of the picture alone, which tell something of each."""
+    """The table with scores of the audio and of the video alone, which tell something of each."""
     rng = np.random.default_rng(seed)
     real = {"audio_score": [*"AC"], "video_score": [*"AB"]}
     scores = {

@@ -16,7 +16,7 @@ import numpy as np
 from dataset.media import SAMPLE_RATE, SAMPLES_PER_FRAME
 from dataset.transforms import MEAN
 from scripts.audit.clip import Clip, Context, Media, borrow, leading_silence, loudness, scaled
-from scripts.audit.damage import AUDIO, PICTURE, SETS, SOUND, damaged
+from scripts.audit.damage import AUDIO_DAMAGE, AUDIO_TYPES, SETS, VIDEO_DAMAGE, damaged
 from utils.errors import DataError
 
 MIN_FRAMES = 10  # of what is left of a clip: 0.4 s
@@ -29,8 +29,8 @@ LEVELS: dict[str, dict[str, tuple[str, ...]]] = {
         "leading silence": ("",),
         "start cut": ("0.2 s", "0.4 s"),
         "shift": ("-200 ms", "-80 ms", "-40 ms", "+40 ms", "+80 ms", "+200 ms"),
-        "missing": ("sound", "picture"),
-        "swap": ("sound", "picture"),
+        "missing": ("audio", "video"),
+        "swap": ("audio", "video"),
         "loudness": ("",),
         "length": ("equalised", "difference removed"),
     },
@@ -41,7 +41,7 @@ LEVELS: dict[str, dict[str, tuple[str, ...]]] = {
         "noise": ("sigma 5", "sigma 10", "sigma 20", "sigma 30", "sigma 50"),
         "brightness": ("×0.8", "×0.6", "×0.4", "×0.25", "×0.15"),
         "MP3": ("128 kbit/s", "64 kbit/s", "48 kbit/s", "32 kbit/s", "16 kbit/s"),
-        "sound noise": ("30 dB", "20 dB", "10 dB", "5 dB", "0 dB"),
+        "audio noise": ("30 dB", "20 dB", "10 dB", "5 dB", "0 dB"),
         "band limit": ("6 kHz", "4 kHz", "3 kHz", "2 kHz", "1 kHz"),
     },
 }
@@ -56,7 +56,7 @@ class Change(NamedTuple):
         A key of ``LEVELS``, or "original".
     level
         How much, or of what; "" where a family has one. Of damage from mild to severe. A shift of "+40 ms" makes the
-        sound come 40 ms later than the picture, "-40 ms" earlier.
+        audio come 40 ms later than the video, "-40 ms" earlier.
     kind
         "probe", "damage", "original", or the name of one of the sets of `scripts.audit.damage`.
     """
@@ -117,7 +117,7 @@ def change_clip(change: Change, clip: Clip, context: Context) -> Media:
 
     Returns
     -------
-    The picture and the sound as training reads them, with what there is to say about it.
+    The video and the audio as training reads them, with what there is to say about it.
 
     Raises
     ------
@@ -126,14 +126,15 @@ def change_clip(change: Change, clip: Clip, context: Context) -> Media:
     """
     if change.kind in SETS:
         level, rng = round(change.amount), _rng(change, clip, context)
-        if change.family in AUDIO:
-            return Media(clip.picture(), damaged(change.family, level, clip.sound(), rng))
-        return Media(scaled(damaged(change.family, level, clip.full_frames(), rng)), clip.sound())
-    if change.family in PICTURE:
-        frames = PICTURE[change.family](clip.full_frames(), change.amount, _rng(change, clip, context))
-        return Media(scaled(frames), clip.sound())
-    if change.family in SOUND:
-        return Media(clip.picture(), SOUND[change.family](clip.sound(), change.amount, _rng(change, clip, context)))
+        if change.family in AUDIO_TYPES:
+            return Media(clip.video(), damaged(change.family, level, clip.audio(), rng))
+        return Media(scaled(damaged(change.family, level, clip.full_frames(), rng)), clip.audio())
+    if change.family in VIDEO_DAMAGE:
+        frames = VIDEO_DAMAGE[change.family](clip.full_frames(), change.amount, _rng(change, clip, context))
+        return Media(scaled(frames), clip.audio())
+    if change.family in AUDIO_DAMAGE:
+        samples = AUDIO_DAMAGE[change.family](clip.audio(), change.amount, _rng(change, clip, context))
+        return Media(clip.video(), samples)
     return PROBES[change.family](change, clip, context)
 
 
@@ -142,17 +143,17 @@ def _rng(change: Change, clip: Clip, context: Context) -> np.random.Generator:
 
 
 def _untouched(_change: Change, clip: Clip, _context: Context) -> Media:
-    return Media(clip.picture(), clip.sound())
+    return Media(clip.video(), clip.audio())
 
 
 def _trimmed(_change: Change, clip: Clip, _context: Context) -> Media:
-    """Cut whole frames of both streams until the sound begins with less than 5 ms of silence."""
-    samples = clip.sound(more=MOST_CUT)
+    """Cut whole frames of both streams until the audio begins with less than 5 ms of silence."""
+    samples = clip.audio(more=MOST_CUT)
     first = 0
     while (quiet := leading_silence(samples[first * SAMPLES_PER_FRAME :])) >= FEW_SAMPLES:
         first += -(-quiet // SAMPLES_PER_FRAME)  # rounded up: 30 ms are a shortcut too
     if first * SAMPLES_PER_FRAME >= len(samples):
-        raise DataError("all of its sound is silent")
+        raise DataError("all of its audio is silent")
     return _from(clip, first, "" if first else "there was none")
 
 
@@ -162,27 +163,27 @@ def _started_later(change: Change, clip: Clip, _context: Context) -> Media:
 
 def _from(clip: Clip, first: int, remark: str = "") -> Media:
     """Both streams from a frame on."""
-    frames, samples = clip.picture(more=first), clip.sound(more=first)
+    frames, samples = clip.video(more=first), clip.audio(more=first)
     return Media(_enough(frames[first:]), samples[first * SAMPLES_PER_FRAME :], remark)
 
 
 def _shifted(change: Change, clip: Clip, _context: Context) -> Media:
-    """The picture moved against the sound, which stays as it is.
+    """The video moved against the audio, which stays as it is.
 
-    Zeros before a sound that is late would be leading silence, and a sound that is early would lose its own: either
-    would be judged as that. So a picture begins with a later frame instead, or with its first one held.
+    Zeros before audio that is late would be leading silence, and audio that is early would lose its own: either would
+    be judged as that. So the video begins with a later frame instead, or with its first one held.
     """
     by = round(abs(change.amount) / 1000 * SAMPLE_RATE / SAMPLES_PER_FRAME)  # frames
     if change.amount > 0:
-        return Media(_enough(clip.picture(more=by)[by:]), clip.sound())
-    frames = clip.picture()
+        return Media(_enough(clip.video(more=by)[by:]), clip.audio())
+    frames = clip.video()
     held = np.repeat(frames[:1], by, axis=0)
-    return Media(np.concatenate([held, frames])[: len(frames)], clip.sound())
+    return Media(np.concatenate([held, frames])[: len(frames)], clip.audio())
 
 
 def _missing(change: Change, clip: Clip, _context: Context) -> Media:
-    frames, samples = clip.picture(), clip.sound()
-    if change.level == "sound":
+    frames, samples = clip.video(), clip.audio()
+    if change.level == "audio":
         return Media(frames, np.zeros_like(samples))
     return Media(np.full_like(frames, GREY), samples)
 
@@ -190,23 +191,23 @@ def _missing(change: Change, clip: Clip, _context: Context) -> Media:
 def _swapped(change: Change, clip: Clip, context: Context) -> Media:
     """One stream of another clip, both cut to the shorter of the two."""
     other, remark = borrow(clip, change.level, context)
-    if change.level == "sound":
-        return _together(clip.picture(), other, remark)
-    return _together(other, clip.sound(), remark)
+    if change.level == "audio":
+        return _together(clip.video(), other, remark)
+    return _together(other, clip.audio(), remark)
 
 
 def _equally_loud(_change: Change, clip: Clip, context: Context) -> Media:
-    """Sound of the same loudness, not rounded, so that quiet clips lose nothing and loud ones do not clip."""
-    samples = clip.sound()
+    """Audio of the same loudness, not rounded, so that quiet clips lose nothing and loud ones do not clip."""
+    samples = clip.audio()
     rms = loudness(samples)
     if rms == 0:
-        raise DataError("all of its sound is silent")
+        raise DataError("all of its audio is silent")
     decibels = 20 * np.log10(context.rms / 32_768)
-    return Media(clip.picture(), samples * (context.rms / rms), f"brought to {decibels:.1f} dB of full scale")
+    return Media(clip.video(), samples * (context.rms / rms), f"brought to {decibels:.1f} dB of full scale")
 
 
 def _cut(change: Change, clip: Clip, context: Context) -> Media:
-    frames, samples = clip.picture(), clip.sound()
+    frames, samples = clip.video(), clip.audio()
     if change.level == "difference removed":
         return _together(frames, samples)
     length = max(MIN_FRAMES, context.frames)

@@ -16,7 +16,7 @@ from dataset.check import SILENCE
 from dataset.media import SAMPLE_RATE, draw_frame, full_frames, read_audio, read_video
 from utils.errors import DataError
 
-LABEL = {"sound": "a_label", "picture": "v_label"}
+LABEL = {"audio": "a_label", "video": "v_label"}
 ALIKE = 0.85  # correlation; measured: 0.94 and more after H.264 at CRF 35, 0.62 at most between other recordings
 REACH = SAMPLE_RATE // 10  # delay of two recordings at most
 BLOCK = 4  # pixels a side
@@ -29,9 +29,9 @@ class Media(NamedTuple):
     Attributes
     ----------
     frames
-        RGB pictures (T, 112, 112, 3), uint8, 25 a second.
+        RGB frames (T, 112, 112, 3), uint8, 25 a second.
     samples
-        Mono sound at 16 kHz (N,), of any numeric type, in levels of int16.
+        Mono audio at 16 kHz (N,), of any numeric type, in levels of int16.
     remark
         What there is to say about this clip in few words; "" as a rule.
     """
@@ -60,7 +60,7 @@ class Context(NamedTuple):
     frames
         Length of the shortest clip.
     candidates
-        Of each stream, "sound" and "picture": clips that a file may take it from, the best first.
+        Of each stream, "audio" and "video": clips that a file may take it from, the best first.
     """
 
     seed: int = 42
@@ -86,11 +86,11 @@ class Clip(NamedTuple):
     path: Path
     max_frames: int
 
-    def picture(self, more: int = 0) -> np.ndarray:
-        """Pictures (T, 112, 112, 3) RGB, as training reads them; `more` than max_frames if something is cut off."""
+    def video(self, more: int = 0) -> np.ndarray:
+        """Frames (T, 112, 112, 3) RGB, as training reads them; `more` than max_frames if something is cut off."""
         return read_video(self.path, self.max_frames + more)
 
-    def sound(self, more: int = 0) -> np.ndarray:
+    def audio(self, more: int = 0) -> np.ndarray:
         """Samples (N,) int16, as training reads them, for `more` frames than max_frames."""
         return read_audio(self.path, self.max_frames + more)
 
@@ -134,7 +134,7 @@ def candidates_of(clips: pd.DataFrame, pool: pd.DataFrame, stream: str, seed: in
     pool
         Where they are looked for.
     stream
-        "sound" or "picture".
+        "audio" or "video".
     seed
         Of the order.
     """
@@ -155,19 +155,19 @@ def candidates_of(clips: pd.DataFrame, pool: pd.DataFrame, stream: str, seed: in
 def borrow(clip: Clip, stream: str, context: Context) -> tuple[np.ndarray, str]:
     """The stream of the first candidate that decodes and is another recording than the clip's own.
 
-    In FakeAVCeleb the clips of one subject are often made from one recording: a faked picture keeps its sound, a faked
-    sound its picture. Taking the same stream from another file would change nothing.
+    In FakeAVCeleb the clips of one subject are often made from one recording: faked video keeps its audio, faked audio
+    its video. Taking the same stream from another file would change nothing.
 
     Returns
     -------
-    Pictures (T, 112, 112, 3) or samples (N,), and a remark if they are of another subject.
+    Frames (T, 112, 112, 3) or samples (N,), and a remark if they are of another subject.
 
     Raises
     ------
     DataError
         If the clip itself does not decode, or there is no such candidate.
     """
-    read, is_alike = (Clip.sound, alike_sound) if stream == "sound" else (Clip.picture, alike_picture)
+    read, is_alike = (Clip.audio, alike_audio) if stream == "audio" else (Clip.video, alike_video)
     own = read(clip)
     for candidate in context.candidates[stream][clip.file]:
         with suppress(DataError):
@@ -176,11 +176,11 @@ def borrow(clip: Clip, stream: str, context: Context) -> tuple[np.ndarray, str]:
                 return other, f"{stream} of another subject"
             if not is_alike(own, other):
                 return other, ""
-    raise DataError(f"no other clip has another {stream} that is as real or as fake")
+    raise DataError(f"no other clip has {stream} of another recording that is as real or as fake")
 
 
-def alike_sound(one: np.ndarray, two: np.ndarray) -> bool:
-    """Whether two sounds (N,), (M,) are one recording, whatever their codec and loudness and up to 0.1 s of delay."""
+def alike_audio(one: np.ndarray, two: np.ndarray) -> bool:
+    """Whether samples (N,), (M,) are one recording, whatever their codec and loudness and up to 0.1 s of delay."""
     length = min(len(one), len(two))
     one, two = one[:length].astype(np.float64), two[:length].astype(np.float64)
     scale = np.sqrt(np.sum(one**2) * np.sum(two**2))
@@ -191,8 +191,8 @@ def alike_sound(one: np.ndarray, two: np.ndarray) -> bool:
     return bool(near.max() > ALIKE * scale)
 
 
-def alike_picture(one: np.ndarray, two: np.ndarray) -> bool:
-    """Whether two pictures (T, H, W, 3), (U, H, W, 3) move alike: one recording, but for small parts and the codec."""
+def alike_video(one: np.ndarray, two: np.ndarray) -> bool:
+    """Whether two videos (T, H, W, 3), (U, H, W, 3) move alike: one recording, but for small parts and the codec."""
     length = min(len(one), len(two))
     one, two = _movement(one[:length]), _movement(two[:length])
     scale = np.sqrt(np.sum(one**2) * np.sum(two**2))

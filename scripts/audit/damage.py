@@ -37,11 +37,11 @@ DAMPING, ALLPASS_GAIN = 0.25, 0.5
 LEAST_FEEDBACK, MOST_FEEDBACK = 0.3, 0.98
 
 
-PictureDamage = Callable[[Iterable[np.ndarray], float, np.random.Generator], Iterator[np.ndarray]]
-SoundDamage = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+VideoDamage = Callable[[Iterable[np.ndarray], float, np.random.Generator], Iterator[np.ndarray]]
+AudioDamage = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
-def _each(function: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]) -> PictureDamage:
+def _each(function: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]) -> VideoDamage:
     """Damage of a clip from that of a frame."""
 
     @wraps(function)
@@ -62,9 +62,9 @@ def h264(frames: Iterable[np.ndarray], crf: float, _rng: np.random.Generator) ->
         even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         yuv = cv2.cvtColor(even, cv2.COLOR_RGB2YUV_I420)  # (1.5 H, W)
         for packet in encoder.encode(av.VideoFrame.from_ndarray(yuv, format="yuv420p")):
-            yield from (_to_rgb(picture)[:height, :width] for picture in decoder.decode(packet))
+            yield from (_to_rgb(decoded)[:height, :width] for decoded in decoder.decode(packet))
     for packet in (*(encoder.encode() if encoder else ()), None):
-        yield from (_to_rgb(picture)[:height, :width] for picture in decoder.decode(packet))
+        yield from (_to_rgb(decoded)[:height, :width] for decoded in decoder.decode(packet))
 
 
 def _h264_encoder(height: int, width: int, crf: float) -> av.CodecContext:
@@ -76,8 +76,8 @@ def _h264_encoder(height: int, width: int, crf: float) -> av.CodecContext:
     return encoder
 
 
-def _to_rgb(picture: av.VideoFrame) -> np.ndarray:
-    return cv2.cvtColor(picture.to_ndarray(), cv2.COLOR_YUV2RGB_I420)
+def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
+    return cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420)
 
 
 @_each
@@ -115,17 +115,17 @@ def mp3(samples: np.ndarray, kilobits: float, _rng: np.random.Generator) -> np.n
     return np.pad(heard, (0, len(samples) - len(heard)))
 
 
-def sound_noise(samples: np.ndarray, decibels: float, rng: np.random.Generator) -> np.ndarray:
+def audio_noise(samples: np.ndarray, decibels: float, rng: np.random.Generator) -> np.ndarray:
     """White noise at a ratio of signal to noise, of the whole of the samples (N,).
 
     Raises
     ------
     DataError
-        If the sound is all zeros.
+        If the audio is all zeros.
     """
     power = np.mean(np.square(samples, dtype=np.float64))
     if power == 0:
-        raise DataError("all of its sound is silent")
+        raise DataError("all of its audio is silent")
     sigma = np.sqrt(power / 10 ** (decibels / 10))
     return _as_int16(samples + sigma * rng.standard_normal(len(samples)))
 
@@ -144,14 +144,14 @@ def _as_int16(samples: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(samples), -32_768, 32_767).astype(np.int16)
 
 
-PICTURE: dict[str, PictureDamage] = {
+VIDEO_DAMAGE: dict[str, VideoDamage] = {
     "H.264": h264,
     "resize": resize,
     "blur": blur,
     "noise": noise,
     "brightness": brightness,
 }
-SOUND: dict[str, SoundDamage] = {"MP3": mp3, "sound noise": sound_noise, "band limit": band_limit}
+AUDIO_DAMAGE: dict[str, AudioDamage] = {"MP3": mp3, "audio noise": audio_noise, "band limit": band_limit}
 
 
 class Type(NamedTuple):
@@ -221,7 +221,7 @@ def pixelation(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> n
 
 def white_noise(samples: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
     """Add white noise of which the power is that of the audio divided by `ratio`, which is not in dB."""
-    return sound_noise(samples, 10 * math.log10(ratio), rng)
+    return audio_noise(samples, 10 * math.log10(ratio), rng)
 
 
 def pitch(samples: np.ndarray, semitones: float, rng: np.random.Generator) -> np.ndarray:
@@ -319,7 +319,7 @@ SETS = {
     ),
 }
 TYPES = {name: found for one in SETS.values() for name, found in one.types.items()}
-AUDIO = tuple(name for name, found in TYPES.items() if found.stream == "audio")
+AUDIO_TYPES = tuple(name for name, found in TYPES.items() if found.stream == "audio")
 
 
 def damaged(name: str, level: int, stream: Any, rng: np.random.Generator) -> Any:

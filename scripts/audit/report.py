@@ -30,7 +30,7 @@ LOOKS = {
     "C": CATEGORY_LOOKS["C"]._replace(dashes=(0, (2, 1.2))),
     "D": CATEGORY_LOOKS["D"]._replace(dashes=(0, (6, 1.5, 1.2, 1.5))),
 }
-FAKES = {"all": "all fakes", "B": "B fake sound", "C": "C fake picture", "D": "D both fake"}
+FAKES = {"all": "all fakes", "B": "B fake audio", "C": "C fake video", "D": "D both fake"}
 ROW = 0.2  # inches of a row of dots
 CURVES = 4  # panels in a line
 

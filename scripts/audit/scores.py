@@ -27,7 +27,7 @@ from dataset.transforms import centre_crop
 from model import load_detector, weights_file
 from scripts.audit.changes import CHANGES, ORIGINAL, Change, change_clip
 from scripts.audit.clip import Clip, Context, candidates_of, loudness
-from scripts.audit.damage import AUDIO, SOUND
+from scripts.audit.damage import AUDIO_DAMAGE, AUDIO_TYPES
 from scripts.predict.scoring import Scorer
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic
@@ -67,7 +67,7 @@ def score_changes(
     clips
         What to score: rows of :func:`dataset.corpora.read_corpus`.
     partners
-        Rows from which clips may take another sound or picture when these are swapped; `clips` themselves will do.
+        Rows from which clips may take other audio or video when these are swapped; `clips` themselves will do.
     folder
         Where the csv files lie.
     changes
@@ -188,7 +188,7 @@ def scored(data: ChangedClips, scorer: Scorer, loading: dict[str, int], advance:
     pandas.DataFrame
         One row a clip, in order: `SCORES`, NaN where there is none, and `remark`.
     """
-    keep = data.change == ORIGINAL or data.change.family in (*SOUND, *AUDIO)
+    keep = data.change == ORIGINAL or data.change.family in (*AUDIO_DAMAGE, *AUDIO_TYPES)
     rows = []
     for items in DataLoader(data, collate_fn=list, worker_init_fn=_one_thread, **loading):
         usable = [item for item in items if len(item.video)]
@@ -232,8 +232,8 @@ def _context(
     swapped = [change.level for change in changes if change.family == "swap"]
     candidates = {stream: candidates_of(clips, partners, stream, seed) for stream in swapped}
     families = {change.family for change in changes}
-    loud = _of_all(listed, lambda clip: loudness(clip.sound())) if "loudness" in families else []
-    lengths = _of_all(listed, lambda clip: float(len(clip.picture()))) if "length" in families else []
+    loud = _of_all(listed, lambda clip: loudness(clip.audio())) if "loudness" in families else []
+    lengths = _of_all(listed, lambda clip: float(len(clip.video()))) if "length" in families else []
     return Context(
         seed=seed,
         rms=float(np.median([rms for rms in loud if rms > 0] or [0])),

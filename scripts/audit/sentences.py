@@ -1,4 +1,4 @@
-"""What an audit found, in plain sentences, each with the figures that it rests on."""
+"""What an audit found, in plain sentences, each with the numbers that it rests on."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ REMEDIES = {
     "leading silence": ("leading silence", "with the silence cut off both streams"),
     "duration": ("length equalised", "with all clips cut to one length"),
     "loudness": ("loudness", "with all clips equally loud"),
-    "length difference": ("length difference removed", "with sound and picture equally long"),
-    "bit rate of the picture": ("H.264 CRF 28", "with all pictures encoded anew (H.264, CRF 28)"),
-    "bit rate of the sound": ("MP3 48 kbit/s", "with all sounds encoded anew (MP3, 48 kbit/s)"),
+    "length difference": ("length difference removed", "with audio and video equally long"),
+    "bit rate of the video": ("H.264 CRF 28", "with all video encoded anew (H.264, CRF 28)"),
+    "bit rate of the audio": ("MP3 48 kbit/s", "with all audio encoded anew (MP3, 48 kbit/s)"),
 }
-STREAMS = {"sound": "missing sound", "picture": "missing picture"}
-FAKES = {"all": "", "B": " with fake sound (B)", "C": " with fake picture (C)", "D": " with both streams fake (D)"}
+STREAMS = {"audio": "missing audio", "video": "missing video"}
+FAKES = {"all": "", "B": " with fake audio (B)", "C": " with fake video (C)", "D": " with both streams fake (D)"}
 KINDS = {"probe": "probes", "damage": "everyday damage"}
 
 
@@ -182,17 +182,17 @@ def _synchrony(found: Effects) -> Iterator[str]:
     if first is None:
         unsure = next((why for effect in [*shifts, *swaps] if (why := doubt(effect, "it"))), "")
         yield (
-            "That it uses how sound and picture go together could not be shown: shifted sound and streams of other "
+            "That it uses how audio and video go together could not be shown: shifted audio and streams of other "
             f"clips change its AUC by {signed(worst.difference)} at worst ({worst.change}, {interval(worst)}){unsure}."
         )
         return
     lost = f"its AUC{of_which(first)} falls from {first.before:.2f} to {first.after:.2f}{fall(first)}"
     if first in shifts:
-        yield f"It uses how sound and picture go together: with a {first.change} of the sound {lost}."
+        yield f"It uses how audio and video go together: with a {first.change} of the audio {lost}."
     else:
         yield (
             f"With another clip's {first.level} {lost}: what is in that {first.level}, or how it goes with the rest, "
-            "matters to it. That it uses how sound and picture go together could not be shown by shifts."
+            "matters to it. That it uses how audio and video go together could not be shown by shifts."
         )
 
 

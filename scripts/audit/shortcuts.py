@@ -35,7 +35,7 @@ from utils.statistics.bootstrap import RESAMPLES, SEED, Resamples, chance_error,
 log = logging.getLogger(__name__)
 
 MOST_CLIPS = 2000  # that are looked at; more would hardly narrow an interval
-QUIETEST = -100.0  # dB, of a sound that is nothing but zeros
+QUIETEST = -100.0  # dB, of audio that is nothing but zeros
 FULL_SCALE = 32_768
 # Facts by the names that people read.
 SHORTCUTS = {
@@ -43,8 +43,8 @@ SHORTCUTS = {
     "duration": "duration",
     "loudness": "loudness",
     "length difference": "length_difference",
-    "bit rate of the picture": "picture_rate",
-    "bit rate of the sound": "sound_rate",
+    "bit rate of the video": "video_rate",
+    "bit rate of the audio": "audio_rate",
 }
 CATEGORIES = {"all": ("B", "C", "D", ""), "B": ("B",), "C": ("C",), "D": ("D",)}  # fakes against the clips of A
 FOLDS = 5
@@ -52,7 +52,7 @@ NAMED = 0.6  # AUC from which on a shortcut is worth a name
 ERROR_RATE = 0.02  # share of corpora without a shortcut in which any may be named
 # Bit rates follow from what is seen and heard: a blurred mouth or a vocoder's voice takes fewer bits. A shortcut of the
 # encoding is named only if it makes more of a difference than that: the ratio of fake to real.
-BIT_RATES = ("bit rate of the picture", "bit rate of the sound")
+BIT_RATES = ("bit rate of the video", "bit rate of the audio")
 RATIO = 1.25
 TOGETHER = 0.5  # rank correlation from which on two shortcuts may be one flaw
 
@@ -65,12 +65,12 @@ class Facts(NamedTuple):
     leading_silence
         Seconds before the first sample above -60 dB of full scale.
     duration
-        Seconds of the picture.
+        Seconds of the video.
     loudness
-        RMS of the sound behind its leading silence, dB of full scale.
+        RMS of the audio behind its leading silence, dB of full scale.
     length_difference
-        Seconds by which the sound is longer than the picture.
-    picture_rate, sound_rate
+        Seconds by which the audio is longer than the video.
+    video_rate, audio_rate
         kbit/s of either stream inside the clip, without the container.
     """
 
@@ -78,8 +78,8 @@ class Facts(NamedTuple):
     duration: float
     loudness: float
     length_difference: float
-    picture_rate: float
-    sound_rate: float
+    video_rate: float
+    audio_rate: float
 
 
 def read_facts(clips: pd.DataFrame, cache: Path, seed: int = 42) -> pd.DataFrame:

@@ -16,10 +16,10 @@ from dataset.clips import ClipDataset
 from dataset.features import audio_features
 from dataset.transforms import centre_crop, normalise
 from scripts.audit.changes import CHANGES, LEVELS, ORIGINAL, change_clip
-from scripts.audit.clip import Candidate, Clip, Context, alike_picture, alike_sound, candidates_of, loudness
+from scripts.audit.clip import Candidate, Clip, Context, alike_audio, alike_video, candidates_of, loudness
 from scripts.audit.damage import mp3
 from scripts.audit.scores import csv_path
-from tests.audit_clips import FRAMES, changed, give_sound, named, speech, untouched
+from tests.audit_clips import FRAMES, changed, give_audio, named, speech, untouched
 from tests.media_files import copy_clip
 from utils.errors import DataError
 
@@ -56,13 +56,13 @@ def test_leading_silence_is_cut_from_both_streams(clip: Path, quiet: int, cut: i
     samples = speech(26_000)
     samples[:quiet] = 32  # of 32,768: -60 dB
     samples[cut * 640] = 5000
-    samples = give_sound(clip, samples)
+    samples = give_audio(clip, samples)
     frames, _ = untouched(clip)
     media = changed("leading silence", clip)
     assert_array_equal(media.frames, frames[cut:])
     assert_array_equal(media.samples, samples[cut * 640 :])
     assert media.remark == ""
-    # The streams stay together: a frame's sound is the same as before. What lies before it ends in the first window.
+    # The streams stay together: a frame's audio is the same as before. What lies before it ends in the first window.
     before, after = audio_features(samples, FRAMES)[cut:], audio_features(media.samples, FRAMES - cut)
     assert torch.equal(before[1:], after[1:])
     # Of a long clip as much is left as if nothing had been cut.
@@ -76,7 +76,7 @@ def test_silence_that_goes_on_after_a_click_is_cut_as_well(clip: Path) -> None:
     samples[:3000] = 0
     samples[600] = 900
     samples[3200] = 5000
-    give_sound(clip, samples)
+    give_audio(clip, samples)
     assert_array_equal(changed("leading silence", clip).frames, untouched(clip)[0][5:])
 
 
@@ -84,7 +84,7 @@ def test_silence_that_goes_on_after_a_click_is_cut_as_well(clip: Path) -> None:
 def test_without_leading_silence_nothing_is_cut(clip: Path, quiet: int) -> None:
     samples = speech(26_000)
     samples[:quiet] = 0
-    samples = give_sound(clip, samples)
+    samples = give_audio(clip, samples)
     media = changed("leading silence", clip)
     assert_array_equal(media.frames, untouched(clip)[0])
     assert_array_equal(media.samples, samples)
@@ -92,10 +92,10 @@ def test_without_leading_silence_nothing_is_cut(clip: Path, quiet: int) -> None:
 
 
 def test_nothing_is_left_of_a_silent_clip(clip: Path) -> None:
-    give_sound(clip, np.zeros(26_000))
-    with pytest.raises(DataError, match="all of its sound is silent"):
+    give_audio(clip, np.zeros(26_000))
+    with pytest.raises(DataError, match="all of its audio is silent"):
         changed("leading silence", clip)
-    give_sound(clip, np.r_[np.zeros(30 * 640), speech(9 * 640)])
+    give_audio(clip, np.r_[np.zeros(30 * 640), speech(9 * 640)])
     with pytest.raises(DataError, match="fewer than 10 frames are left"):
         changed("leading silence", clip)
 
@@ -109,14 +109,14 @@ def test_the_start_is_cut_from_both_streams(clip: Path, seconds: float, cut: int
 
 
 @pytest.mark.parametrize(("by", "frames_by"), [(40, 1), (80, 2), (200, 5)])
-def test_sound_and_picture_are_shifted_by_whole_frames(clip: Path, by: int, frames_by: int) -> None:
+def test_audio_and_video_are_shifted_by_whole_frames(clip: Path, by: int, frames_by: int) -> None:
     frames, samples = untouched(clip)
     later, earlier = changed(f"shift +{by} ms", clip), changed(f"shift -{by} ms", clip)
-    # Later: a picture comes with the sound that belongs to one before it.
+    # Later: a frame comes with the audio that belongs to one before it.
     assert_array_equal(later.frames, frames[frames_by:])
     assert_array_equal(earlier.frames[frames_by:], frames[:-frames_by])
     assert_array_equal(earlier.frames[:frames_by], frames[:1].repeat(frames_by, axis=0))
-    # Nothing is added to the sound, and nothing taken away.
+    # Nothing is added to the audio, and nothing taken away.
     assert_array_equal(later.samples, samples)
     assert_array_equal(earlier.samples, samples)
     # A clip that is longer than what is read stays as long.
@@ -125,7 +125,7 @@ def test_sound_and_picture_are_shifted_by_whole_frames(clip: Path, by: int, fram
 
 def test_a_missing_stream(clip: Path) -> None:
     frames, samples = untouched(clip)
-    deaf, blind = changed("missing sound", clip), changed("missing picture", clip)
+    deaf, blind = changed("missing audio", clip), changed("missing video", clip)
     assert_array_equal(deaf.frames, frames)
     assert_array_equal(deaf.samples, np.zeros(len(samples)))
     assert not audio_features(deaf.samples, FRAMES).any()
@@ -141,8 +141,8 @@ def test_equal_loudness(clip: Path) -> None:
     assert_allclose(loudness(media.samples), 1234.5)
     assert_allclose(media.samples * (loudness(samples) / 1234.5), samples, atol=1e-9)
     assert media.remark == "brought to -28.5 dB of full scale"
-    give_sound(clip, np.zeros(26_000))
-    with pytest.raises(DataError, match="all of its sound is silent"):
+    give_audio(clip, np.zeros(26_000))
+    with pytest.raises(DataError, match="all of its audio is silent"):
         changed("loudness", clip, Context(rms=1234.5))
 
 
@@ -158,8 +158,8 @@ def test_equal_length(clip: Path, shortest: int, length: int) -> None:
 
 
 @pytest.mark.parametrize(("count", "length"), [(30 * 640 + 639, 30), (45 * 640, FRAMES)])
-def test_sound_and_picture_of_one_length(clip: Path, count: int, length: int) -> None:
-    samples = give_sound(clip, speech(count))
+def test_audio_and_video_of_one_length(clip: Path, count: int, length: int) -> None:
+    samples = give_audio(clip, speech(count))
     media = changed("length difference removed", clip)
     assert_array_equal(media.frames, untouched(clip)[0][:length])
     assert_array_equal(media.samples, samples[: length * 640])
@@ -167,7 +167,7 @@ def test_sound_and_picture_of_one_length(clip: Path, count: int, length: int) ->
 
 def _candidates(*listed: tuple[Path, bool]) -> Context:
     own = {"clip (2).mp4": tuple(Candidate(*one) for one in listed)}
-    return Context(candidates={"sound": own, "picture": own})
+    return Context(candidates={"audio": own, "video": own})
 
 
 @pytest.fixture
@@ -179,39 +179,39 @@ def other(reference: Path, tmp_path: Path) -> Path:
 
 def test_swapped_streams(clip: Path, other: Path) -> None:
     (frames, samples), (frames_2, samples_2) = untouched(clip), untouched(other)
-    sound = changed("swap sound", clip, _candidates((other, True)))
+    audio = changed("swap audio", clip, _candidates((other, True)))
     length = min(len(frames), len(samples_2) // 640)
-    assert_array_equal(sound.frames, frames[:length])
-    assert_array_equal(sound.samples, samples_2[: length * 640])
-    picture = changed("swap picture", clip, _candidates((other, True)))
+    assert_array_equal(audio.frames, frames[:length])
+    assert_array_equal(audio.samples, samples_2[: length * 640])
+    video = changed("swap video", clip, _candidates((other, True)))
     length = min(len(frames_2), len(samples) // 640)
-    assert_array_equal(picture.frames, frames_2[:length])
-    assert_array_equal(picture.samples, samples[: length * 640])
-    assert sound.remark == picture.remark == ""
+    assert_array_equal(video.frames, frames_2[:length])
+    assert_array_equal(video.samples, samples[: length * 640])
+    assert audio.remark == video.remark == ""
 
 
-@pytest.mark.parametrize("stream", ["sound", "picture"])
+@pytest.mark.parametrize("stream", ["audio", "video"])
 def test_the_same_recording_is_no_swap(clip: Path, other: Path, stream: str) -> None:
     twin = Path(shutil.copyfile(clip, clip.with_name("twin.mp4")))
     media = changed(f"swap {stream}", clip, _candidates((twin, True), (other, False)))
     assert media.remark == f"{stream} of another subject"
-    given = media.samples if stream == "sound" else media.frames
-    assert_array_equal(given, untouched(other)[stream == "sound"][: len(given)])
+    given = media.samples if stream == "audio" else media.frames
+    assert_array_equal(given, untouched(other)[stream == "audio"][: len(given)])
     (broken := clip.with_name("broken.mp4")).write_bytes(b"no clip")
-    with pytest.raises(DataError, match=f"no other clip has another {stream}"):
+    with pytest.raises(DataError, match=f"no other clip has {stream} of another recording"):
         changed(f"swap {stream}", clip, _candidates((twin, True), (broken, False)))
 
 
 def test_one_recording_is_known_in_spite_of_its_codec(clip: Path, other: Path) -> None:
     (frames, samples), (frames_2, samples_2) = untouched(clip), untouched(other)
     recoded = mp3(samples, 32, np.random.default_rng(0))
-    assert alike_sound(samples, recoded)
-    assert alike_sound(samples, np.r_[np.zeros(700, np.int16), recoded // 4])
-    assert not alike_sound(samples, samples_2)
-    assert not alike_sound(samples, np.zeros_like(samples))
-    assert alike_picture(frames, changed("H.264 CRF 35", clip).frames[:-3])
-    assert not alike_picture(frames, frames_2)
-    assert not alike_picture(frames, frames[::-1])
+    assert alike_audio(samples, recoded)
+    assert alike_audio(samples, np.r_[np.zeros(700, np.int16), recoded // 4])
+    assert not alike_audio(samples, samples_2)
+    assert not alike_audio(samples, np.zeros_like(samples))
+    assert alike_video(frames, changed("H.264 CRF 35", clip).frames[:-3])
+    assert not alike_video(frames, frames_2)
+    assert not alike_video(frames, frames[::-1])
 
 
 def _table(rows: list[tuple[str, str, int, str]]) -> pd.DataFrame:
@@ -224,10 +224,10 @@ def test_candidates_keep_the_labels_and_prefer_the_subject() -> None:
         ("a", "s1", 1, "men"), ("b", "s1", 0, "men"), ("c", "s1", 1, "men"), ("d", "s2", 1, "women"),
         ("e", "s3", 1, "men"), ("f", "s4", 1, "women"), ("g", "s5", 1, "women"), ("h", "s6", 1, "women"),
     ])  # fmt: skip
-    found = candidates_of(clips, clips, "sound", 42)
+    found = candidates_of(clips, clips, "audio", 42)
     assert found["a"][:2] == (Candidate(Path("c"), True), Candidate(Path("e"), False))
     assert len(found["a"]) == 4
     assert found["b"] == ()
-    assert found == candidates_of(clips, clips.iloc[:], "sound", 42)
-    assert [candidates_of(clips, clips, "sound", seed)["e"] for seed in range(5)] != [found["e"]] * 5
-    assert candidates_of(clips, clips, "picture", 42)["b"] == ()
+    assert found == candidates_of(clips, clips.iloc[:], "audio", 42)
+    assert [candidates_of(clips, clips, "audio", seed)["e"] for seed in range(5)] != [found["e"]] * 5
+    assert candidates_of(clips, clips, "video", 42)["b"] == ()

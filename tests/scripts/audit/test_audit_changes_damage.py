@@ -13,13 +13,13 @@ from scipy.signal import correlate, welch
 from dataset.media import read_audio, read_video
 from scripts.audit.changes import LEVELS, change_clip
 from scripts.audit.clip import Clip, Context, scaled
-from scripts.audit.damage import PICTURE, SOUND
-from tests.audit_clips import changed, give_sound, named, speech, untouched
+from scripts.audit.damage import AUDIO_DAMAGE, VIDEO_DAMAGE
+from tests.audit_clips import changed, give_audio, named, speech, untouched
 from tests.media_files import copy_clip, even_times, write_clip
 from utils.errors import DataError
 
-PICTURES = [family for family in LEVELS["damage"] if family in PICTURE]
-SOUNDS = [family for family in LEVELS["damage"] if family in SOUND]
+VIDEO = [family for family in LEVELS["damage"] if family in VIDEO_DAMAGE]
+AUDIO = [family for family in LEVELS["damage"] if family in AUDIO_DAMAGE]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def _ratio(signal: np.ndarray, damaged: np.ndarray) -> float:
 
 
 def test_all_damage_is_here() -> None:
-    assert list(LEVELS["damage"]) == PICTURES + SOUNDS
+    assert list(LEVELS["damage"]) == VIDEO + AUDIO
 
 
 @pytest.mark.parametrize("size", [(224, 224), (640, 360), (161, 121), (112, 112)])
@@ -61,8 +61,8 @@ def test_full_frames_of_a_broken_clip(clip: Path) -> None:
         changed("blur sigma 1 px", clip)
 
 
-@pytest.mark.parametrize("family", PICTURES)
-def test_pictures_get_worse_from_level_to_level(clip: Path, family: str) -> None:
+@pytest.mark.parametrize("family", VIDEO)
+def test_video_gets_worse_from_level_to_level(clip: Path, family: str) -> None:
     frames, samples = read_video(clip, 12), read_audio(clip, 12)
     peaks = []
     for name in _levels(family):
@@ -76,7 +76,7 @@ def test_pictures_get_worse_from_level_to_level(clip: Path, family: str) -> None
     assert peaks[-1] < 30
 
 
-def test_nothing_but_the_amount_changes_a_picture(clip: Path) -> None:
+def test_nothing_but_the_amount_changes_a_frame(clip: Path) -> None:
     frames = read_video(clip, 6).astype(float)
     darker = changed("brightness ×0.4", clip, max_frames=6).frames
     assert np.abs(darker - 0.4 * frames).max() <= 1
@@ -95,9 +95,9 @@ def test_h264_of_any_size(tmp_path: Path, size: tuple[int, int]) -> None:
     assert np.abs(media.frames.astype(int) - frames).max() <= 1
 
 
-@pytest.mark.parametrize("family", SOUNDS)
-def test_sound_gets_worse_from_level_to_level_and_stays_in_its_place(clip: Path, family: str) -> None:
-    frames, samples = untouched(clip)[0], give_sound(clip, speech(25_037))
+@pytest.mark.parametrize("family", AUDIO)
+def test_audio_gets_worse_from_level_to_level_and_stays_in_its_place(clip: Path, family: str) -> None:
+    frames, samples = untouched(clip)[0], give_audio(clip, speech(25_037))
     ratios = []
     for name in _levels(family):
         media = changed(name, clip)
@@ -111,14 +111,14 @@ def test_sound_gets_worse_from_level_to_level_and_stays_in_its_place(clip: Path,
 
 
 @pytest.mark.parametrize("decibels", [30, 20, 10, 5, 0])
-def test_sound_noise_is_as_loud_as_it_says(clip: Path, decibels: int) -> None:
+def test_audio_noise_is_as_loud_as_it_says(clip: Path, decibels: int) -> None:
     samples = untouched(clip)[1]
-    assert abs(_ratio(samples, changed(f"sound noise {decibels} dB", clip).samples) - decibels) < 0.5
+    assert abs(_ratio(samples, changed(f"audio noise {decibels} dB", clip).samples) - decibels) < 0.5
 
 
 @pytest.mark.parametrize("kilohertz", [6, 4, 3, 2, 1])
 def test_band_limit(clip: Path, kilohertz: int) -> None:
-    samples = give_sound(clip, np.random.default_rng(1).normal(0, 3000, 25_000))
+    samples = give_audio(clip, np.random.default_rng(1).normal(0, 3000, 25_000))
     frequencies, before = welch(samples, 16_000, nperseg=1024)
     _, after = welch(changed(f"band limit {kilohertz} kHz", clip).samples, 16_000, nperseg=1024)
     change = 10 * np.log10(after / before)
@@ -126,7 +126,7 @@ def test_band_limit(clip: Path, kilohertz: int) -> None:
     assert change[frequencies > 1300 * kilohertz].max() < -20
 
 
-@pytest.mark.parametrize("name", ["noise sigma 20", "sound noise 10 dB"])
+@pytest.mark.parametrize("name", ["noise sigma 20", "audio noise 10 dB"])
 def test_noise_depends_on_clip_and_seed_alone(clip: Path, name: str) -> None:
     def noise(file: str, seed: int) -> bytes:
         frames, samples, _ = change_clip(named(name), Clip(file, clip, 12), Context(seed=seed))
@@ -137,9 +137,9 @@ def test_noise_depends_on_clip_and_seed_alone(clip: Path, name: str) -> None:
 
 
 def test_silence_has_no_signal_to_noise_ratio(clip: Path) -> None:
-    give_sound(clip, np.zeros(25_000))
-    with pytest.raises(DataError, match="all of its sound is silent"):
-        changed("sound noise 0 dB", clip)
+    give_audio(clip, np.zeros(25_000))
+    with pytest.raises(DataError, match="all of its audio is silent"):
+        changed("audio noise 0 dB", clip)
     assert not changed("MP3 32 kbit/s", clip).samples.any()
 
 

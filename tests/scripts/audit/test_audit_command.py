@@ -33,11 +33,11 @@ def corpus(folder: Path, silence: float) -> Path:
     for k in range(SUBJECTS):
         for category in "ABCD":
             name, frames = f"{k}{category}.mp4", int(rng.integers(12, 20))
-            sound = tone(frames / 25, RATE, level=int(rng.integers(3000, 12_000)))
+            audio = tone(frames / 25, RATE, level=int(rng.integers(3000, 12_000)))
             # Real clips begin at any moment, and some of them late.
             start = rng.uniform(0, 0.02) + (silence if category != "A" else 0)
-            sound[: round(start * RATE)] = 0
-            write_clip(folder / name, even_times(frames, 25), size=(32, 32), sound=(sound, RATE))
+            audio[: round(start * RATE)] = 0
+            write_clip(folder / name, even_times(frames, 25), size=(32, 32), sound=(audio, RATE))
             rows.append((name, f"s{k}", category, "test" if k % 2 else "train"))
     pd.DataFrame(rows, columns=["file", "subject", "category", "split"]).to_csv(folder / "clips.csv", index=False)
     return folder
@@ -59,11 +59,11 @@ def by_silence(change: Change, clips: pd.DataFrame, rng: np.random.Generator) ->
     return (3 - 60 * silence + rng.normal(size=len(clips))) * np.ones(len(clips))
 
 
-def by_picture_and_sound(change: Change, clips: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
+def by_video_and_audio(change: Change, clips: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """What is fake is seen and heard; silence does not count."""
     cues = [
         3.0 * clips["category"].isin([*fakes]) * (change.name != f"missing {stream}")
-        for stream, fakes in (("sound", "BD"), ("picture", "CD"))
+        for stream, fakes in (("audio", "BD"), ("video", "CD"))
     ]
     fixed = np.random.default_rng(5).normal(size=len(clips))
     return 1.5 - sum(cues) + 0.7 * fixed + 0.1 * rng.normal(size=len(clips))
@@ -86,7 +86,7 @@ def run(
     def score(checkpoint: Path, clips: pd.DataFrame, partners: pd.DataFrame, folder: Path, changes: Any, **how: Any):
         asked.update(clips=clips, partners=partners, folder=folder, changes=changes, **how)
         table = scores_of(clips.assign(label=clips["m_label"]), 1, detector, changes)
-        table.attrs["notes"] = ["loudness: 1 of 28 clips: all of its sound is silent"]
+        table.attrs["notes"] = ["loudness: 1 of 28 clips: all of its audio is silent"]
         return table
 
     monkeypatch.setattr(command, "score_changes", score)
@@ -109,11 +109,11 @@ def test_a_planted_shortcut_that_the_detector_uses(
     assert "The detector USES it" in verdict
     assert (found["n"], found["subjects"], found["n_shortcuts"], found["fold"]) == (28, 7, 56, "train_1")
     # What is odd about the media files follows, counted.
-    assert found["notes"][0] == "loudness: 1 of 28 clips: all of its sound is silent"
+    assert found["notes"][0] == "loudness: 1 of 28 clips: all of its audio is silent"
     assert all(" of 28 clips: audio ends " in note for note in found["notes"][1:])
     assert {note for notes in found["clip_notes"].values() for note in notes}
     assert len(found["digest"]) == 64
-    # Silence takes few bits, so that the bit rate of the sound may give it away too.
+    # Silence takes few bits, so that the bit rate of the audio may give it away too.
     assert [row["category"] in ("all", "B", "C", "D") for row in found["together"]] == [True] * len(found["together"])
     # The detector is scored on the test clips alone; swapped streams come from the same subjects.
     assert len(asked["clips"]) == 28
@@ -139,7 +139,7 @@ def test_a_planted_shortcut_that_the_detector_uses(
 def test_a_planted_shortcut_that_the_detector_ignores(
     planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, _ = run(monkeypatch, planted, tmp_path / "out", by_picture_and_sound, changes="leading silence,missing")
+    found, _ = run(monkeypatch, planted, tmp_path / "out", by_video_and_audio, changes="leading silence,missing")
     assert "leading silence" in found["named"]
     verdict = next(said for said in found["sentences"] if said.startswith("SHORTCUT: leading silence"))
     assert "No dependence of the detector could be shown" in verdict
@@ -147,13 +147,13 @@ def test_a_planted_shortcut_that_the_detector_ignores(
     assert found["sentences"][-1] == (
         "Not measured: of the probes start cut, shift, swap, loudness and length; all everyday damage."
     )
-    assert any(said.startswith("It uses the sound") for said in found["sentences"])
-    assert any(said.startswith("It uses the picture") for said in found["sentences"])
+    assert any(said.startswith("It uses the audio") for said in found["sentences"])
+    assert any(said.startswith("It uses the video") for said in found["sentences"])
 
 
 @pytest.mark.usefixtures("restore_logging")
 def test_a_corpus_without_shortcut_is_cleared(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, _ = run(monkeypatch, clean, tmp_path / "out", by_picture_and_sound, changes="probes")
+    found, _ = run(monkeypatch, clean, tmp_path / "out", by_video_and_audio, changes="probes")
     assert found["named"] == []
     assert not any("SHORTCUT" in said or "USES" in said for said in found["sentences"])
     cleared = next(said for said in found["sentences"] if said.startswith("No shortcut was found, in 56 clips, in "))
@@ -180,12 +180,12 @@ def test_clips_are_looked_at_once_and_what_is_not_given_is_as_in_training(
     clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = {"max_frames": 10, "num_val": 5, "seed": 7}
-    first, asked = run(monkeypatch, clean, tmp_path / "out", by_silence, config, changes="missing sound")
+    first, asked = run(monkeypatch, clean, tmp_path / "out", by_silence, config, changes="missing audio")
     assert (first["max_frames"], asked["max_frames"], asked["seed"], first["n"]) == (10, 10, 7, 20)
-    assert [change.name for change in asked["changes"]] == ["missing sound"]
+    assert [change.name for change in asked["changes"]] == ["missing audio"]
     # Only test clips are limited by num_val; the facts of all others are known already.
     monkeypatch.setattr("scripts.audit.shortcuts._look", lambda path: ("looked at again", [np.nan] * 6))
-    options = {"changes": "missing sound", "num_val": 6, "seed": 1, "max_frames": 12}
+    options = {"changes": "missing audio", "num_val": 6, "seed": 1, "max_frames": 12}
     again, asked = run(monkeypatch, clean, tmp_path / "out", by_silence, config, **options)
     assert (again["max_frames"], asked["max_frames"], asked["seed"], again["n"]) == (12, 12, 1, 24)
     assert (first["n_shortcuts"], again["n_shortcuts"]) == (48, 48)  # four more test clips, which are "bad"
@@ -195,7 +195,7 @@ def test_changes_by_name() -> None:
     assert choose("all") == CHANGES
     assert {change.kind for change in choose("probes")} == {"probe"}
     assert {change.kind for change in choose("damage")} == {"damage"}
-    assert [change.name for change in choose("missing sound, leading silence")] == ["leading silence", "missing sound"]
+    assert [change.name for change in choose("missing audio, leading silence")] == ["leading silence", "missing audio"]
     assert len(choose("MP3,H.264")) == 10
     with pytest.raises(ValueError, match=r"--changes MP4: 'MP4' is unknown; known are all, probes, damage, deeper"):
         choose("MP4")

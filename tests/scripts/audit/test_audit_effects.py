@@ -20,8 +20,8 @@ RESAMPLES = 300
 
 @pytest.fixture(scope="module")
 def scores() -> pd.DataFrame:
-    """A detector that goes by the sound and a little by the silence, and not at all by the picture."""
-    return score_table(3, 20, planted(silence=0.3, sound=1.0, picture=0.0), FEW)
+    """A detector that goes by the audio and a little by the silence, and not at all by the video."""
+    return score_table(3, 20, planted(silence=0.3, audio=1.0, video=0.0), FEW)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def effects(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_differences_are_those_of_the_aucs(scores: pd.DataFrame, effects: pd.DataFrame) -> None:
-    for change in ("leading silence", "shift +40 ms", "missing sound"):
+    for change in ("leading silence", "shift +40 ms", "missing audio"):
         for category in ("all", "C"):
             chosen = scores["category"].isin(["A", *("BCD" if category == "all" else category)])
             auc = {
@@ -50,10 +50,10 @@ def test_differences_are_those_of_the_aucs(scores: pd.DataFrame, effects: pd.Dat
 
 def test_what_matters(effects: pd.DataFrame) -> None:
     assert row(effects, "leading silence")["matters"]
-    assert row(effects, "missing sound")["matters"]
+    assert row(effects, "missing audio")["matters"]
     matters = effects[effects["matters"] & (effects["kind"] == "probe")]
     assert set(matters["family"]) <= {"leading silence", "missing"}
-    assert not row(effects, "missing picture")["matters"]
+    assert not row(effects, "missing video")["matters"]
     assert row(effects, "original")["matters"]
 
 
@@ -68,8 +68,8 @@ def test_a_change_of_nothing() -> None:
 
 
 def test_where_the_auc_stays_the_scores_may_tell() -> None:
-    """Silence and picture are enough each: without one of them the AUC of C stays 1."""
-    scores = score_table(1, 30, planted(silence=1.5, sound=1.5, picture=1.5, noise=0.2), FEW[:1])
+    """Silence and video are enough each: without one of them the AUC of C stays 1."""
+    scores = score_table(1, 30, planted(silence=1.5, audio=1.5, video=1.5, noise=0.2), FEW[:1])
     effects = find_effects(scores, RESAMPLES)
     silence = row(effects, "leading silence")
     assert silence["before"] == silence["after"] == 1
@@ -80,8 +80,8 @@ def test_where_the_auc_stays_the_scores_may_tell() -> None:
 
 
 def test_clips_that_a_change_lacks_are_left_out_before_too(scores: pd.DataFrame) -> None:
-    lacking = scores[~((scores["change"] == "missing sound") & scores["subject"].isin(["id00000", "id00001"]))]
-    found = row(find_effects(lacking, RESAMPLES), "missing sound")
+    lacking = scores[~((scores["change"] == "missing audio") & scores["subject"].isin(["id00000", "id00001"]))]
+    found = row(find_effects(lacking, RESAMPLES), "missing audio")
     kept = scores[~scores["subject"].isin(["id00000", "id00001"])]
     original = kept[kept["change"] == "original"]
     assert found["n"] == 72
@@ -89,8 +89,8 @@ def test_clips_that_a_change_lacks_are_left_out_before_too(scores: pd.DataFrame)
 
 
 def test_a_change_without_one_class_has_no_auc(scores: pd.DataFrame) -> None:
-    lacking = scores[~((scores["change"] == "missing sound") & (scores["label"] == 1))]
-    found = row(find_effects(lacking, RESAMPLES), "missing sound")
+    lacking = scores[~((scores["change"] == "missing audio") & (scores["label"] == 1))]
+    found = row(find_effects(lacking, RESAMPLES), "missing audio")
     assert np.isnan([found["before"], found["difference"], found["low"]]).all()
     assert not found["matters"]
     with pytest.raises(ValueError, match="no change 'original'"):

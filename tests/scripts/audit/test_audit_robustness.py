@@ -13,7 +13,7 @@ from dataset.media import read_audio, read_video
 from scripts.audit.changes import CHANGES, ORIGINAL, ROBUSTNESS, Change, change_clip
 from scripts.audit.clip import Clip, Context
 from scripts.audit.command import choose
-from scripts.audit.damage import AUDIO, SETS, blocks, contrast, damaged, gaussian_noise, means, pitch, saturation
+from scripts.audit.damage import AUDIO_TYPES, SETS, blocks, contrast, damaged, gaussian_noise, means, pitch, saturation
 from scripts.audit.effects import find_effects
 from scripts.audit.report import write_audit
 from scripts.audit.sentences import sentences
@@ -88,7 +88,7 @@ def test_changes_leave_the_other_stream_alone(reference: Path, tmp_path: Path, c
     assert_array_equal(media.frames, again.frames)
     assert_array_equal(media.samples, again.samples)
     assert media.frames.shape == frames.shape
-    if change.family in AUDIO:
+    if change.family in AUDIO_TYPES:
         assert_array_equal(media.frames, frames)
         assert (media.samples != samples).any()
     else:

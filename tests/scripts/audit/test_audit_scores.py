@@ -24,9 +24,9 @@ from scripts.audit.changes import ORIGINAL, Change, change_clip
 from scripts.audit.clip import Clip, Context
 from scripts.audit.scores import COLUMNS, ChangedClips, score_changes
 from scripts.predict.scoring import Scorer, Scores
-from tests.audit_clips import changed, give_sound, named, speech
+from tests.audit_clips import changed, give_audio, named, speech
 
-SHIFT, DEAF, BLUR, LOUD = (named(name) for name in ("shift +80 ms", "missing sound", "blur sigma 2 px", "loudness"))
+SHIFT, DEAF, BLUR, LOUD = (named(name) for name in ("shift +80 ms", "missing audio", "blur sigma 2 px", "loudness"))
 FEW_FRAMES = 10
 Score = Callable[..., pd.DataFrame]
 
@@ -126,13 +126,13 @@ def test_a_score_does_not_depend_on_its_batch(score: Score, clips: pd.DataFrame)
     assert_array_equal(alone["file"], together["file"])
 
 
-def test_changes_of_the_sound_see_the_picture_once(score: Score, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_of_the_audio_see_the_video_once(score: Score, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
     forward = VisualStream.forward
     monkeypatch.setattr(
         VisualStream, "forward", lambda self, *given: looks.append(len(given[0])) or forward(self, *given)
     )
-    score(DEAF, named("sound noise 10 dB"), LOUD)
+    score(DEAF, named("audio noise 10 dB"), LOUD)
     assert looks == [2]
     score(BLUR, SHIFT)
     assert looks == [2, 2, 2]
@@ -161,7 +161,7 @@ def test_other_clips_or_settings_compute_anew(score: Score, clips: pd.DataFrame,
     score(table=clips)
     os.utime(clips["path"].iloc[0], ns=(1, 1))
     score(table=clips)
-    give_sound(Path(clips["path"].iloc[0]), speech(20_000))
+    give_audio(Path(clips["path"].iloc[0]), speech(20_000))
     score(table=clips)
     score(table=clips, max_frames=11)
     assert computed == ["original"] * 5
@@ -212,22 +212,22 @@ def test_a_stop_keeps_what_is_finished(
     monkeypatch.setattr(Scorer, "__call__", forward)
     computed.clear()
     assert len(score(SHIFT, BLUR, DEAF)) == 8
-    assert computed == ["blur sigma 2 px", "missing sound"]
+    assert computed == ["blur sigma 2 px", "missing audio"]
 
 
 def test_clips_that_a_change_cannot_be_made_of_are_left_out(score: Score, clips: pd.DataFrame) -> None:
     silent, other = Path(clips["path"].iloc[1]), Path(clips["path"].iloc[2])
-    give_sound(silent, np.zeros(25_000))
-    give_sound(other, np.r_[np.zeros(2000), speech(23_000)])
+    give_audio(silent, np.zeros(25_000))
+    give_audio(other, np.r_[np.zeros(2000), speech(23_000)])
     trim = named("leading silence")
     table = score(trim, LOUD, named("length equalised"), table=clips)
     for name in ("leading silence", "loudness"):
         assert_array_equal(table.loc[table["change"] == name, "file"], clips["file"].iloc[[0, 2, 3]])
     notes = table.attrs["notes"]
-    assert "leading silence: 1 of 4 clips: left out: all of its sound is silent" in notes
+    assert "leading silence: 1 of 4 clips: left out: all of its audio is silent" in notes
     assert f"length equalised: 4 of 4 clips: cut to {FEW_FRAMES} frames" in notes
     assert sum(note.startswith("loudness: 3 of 4 clips: brought to -") for note in notes) == 1
-    # The median is that of the clips that have a sound.
+    # The median is that of the clips that have audio.
     assert_array_equal(changed("leading silence", other, max_frames=FEW_FRAMES).frames[:5], _original(other)[4:9])
     Path(clips["path"].iloc[0]).write_bytes(b"no clip")
     table = score(trim, table=clips)
@@ -237,22 +237,22 @@ def test_clips_that_a_change_cannot_be_made_of_are_left_out(score: Score, clips:
 
 def test_nothing_is_left(score: Score, clips: pd.DataFrame) -> None:
     for path in clips["path"]:
-        give_sound(Path(path), np.zeros(25_000))
+        give_audio(Path(path), np.zeros(25_000))
     table = score(LOUD)
     assert list(table["change"].unique()) == ["original"]
-    assert table.attrs["notes"] == ["loudness: 2 of 2 clips: left out: all of its sound is silent"]
+    assert table.attrs["notes"] == ["loudness: 2 of 2 clips: left out: all of its audio is silent"]
 
 
 def test_swaps_take_a_stream_of_the_same_subject_if_they_can(score: Score, original_root: Path) -> None:
-    clips = read_corpus(original_root).iloc[[0, 2, 4, 6, 8]]  # real sounds of two subjects, one fake sound
-    table = score(named("swap sound"), table=clips)
-    swapped = table[table["change"] == "swap sound"].set_index("file")["score"]
+    clips = read_corpus(original_root).iloc[[0, 2, 4, 6, 8]]  # real audio of two subjects, one of fake audio
+    table = score(named("swap audio"), table=clips)
+    swapped = table[table["change"] == "swap audio"].set_index("file")["score"]
     untouched = table[table["change"] == "original"].set_index("file")["score"]
     assert_array_equal(swapped.index, clips.loc[clips["a_label"] == 1, "file"])
     assert (swapped != untouched[swapped.index]).all()
-    assert table.attrs["notes"] == [  # both clips of the second subject begin with the same sound
-        "swap sound: 2 of 5 clips: sound of another subject",
-        "swap sound: 1 of 5 clips: left out: no other clip has another sound that is as real or as fake",
+    assert table.attrs["notes"] == [  # both clips of the second subject begin with the same audio
+        "swap audio: 2 of 5 clips: audio of another subject",
+        "swap audio: 1 of 5 clips: left out: no other clip has audio of another recording that is as real or as fake",
     ]
 
 

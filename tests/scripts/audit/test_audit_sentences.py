@@ -21,8 +21,8 @@ RESAMPLES = 300
 
 @pytest.fixture(scope="module")
 def effects() -> pd.DataFrame:
-    """A detector that goes by the sound and a little by the silence, and not at all by the picture."""
-    return find_effects(score_table(3, 20, planted(silence=0.3, sound=1.0, picture=0.0), FEW), RESAMPLES)
+    """A detector that goes by the audio and a little by the silence, and not at all by the video."""
+    return find_effects(score_table(3, 20, planted(silence=0.3, audio=1.0, video=0.0), FEW), RESAMPLES)
 
 
 def test_sentences_on_a_detector_that_uses_a_shortcut(effects: pd.DataFrame) -> None:
@@ -33,8 +33,8 @@ def test_sentences_on_a_detector_that_uses_a_shortcut(effects: pd.DataFrame) -> 
     assert "The detector USES it: its AUC" in used
     assert "with the silence cut off both streams" in used
     assert one(said, "No shortcut") == "No shortcut was found, in 160 clips, in duration (AUC 0.52 at most)."
-    assert one(said, "uses the sound").startswith("It uses the sound: its AUC falls from 0.")
-    assert one(said, "uses the picture").startswith("That it uses the picture could not be shown")
+    assert one(said, "uses the audio").startswith("It uses the audio: its AUC falls from 0.")
+    assert one(said, "uses the video").startswith("That it uses the video could not be shown")
     assert "could not be shown" in one(said, "go together")
     assert "MP3" in one(said, "Everyday damage")
     assert one(said, "At no level") == "At no level tested was such a loss shown for H.264."
@@ -42,13 +42,13 @@ def test_sentences_on_a_detector_that_uses_a_shortcut(effects: pd.DataFrame) -> 
 
 def test_streams_of_other_clips_alone_do_not_show_synchrony() -> None:
     effects = find_effects(score_table(3, 30, planted(silence=0.0), PROBES), RESAMPLES)
-    swapped = effects["change"] == "swap sound"
+    swapped = effects["change"] == "swap audio"
     said = sentences(shortcut_table(loudness=0.5), effects.assign(matters=effects["matters"] | swapped))
-    assert one(said, "go together").startswith("With another clip's sound its AUC falls from ")
+    assert one(said, "go together").startswith("With another clip's audio its AUC falls from ")
     shifted = effects["change"] == "shift +80 ms"
     said = sentences(shortcut_table(loudness=0.5), effects.assign(matters=effects["matters"] | swapped | shifted))
     assert one(said, "go together").startswith(
-        "It uses how sound and picture go together: with a shift +80 ms of the sound its AUC falls from "
+        "It uses how audio and video go together: with a shift +80 ms of the audio its AUC falls from "
     )
 
 
@@ -64,13 +64,13 @@ def test_sentences_on_a_detector_that_does_not() -> None:
 
 
 def test_sentences_on_what_was_not_measured(effects: pd.DataFrame) -> None:
-    said = sentences(shortcut_table(loudness=0.9, bit_rate_of_the_sound=0.9), effects)
+    said = sentences(shortcut_table(loudness=0.9, bit_rate_of_the_audio=0.9), effects)
     assert "Whether the detector uses it was not measured." in one(said, "SHORTCUT: loudness")
-    assert "The detector may use it, beside other cues: " in one(said, "SHORTCUT: bit rate of the sound")
+    assert "The detector may use it, beside other cues: " in one(said, "SHORTCUT: bit rate of the audio")
     of_b = (effects["change"] == "MP3 48 kbit/s") & (effects["category"] == "B")
     losing = effects.assign(matters=effects["matters"] | of_b)
-    said = sentences(shortcut_table(bit_rate_of_the_sound=0.9), losing)
-    assert "The detector may use it: its AUC for fakes with fake sound (B) goes from " in one(said, "SHORTCUT")
+    said = sentences(shortcut_table(bit_rate_of_the_audio=0.9), losing)
+    assert "The detector may use it: its AUC for fakes with fake audio (B) goes from " in one(said, "SHORTCUT")
     assert "takes other traces away too" in one(said, "SHORTCUT")
     unknown = shortcut_table(loudness=0.5).assign(auc=np.nan, note="not known")
     assert "Not judged: loudness (not known)." in sentences(unknown, effects)
@@ -82,7 +82,7 @@ def test_a_detector_that_falls_though_the_corpus_is_clean(effects: pd.DataFrame)
 
 
 def test_a_detector_that_tells_nothing() -> None:
-    scores = score_table(5, 40, planted(silence=0.0, sound=0.0, picture=0.0), FEW)
+    scores = score_table(5, 40, planted(silence=0.0, audio=0.0, video=0.0), FEW)
     effects = find_effects(scores, RESAMPLES)
     said = sentences(shortcut_table(leading_silence=0.98), effects)
     assert row(effects, "original")["high"] < 0.7
@@ -120,12 +120,12 @@ def test_eight_clips_in_perfect_order_are_too_few() -> None:
 
 
 def test_a_detector_that_tells_one_kind_of_fake() -> None:
-    scores = score_table(5, 6, planted(silence=0.0, sound=0.0, picture=0.0, noise=0.1), FEW)
+    scores = score_table(5, 6, planted(silence=0.0, audio=0.0, video=0.0, noise=0.1), FEW)
     scores["score"] += scores["category"].map({"A": 1, "B": -1, "C": 1, "D": 0})
     scores["score"] = (scores["score"] + 1) / 3 + (scores["category"] == "D") * 0.4
     said = sentences(shortcut_table(leading_silence=0.5), find_effects(scores, RESAMPLES))
     assert said[0].startswith(
-        "The detector tells fakes with fake sound (B) from real clips; that it tells the others could not be shown (AUC"
+        "The detector tells fakes with fake audio (B) from real clips; that it tells the others could not be shown (AUC"
     )
 
 
@@ -160,7 +160,7 @@ def test_an_interval_without_width_excludes_nothing(
     assert ("The detector does not depend on it: " in shortcut) == excluded
     assert ("No dependence of the detector could be shown: " in shortcut) != excluded
     assert shortcut.endswith(f", 80 clips){'' if excluded else why + ' one'}.")
-    for part in ("That it uses the sound", "That it uses the picture", "how sound and picture go together"):
+    for part in ("That it uses the audio", "That it uses the video", "how audio and video go together"):
         assert one(said, part).endswith(f"){'' if excluded else why + ' it'}.")
         assert "could not be shown" in one(said, part)
 
@@ -168,23 +168,23 @@ def test_an_interval_without_width_excludes_nothing(
 def test_shortcuts_that_may_be_one_flaw(effects: pd.DataFrame) -> None:
     facts = fact_table(1, 40, leading_silence=5.0)
     facts["loudness"] = -facts["leading_silence"]
-    facts["sound_rate"] = np.where(facts["category"] == "B", -facts["leading_silence"], 0.0)
-    named = shortcut_table(leading_silence=0.9, duration=0.9, loudness=0.9, bit_rate_of_the_sound=0.9)
-    named.loc[(named["shortcut"] == "bit rate of the sound") & (named["category"] != "B"), "named"] = False
+    facts["audio_rate"] = np.where(facts["category"] == "B", -facts["leading_silence"], 0.0)
+    named = shortcut_table(leading_silence=0.9, duration=0.9, loudness=0.9, bit_rate_of_the_audio=0.9)
+    named.loc[(named["shortcut"] == "bit rate of the audio") & (named["category"] != "B"), "named"] = False
     together = go_together(facts, named).set_index(["shortcut", "other"])
     assert len(together) == 6
-    of_b = together.loc[("leading silence", "bit rate of the sound")]
+    of_b = together.loc[("leading silence", "bit rate of the audio")]
     chosen = facts[facts["category"].isin(["A", "B"])]
     assert of_b["category"] == "B"
-    assert of_b["correlation"] == pytest.approx(spearmanr(chosen["leading_silence"], chosen["sound_rate"])[0])
+    assert of_b["correlation"] == pytest.approx(spearmanr(chosen["leading_silence"], chosen["audio_rate"])[0])
     assert together.loc[("leading silence", "loudness"), "correlation"] == pytest.approx(-1)
     assert together.loc[("leading silence", "duration"), "correlation"] > 0
     said = sentences(named, effects, together.reset_index())
     assert one(said, "one flaw") == (
         "What goes together in the clips may be one flaw seen twice: leading silence and loudness (rank correlation "
-        "-1.00 over real clips and fakes); leading silence and bit rate of the sound (rank correlation "
-        f"{of_b['correlation']:.2f} over real clips and fakes with fake sound (B)); loudness and bit rate of the sound "
-        f"(rank correlation +{-of_b['correlation']:.2f} over real clips and fakes with fake sound (B))."
+        "-1.00 over real clips and fakes); leading silence and bit rate of the audio (rank correlation "
+        f"{of_b['correlation']:.2f} over real clips and fakes with fake audio (B)); loudness and bit rate of the audio "
+        f"(rank correlation +{-of_b['correlation']:.2f} over real clips and fakes with fake audio (B))."
     )
     # Of all fakes where they go together there, if less than elsewhere; else of those where they do.
     for disturbed, category in (("D", "all"), ("CD", "B")):
@@ -201,19 +201,19 @@ def test_shortcuts_that_may_be_one_flaw(effects: pd.DataFrame) -> None:
 
 
 def test_a_note_is_that_of_its_category(effects: pd.DataFrame, tmp_path: Path) -> None:
-    rate = shortcut_table(loudness=0.5, bit_rate_of_the_sound=0.6)
-    rate["named"] = (rate["shortcut"] == "bit rate of the sound") & rate["category"].isin(["B", "D"])
-    rate.loc[(rate["shortcut"] == "bit rate of the sound") & (rate["category"] == "all"), "note"] = "differs by 24 %"
+    rate = shortcut_table(loudness=0.5, bit_rate_of_the_audio=0.6)
+    rate["named"] = (rate["shortcut"] == "bit rate of the audio") & rate["category"].isin(["B", "D"])
+    rate.loc[(rate["shortcut"] == "bit rate of the audio") & (rate["category"] == "all"), "note"] = "differs by 24 %"
     rate.loc[rate["shortcut"] == "loudness", "note"] = "the same in all clips"
     write_audit(tmp_path, "Audit", rate, effects, [], {})
     page = (tmp_path / "audit.md").read_text()
-    assert "- bit rate of the sound, all: differs by 24 %.\n" in page
+    assert "- bit rate of the audio, all: differs by 24 %.\n" in page
     assert "- loudness: the same in all clips.\n" in page
     rate["named"] = False
-    rate.loc[(rate["shortcut"] == "bit rate of the sound") & (rate["category"] == "C"), "auc"] = 0.68
+    rate.loc[(rate["shortcut"] == "bit rate of the audio") & (rate["category"] == "C"), "auc"] = 0.68
     said = one(sentences(rate, effects), "No shortcut")
-    assert said.endswith("(AUC 0.50 at most, the same in all clips) and bit rate of the sound (AUC 0.68 at most).")
-    rate.loc[(rate["shortcut"] == "bit rate of the sound") & (rate["category"] == "C"), "note"] = "differs by 4 %"
+    assert said.endswith("(AUC 0.50 at most, the same in all clips) and bit rate of the audio (AUC 0.68 at most).")
+    rate.loc[(rate["shortcut"] == "bit rate of the audio") & (rate["category"] == "C"), "note"] = "differs by 4 %"
     assert one(sentences(rate, effects), "No shortcut").endswith("(AUC 0.68 at most, differs by 4 %).")
 
 
@@ -238,7 +238,7 @@ def test_what_was_left_out_is_said(effects: pd.DataFrame) -> None:
 
     assert said(FEW) == [
         "Not measured: of the probes start cut, swap, loudness and length; of the everyday damage resize, blur, noise, "
-        "brightness, sound noise and band limit."
+        "brightness, audio noise and band limit."
     ]
     one_less = tuple(change for change in FEW if change.kind == "probe" and change.name != "shift +40 ms")
     assert said(one_less) == [

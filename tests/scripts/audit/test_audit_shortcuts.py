@@ -140,15 +140,15 @@ def test_few_subjects_need_overwhelming_evidence() -> None:
 
 
 def test_bit_rates_that_follow_from_the_content_are_not_named() -> None:
-    facts = only(fact_table(9, 40), "sound_rate")
+    facts = only(fact_table(9, 40), "audio_rate")
     fake = facts["category"] != "A"
     rng = np.random.default_rng(9)
-    for scale, named in ((0.92, {}), (0.6, {"bit rate of the sound": ["all", "B", "C", "D"]})):
-        facts["sound_rate"] = 64 * np.exp(0.02 * rng.normal(size=len(facts))) * np.where(fake, scale, 1)
+    for scale, named in ((0.92, {}), (0.6, {"bit rate of the audio": ["all", "B", "C", "D"]})):
+        facts["audio_rate"] = 64 * np.exp(0.02 * rng.normal(size=len(facts))) * np.where(fake, scale, 1)
         assert named_of(facts) == named
-    facts["sound_rate"] *= np.where(fake, 0.92 / 0.6, 1)
+    facts["audio_rate"] *= np.where(fake, 0.92 / 0.6, 1)
     rows = find_shortcuts(facts, RESAMPLES)
-    row = rows[(rows["shortcut"] == "bit rate of the sound") & (rows["category"] == "all")].iloc[0]
+    row = rows[(rows["shortcut"] == "bit rate of the audio") & (rows["category"] == "all")].iloc[0]
     assert row["auc"] > 0.95
     assert row["note"] == "it differs by 8 %, no more than what is seen and heard can bring"
 
@@ -169,12 +169,12 @@ def test_facts_that_tell_nothing() -> None:
 
 @pytest.fixture
 def clips(tmp_path: Path) -> pd.DataFrame:
-    """Three clips of one second, whose sounds begin after 0, 0.3 and 0.3 s; the last is half as long and four times
+    """Three clips of one second, whose audio begins after 0, 0.3 and 0.3 s; the last is half as long and four times
     as loud; and one that is no clip."""
     for k, (silence, seconds, level) in enumerate([(0.0, 1.0, 4000), (0.3, 1.0, 4000), (0.3, 0.5, 16000)]):
-        sound = tone(seconds, 16_000, level=level)
-        sound[: round(16_000 * silence)] = 0
-        write_clip(tmp_path / f"{k}.mkv", even_times(25, 25), sound=(sound, 16_000), audio_codec="pcm_s16le")
+        audio = tone(seconds, 16_000, level=level)
+        audio[: round(16_000 * silence)] = 0
+        write_clip(tmp_path / f"{k}.mkv", even_times(25, 25), sound=(audio, 16_000), audio_codec="pcm_s16le")
     (tmp_path / "broken.mkv").write_bytes(b"no clip")
     names = ["0.mkv", "1.mkv", "2.mkv", "broken.mkv"]
     return pd.DataFrame({
@@ -193,8 +193,8 @@ def test_facts_of_files(clips: pd.DataFrame, tmp_path: Path, caplog: pytest.LogC
     # The silence before does not count: a sine of 4000 has -21.3 dB, one of 16000 is 12 dB louder.
     level = 20 * np.log10(4000 / 32768 / np.sqrt(2))
     assert facts["loudness"].tolist() == pytest.approx([level, level, level + 12.04], abs=0.1)
-    assert facts["sound_rate"].tolist() == pytest.approx([256] * 3, rel=1e-3)  # 16 bits of 16 kHz
-    assert (facts["picture_rate"] > 1).all()
+    assert facts["audio_rate"].tolist() == pytest.approx([256] * 3, rel=1e-3)  # 16 bits of 16 kHz
+    assert (facts["video_rate"] > 1).all()
 
 
 def test_facts_are_kept(clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def of_changes(*chosen: str) -> list[dict[str, Any]]:
     (of_changes("probe", "damage"), "probes, all 16; everyday damage, all 40",
      "by how much the audit says, for the damage that it does to clips"),
     (of_changes("probe"), "probes, all 16; everyday damage, none of 40", "by how much was not measured"),
-    (of_changes("leading silence", "MP3", "H.264", "blur", "noise", "resize", "sound noise", "brightness",
+    (of_changes("leading silence", "MP3", "H.264", "blur", "noise", "resize", "audio noise", "brightness",
                 "band limit 1 kHz"), "probes, 1 of 16; everyday damage, 36 of 40",
      "by how much the audit says in part; it left out band limit 6 kHz, band limit 4 kHz, band limit 3 kHz and band "
      "limit 2 kHz"),
