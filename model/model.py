@@ -252,12 +252,12 @@ class Detector(LightningModule):
         self.fold_scores["val"].reset()
         self._threshold, self._calibration = validation_threshold(table), validation_calibration(table)
         metrics = evaluate(table)
-        figures = {name: metrics[name] for name in ("acc", "auc", "auc_hard") if metrics[name] is not None}
-        figures["acc_auc"] = figures["acc"] + figures.get("auc_hard", 0.0)  # no AUC in a fold of one class
+        logged = {name: metrics[name] for name in ("acc", "auc", "auc_hard") if metrics[name] is not None}
+        logged["acc_auc"] = logged["acc"] + logged.get("auc_hard", 0.0)  # no AUC in a fold of one class
         # The batch size of the data, not the batches that came: several processes have cut others.
         batch_size = getattr(self.trainer.datamodule, "batch_size", len(table))
-        figures["released"] = release_criterion(table["label"], table["decision"], batch_size)
-        self.log_dict({f"val_{name}": value for name, value in figures.items()}, prog_bar=True)
+        logged["released"] = release_criterion(table["label"], table["decision"], batch_size)
+        self.log_dict({f"val_{name}": value for name, value in logged.items()}, prog_bar=True)
 
     def on_test_epoch_start(self) -> None:
         self.fold_scores["test"].reset()

@@ -141,7 +141,7 @@ def evaluate(table: pd.DataFrame) -> dict[str, Any]:
         "auc_hard": _auc(label, decision),
         **_average_precision(label, score),
         "eer": equal_error_rate(label, score),
-        **_class_figures(label, decision),
+        **_class_metrics(label, decision),
         "audio_auc": _auc(*stream_labels(table, "audio_score")),
         "video_auc": _auc(*stream_labels(table, "video_score")),
         "per_category": _per_category(table["category"].to_numpy(), label, decision, score),
@@ -230,16 +230,16 @@ def per_method(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     table = table[table["label"] != UNKNOWN]
     label, decision, method = (table[name].to_numpy() for name in ("label", "decision", "method"))
     score = _numbers(table, "score")
-    figures: dict[str, dict[str, float | None]] = {}
+    found: dict[str, dict[str, float | None]] = {}
     for name in sorted(set(method[label == 0])):
         rows = (label == 0) & (method == name)
         against_real = rows | (label == 1)
-        figures[name] = {
+        found[name] = {
             "n": int(rows.sum()),
             "acc": _accuracy(label[rows], decision[rows]),
             "auc": _auc(label[against_real], score[against_real]),
         }
-    return figures
+    return found
 
 
 def equal_error_rate(label: np.ndarray, score: np.ndarray) -> float | None:
@@ -304,9 +304,9 @@ def _average_precision(label: np.ndarray, score: np.ndarray) -> dict[str, float 
     }
 
 
-def _class_figures(label: np.ndarray, decision: np.ndarray) -> dict[str, float | None]:
+def _class_metrics(label: np.ndarray, decision: np.ndarray) -> dict[str, float | None]:
     """F1, recall and precision of each class; None if the class is absent, or for precision never decided for."""
-    figures: dict[str, float | None] = {}
+    found: dict[str, float | None] = {}
     for name, positive in (("real", 1), ("fake", 0)):
         values: list[float | None] = [None] * 3
         if np.any(label == positive):
@@ -314,19 +314,19 @@ def _class_figures(label: np.ndarray, decision: np.ndarray) -> dict[str, float |
                 label == positive, decision == positive, average="binary", zero_division=np.nan
             )
             values = [float(f1), float(recall), None if np.isnan(precision) else float(precision)]
-        figures |= dict(zip((f"f1_{name}", f"recall_{name}", f"precision_{name}"), values, strict=True))
-    return figures
+        found |= dict(zip((f"f1_{name}", f"recall_{name}", f"precision_{name}"), values, strict=True))
+    return found
 
 
 def _per_category(
     category: np.ndarray, label: np.ndarray, decision: np.ndarray, score: np.ndarray
 ) -> dict[str, dict[str, float | None]]:
     """Clips and accuracy of each category, and for the fake ones the AUC among the real clips and these only."""
-    figures: dict[str, dict[str, float | None]] = {}
+    found: dict[str, dict[str, float | None]] = {}
     for name in "ABCD":
         rows = category == name
-        figures[name] = {"n": int(rows.sum()), "acc": _accuracy(label[rows], decision[rows])}
+        found[name] = {"n": int(rows.sum()), "acc": _accuracy(label[rows], decision[rows])}
         if name != "A":
             against_real = rows | (category == "A")
-            figures[name]["auc"] = _auc(label[against_real], score[against_real])
-    return figures
+            found[name]["auc"] = _auc(label[against_real], score[against_real])
+    return found

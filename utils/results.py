@@ -78,12 +78,12 @@ def write_fold(
     columns = [*SCORE_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in table)]
     scores = table[columns].astype(dict.fromkeys(FLOAT_COLUMNS, float))
     scores["label"] = scores["label"].astype("Int64").replace(UNKNOWN, pd.NA)
-    text, figures = scores.to_csv(index=False, lineterminator="\n"), to_json({**metrics, "config": config})
+    text, content = scores.to_csv(index=False, lineterminator="\n"), to_json({**metrics, "config": config})
     _keep_other_results(folder, config)
     write_atomic(folder / "scores.csv", text)
     if embeddings is not None:
         write_arrays(folder / "embeddings.npz", embeddings)
-    write_atomic(folder / "metrics.json", figures)
+    write_atomic(folder / "metrics.json", content)
 
 
 def _keep_other_results(folder: Path, config: dict[str, Any]) -> None:
@@ -308,7 +308,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
             return metrics
     except (TypeError, AttributeError, ValueError, KeyError):
         pass
-    raise DataError(f"{path} does not hold the figures of a fold: delete it and test the fold again")
+    raise DataError(f"{path} does not hold the metrics of a fold: delete it and test the fold again")
 
 
 def read_fold(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:

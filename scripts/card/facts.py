@@ -39,7 +39,7 @@ class Facts(NamedTuple):
     threshold
         From which score on `main.py predict` calls a clip real.
     run
-        The fold's results, as a run of this fold alone; its `pooled` has all figures.
+        The fold's results, as a run of this fold alone; its `pooled` has all metrics.
     fold
         Name of the fold, such as train_2.
     sides
@@ -170,7 +170,7 @@ def _guessed_fold(path: Path, folder: Path) -> str | None:
 
 
 def _check_origin(path: Path, digest: str, metrics: Path, trained: dict[str, Any], config: dict[str, Any]) -> None:
-    """See that figures are of this checkpoint, and not of one that another training left, or of the last epoch."""
+    """See that metrics are of this checkpoint, and not of one that another training left, or of the last epoch."""
     again = f"test {path} again with test.py"
     for name in ("config_hash", "save_name", "fold"):
         ours, theirs = trained.get(name), config.get(name)

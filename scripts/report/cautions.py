@@ -107,10 +107,10 @@ def _foreign(run: Run) -> str | None:
 
 
 def _below_chance(run: Run) -> str | None:
-    figures = {fold: metrics.get("auc") for fold, metrics in run.metrics.items()}
+    aucs = {fold: metrics.get("auc") for fold, metrics in run.metrics.items()}
     if run.pooled:
-        figures["all clips"] = run.pooled["auc"]
-    below = [f"{name}: {percent(auc)}" for name, auc in figures.items() if auc is not None and auc < 0.5]
+        aucs["all clips"] = run.pooled["auc"]
+    below = [f"{name}: {percent(auc)}" for name, auc in aucs.items() if auc is not None and auc < 0.5]
     return ", ".join(below) or None
 
 
@@ -126,7 +126,7 @@ def _absent(run: Run) -> str | None:
         if fold in run.scores:
             present = set(run.scores[fold]["category"])
         else:
-            present = {name for name, figures in run.metrics[fold]["per_category"].items() if figures.get("n")}
+            present = {name for name, values in run.metrics[fold]["per_category"].items() if values.get("n")}
         absent = [name for name in CATEGORIES if name not in present]
         if absent:
             is_class = "no real clip" if absent[0] == "A" else "no fake clip" if absent == ["B", "C", "D"] else ""
@@ -153,7 +153,7 @@ def _skipped(run: Run) -> str | None:
 CAUTIONS = (
     Caution(
         "The epoch was picked on the test fold",
-        "Its figures are those of the best of many tries on the very clips that they are of, so they are optimistic.",
+        "Its metrics are those of the best of many tries on the very clips that they are of, so they are optimistic.",
         "`--validation subjects`, which `--recipe clean` sets too",
         _setting("validation", "test"),
     ),
@@ -226,19 +226,19 @@ CAUTIONS = (
     ),
     Caution(
         f"The corpus is not {PUBLISHED_CORPUS}",
-        "No figure here is comparable with a published number.",
+        "No metric here is comparable with a published one.",
         f"`--data_root` with the folder of {PUBLISHED_CORPUS} v1.2",
         _other_corpus,
     ),
     Caution(
         "A class or a category is absent",
-        "Figures that need it are not there, and the others are of fewer kinds of clips.",
+        "Metrics and figures that need it are not there, and the others are of fewer kinds of clips.",
         "test clips of all four categories: a larger `--num_val`, or another split",
         _absent,
     ),
     Caution(
         "Clips were skipped",
-        "They are missing or do not decode, so that others who have them get other figures.",
+        "They are missing or do not decode, so that others who have them get other metrics.",
         "mend the corpus (`main.py prepare` names what is wrong) and leave out `--skip_bad`",
         _skipped,
     ),

@@ -145,7 +145,7 @@ def test_what_is_missing_is_said(tmp_path: Path, no_figures: None) -> None:
         "train_1/metrics.json is not valid JSON",
         "train_2/scores.csv: column subject",
         "train_3/metrics.json: no such file",
-        "train_4/metrics.json does not hold the figures of a fold",
+        "train_4/metrics.json does not hold the metrics of a fold",
         "train_4/scores.csv: no such file",
         "Folds: train_1, train_2, train_3; test clips: 240",
     ):
@@ -220,7 +220,7 @@ def test_columns_of_numbers_are_sorted_as_such() -> None:
     assert numeric_columns([]) == []
 
 
-def test_pictures_are_whole(written: Path) -> None:
+def test_figures_are_whole(written: Path) -> None:
     page = Page(written.read_text(encoding="utf-8"))
     for image in page.all("img"):
         kind, _, content = image["src"].partition(";base64,")
