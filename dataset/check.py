@@ -40,7 +40,7 @@ class ClipFacts:
         Of the frames as they are shown.
     video_codec, video_seconds
         Of the video, from the start of its first frame to the end of its last.
-    sound
+    audio
         Where it comes from: "wav" for the one beside the clip, otherwise the clip's own extension; "" if there is none.
     sample_rate, channels, audio_codec, audio_seconds
         Of the audio as stored.
@@ -65,7 +65,7 @@ class ClipFacts:
     height: int | None = None
     video_codec: str | None = None
     video_seconds: float | None = None
-    sound: str | None = None
+    audio: str | None = None
     sample_rate: int | None = None
     channels: int | None = None
     audio_codec: str | None = None
@@ -100,7 +100,7 @@ def inspect_clip(path: str | Path) -> ClipFacts:
             quiet = _Quiet()
             _see(reader, quiet, facts)
             with open_wav(wav) if has_wav else nullcontext(reader) as source:
-                facts["sound"] = "wav" if has_wav else path.suffix[1:].lower() if source.sound else ""
+                facts["audio"] = "wav" if has_wav else path.suffix[1:].lower() if source.sound else ""
                 _hear(source, quiet, facts)
             facts["video_bytes"] = reader.sizes[reader.video.index]
             if reader.audios:
@@ -109,7 +109,7 @@ def inspect_clip(path: str | Path) -> ClipFacts:
     except DataError as error:
         reason = _reason(error, path)
         if wav.name in str(error):
-            facts["sound"] = "wav"
+            facts["audio"] = "wav"
     return ClipFacts("broken" if reason else "ok", reason, **facts, notes=notes)
 
 

@@ -24,7 +24,7 @@ CACHE = "cache"
 RECORD_NAME = "prepare.json"
 SUBSET_NAME = "subset.csv"
 STATE_NAME = "state.jsonl"
-FORMAT = 2  # of the state; goes up whenever an inspection says something else about the same file
+FORMAT = 3  # of the state; goes up whenever an inspection says something else about the same file
 
 
 class State:

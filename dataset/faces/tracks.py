@@ -1,4 +1,4 @@
-"""From boxes in some pictures to one face that is followed through the clip."""
+"""From boxes in some frames to one face that is followed through the clip."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 
 from dataset.media import FRAME_RATE
 
-STEP = 5  # ticks (1/25 s) between the pictures in which faces are looked for
+STEP = 5  # ticks (1/25 s) between the frames in which faces are looked for
 PATIENCE = FRAME_RATE  # ticks for which a face may be lost and still be the same when it comes back
-OVERLAP = 0.3  # intersection over union of a face's boxes in two such pictures
-# Confidence in a quarter of the pictures. Faces from the front had 0.72 and more from 25 pixels of height on, as the
+OVERLAP = 0.3  # intersection over union of a face's boxes in two such frames
+# Confidence in a quarter of the frames. Faces from the front had 0.72 and more from 25 pixels of height on, as the
 # detector is shown them, and 0.9 from 40 on; a motorcycle's lamp that stayed where it was had 0.60.
 SURE = 0.65
 QUARTER = 0.75  # quantile
-SEEN_TOGETHER = 3  # pictures, 0.6 s
+SEEN_TOGETHER = 3  # frames looked at, 0.6 s
 SMALL = 0.25  # of the main face's size, below which another one is of no account
 SIMILAR = 0.5  # of the main face's size, from which on a face may go on where the main one has been lost
 SMOOTH = 10  # ticks on either side of a moment whose boxes are averaged: 1 s in all
 CURVED = 5  # boxes from which on their movement may be curved there
-LOOK = 8  # side of the pictures by which faces are compared
-# Levels of 255 by which two such pictures of one person differ at most where they are most alike. Drawn people: one and
+LOOK = 8  # side of the thumbnails by which faces are compared
+# Levels of 255 by which two thumbnails of one person differ at most where they are most alike. Drawn people: one and
 # the same 3, any two others 20 at least. It is the colours that count, so that two people alike may pass for one.
 ALIKE = 14.0
 
@@ -44,7 +44,7 @@ class Track(NamedTuple):
     boxes: np.ndarray
 
     def is_like(self, other: Track) -> bool:
-        """Whether the two may be one person: two of their pictures are alike."""
+        """Whether the two may be one person: two of their thumbnails are alike."""
         mine, theirs = self.boxes[:, 5:], other.boxes[:, 5:]
         return not mine.shape[1] or any(np.abs(theirs - look).mean(1).min() <= ALIKE for look in mine)
 
@@ -55,7 +55,7 @@ class Track(NamedTuple):
 
     @property
     def confidence(self) -> float:
-        """Which it has in a quarter of the pictures at least."""
+        """Which it has in a quarter of the frames at least."""
         return float(np.quantile(self.boxes[:, 4], QUARTER))
 
     @property
@@ -123,7 +123,7 @@ def link(samples: Iterable[tuple[float, np.ndarray]]) -> list[Track]:
     Parameters
     ----------
     samples
-        Tick and boxes (N, 5) of each picture in which faces were looked for, in order.
+        Tick and boxes (N, 5) of each frame in which faces were looked for, in order.
     """
     tracks: list[tuple[list[float], list[np.ndarray]]] = []
     active = tracks
@@ -152,7 +152,7 @@ def sure_faces(tracks: Sequence[Track], samples: int) -> list[Track]:
 
 
 def count_people(faces: Sequence[Track], ticks: Sequence[float]) -> int:
-    """How many faces are to be seen at once for a noticeable time, in pictures at these `ticks`."""
+    """How many faces are to be seen at once for a noticeable time, in frames at these `ticks`."""
     at_once = sorted((sum(face.ticks[0] <= tick <= face.ticks[-1] for face in faces) for tick in ticks), reverse=True)
     return max(1, int(at_once[min(SEEN_TOGETHER, -(-len(ticks) // 2)) - 1]))
 
@@ -199,12 +199,12 @@ def follow(shots: Sequence[Sequence[Track]], starts: Sequence[float] = (0.0,)) -
     )
 
 
-def looks(picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def looks(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """What faces (N, 5) look like, in rows (N, k), for :meth:`Track.is_like`."""
-    height, width = picture.shape[:2]
+    height, width = frame.shape[:2]
     found = np.zeros((len(boxes), 3 * LOOK**2))
     for row, (x, y, w, h) in zip(found, boxes[:, :4].round().astype(int), strict=True):
-        part = picture[max(y, 0) : min(y + h, height), max(x, 0) : min(x + w, width)]
+        part = frame[max(y, 0) : min(y + h, height), max(x, 0) : min(x + w, width)]
         if part.size:
             row[:] = cv2.resize(part, (LOOK, LOOK), interpolation=cv2.INTER_AREA).ravel()
     return found

@@ -80,11 +80,11 @@ def crop_clip(path: str | Path, max_frames: int = MAX_FRAMES, detector: FaceDete
         If it does not decode, or shows no face; a DataError.
     """
     found = survey(path, detector or make_detector())
-    pictures = _Pictures(path, found)
+    shown = _Frames(path, found)
     try:
-        frames = pictures.take(0, min(found.frames, max_frames))
+        frames = shown.take(0, min(found.frames, max_frames))
     finally:
-        pictures.close()
+        shown.close()
     samples = read_audio(path, max_frames)
     return CroppedClip(frames, samples, found.notes, found.people, found.is_crop, found.no_face)
 
@@ -118,38 +118,38 @@ def windows(path: str | Path, found: Survey, length: int, hop: int) -> Iterator[
         longest = max((span.end - span.start for span in found.spans), default=0) / FRAME_RATE
         why = f"a face is seen for {longest:.1f} of {found.seconds:.1f} s at most, give at least"
         raise ClipFault(ClipFault.NO_FACE, f"{path}: {why} {SHORTEST / FRAME_RATE:g} s")
-    pictures, samples = _Pictures(path, found), _Samples(path)
+    shown, samples = _Frames(path, found), _Samples(path)
     try:
         for span in spans:
             count = min(length, span.end - span.start)
             last = span.end - count
             for start in (*range(span.start, last, hop), last):
-                yield _window(start, pictures.take(start, start + count), samples, count)
+                yield _window(start, shown.take(start, start + count), samples, count)
     except DataError as error:
         raise unreadable(path, error) from error
     finally:
-        pictures.close()
+        shown.close()
 
 
-def _window(start: int, pictures: np.ndarray, sound: _Samples, count: int) -> Window:
-    """Make a window of `count` frames from pictures (T, 112, 112, 3)."""
-    samples = sound.take(start * SAMPLES_PER_FRAME, (start + count) * SAMPLES_PER_FRAME + WINDOW_OVERHANG)
+def _window(start: int, frames: np.ndarray, heard: _Samples, count: int) -> Window:
+    """Make a window of the `count` frames (T, 112, 112, 3) from `start` on."""
+    samples = heard.take(start * SAMPLES_PER_FRAME, (start + count) * SAMPLES_PER_FRAME + WINDOW_OVERHANG)
     # Where the audio has ended, features are zeros, as they are in the data set.
     audio = audio_features(samples, count) if len(samples) else torch.zeros(count, FEATURES)
     whole = np.zeros(count * SAMPLES_PER_FRAME, np.int32)
-    heard = samples[: len(whole)]
-    whole[: len(heard)] = heard
+    used = samples[: len(whole)]
+    whole[: len(used)] = used
     levels = np.abs(whole).reshape(count, -1).max(1).astype(np.float32) / 32_768
-    video = centre_crop(torch.from_numpy(pictures).permute(3, 0, 1, 2)).contiguous()  # (3, T, 100, 100)
+    video = centre_crop(torch.from_numpy(frames).permute(3, 0, 1, 2)).contiguous()  # (3, T, 100, 100)
     return Window(start / FRAME_RATE, video, audio, torch.from_numpy(levels))
 
 
-class _Pictures:
+class _Frames:
     """The frames of a clip at 25 a second, cropped, of which only those of the window at hand are kept."""
 
     def __init__(self, path: str | Path, found: Survey) -> None:
-        def draw(picture: np.ndarray, time: float) -> np.ndarray:
-            return draw_frame(picture if found.face is None else cut_square(picture, *found.face.at(time)))
+        def draw(frame: np.ndarray, time: float) -> np.ndarray:
+            return draw_frame(frame if found.face is None else cut_square(frame, *found.face.at(time)))
 
         self._reader = Reader(path, audio=False)
         self._coming = self._reader.shown(draw)

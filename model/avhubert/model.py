@@ -134,7 +134,7 @@ class AVHubertModel(nn.Module):
     ) -> Tensor:
         """Fuse the embeddings of the two streams and encode them over time.
 
-        In train mode the batch's picture or sound is zeroed now and then, as `modality_dropout` of the configuration
+        In train mode the batch's video or audio is zeroed now and then, as `modality_dropout` of the configuration
         says.
 
         Parameters
@@ -158,7 +158,7 @@ class AVHubertModel(nn.Module):
         return self.encoder(self.dropout_input(x), padding_mask, output_layer)
 
     def _drop_modality(self, audio: Tensor, video: Tensor) -> tuple[Tensor, Tensor]:
-        """With probability `modality_dropout` zero one stream: the sound with `audio_dropout`, else the picture."""
+        """With probability `modality_dropout` zero one stream: the audio with `audio_dropout`, else the video."""
         drop, which = torch.rand(2).tolist()
         if drop >= self.config.modality_dropout:
             return audio, video

@@ -226,12 +226,12 @@ def draw_clip(file: str, result: ClipResult, film: Film, decision: Decision, che
     score, threshold = result.mean(), decision.threshold.value
     title = f"{decision.verdict(score).upper()} {numbers(score, threshold)}: {printable(file)}"
     figure = new_figure(5.6, title)
-    strip, sound, scores = figure.subplots(3, 1, height_ratios=(1.08, 1, 3))
+    strip, audio, scores = figure.subplots(3, 1, height_ratios=(1.08, 1, 3))
     _draw_strip(strip, film)
-    _draw_audio(sound, film)
+    _draw_audio(audio, film)
     _draw_scores(scores, result, threshold)
     scores.set_xlim(0, film.seconds)
-    sound.sharex(scores)
+    audio.sharex(scores)
     count = len(result.windows)
     caption(
         figure,

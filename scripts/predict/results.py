@@ -23,7 +23,7 @@ from utils.statistics.calibration import Platt
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # raised when scores of earlier versions are not to be used any more
+FORMAT = 3  # raised when scores of earlier versions are not to be used any more
 POLARITY = "probability of real: 1 = real, 0 = fake"
 HEAD_THRESHOLD = 0.5  # of audio and video alone
 THUMBNAILS = 8
@@ -343,7 +343,7 @@ class Journal:
 
 
 def stamp(clip: Path) -> list[list[int]]:
-    """Size and time of change of a file and of the wav beside it, which has its sound; those that exist."""
+    """Size and time of change of a file and of the wav beside it, which has its audio; those that exist."""
     stamps = []
     for path in (clip, wav_beside(clip)):
         try:

@@ -1,6 +1,6 @@
 """Who is to be seen and heard in a clip, and folds in which nobody is on both sides.
 
-Folds by subject (``source`` of the csv) still let a face into both sides: a fake picture shows its target's face too,
+Folds by subject (``source`` of the csv) still let a face into both sides: fake video shows its target's face too,
 and that target may be a subject of the other side, or the target of a clip there.
 """
 

@@ -26,7 +26,7 @@ FROM_TABLE = [
 ]  # fmt: skip
 COLUMNS = [
     *FROM_TABLE[:2], "state", "reason", "notes", "same_file_as", *FROM_TABLE[2:], "faces", "framing",
-    "frames", "fps", "constant_rate", "width", "height", "video_codec", "video_seconds", "sound", "sample_rate",
+    "frames", "fps", "constant_rate", "width", "height", "video_codec", "video_seconds", "audio", "sample_rate",
     "channels", "audio_codec", "audio_seconds", "seconds_apart", "leading_silence", "frames_25", "bytes",
 ]  # fmt: skip
 SECONDS = ["video_seconds", "audio_seconds", "leading_silence"]

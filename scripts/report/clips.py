@@ -34,7 +34,7 @@ class Media:
         What the strip shows, or why there is none.
     outline, length
         The waveform as the path of an SVG that is `length` wide and `HEIGHT` high; "" if there is none.
-    sound
+    audio
         What the waveform shows, or why there is none.
     """
 
@@ -42,7 +42,7 @@ class Media:
     frames: str
     outline: str
     length: int
-    sound: str
+    audio: str
 
 
 class Corpus:
@@ -82,8 +82,8 @@ class Corpus:
         # Runs have clips in common, which are decoded once.
         key = (path, frames if isinstance(frames, int) and frames > 0 else MAX_FRAMES)
         if key not in self._media:
-            (strip, frames_shown), (outline, length, sound) = _strip(*key), _waveform(*key)
-            self._media[key] = Media(strip, frames_shown, outline, length, sound)
+            (strip, frames_shown), (outline, length, audio) = _strip(*key), _waveform(*key)
+            self._media[key] = Media(strip, frames_shown, outline, length, audio)
         return self._media[key]
 
     def _table(self, dataset: str) -> dict[str, str]:

@@ -120,7 +120,7 @@ def test_clip_whose_container_has_no_index_and_which_stops_decoding(tmp_path: Pa
 def test_what_is_known_of_a_broken_clip(clip: Path) -> None:
     _silent(clip)
     facts = inspect_clip(clip)
-    assert (facts.frames, facts.fps, facts.width, facts.sound) == (39, 25.0, 224, "")
+    assert (facts.frames, facts.fps, facts.width, facts.audio) == (39, 25.0, 224, "")
     assert facts.sample_rate is facts.audio_seconds is facts.leading_silence is None
 
 

@@ -30,7 +30,7 @@ def detector() -> FaceDetector:
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds at 30 a second with stereo sound, in which a face walks across the picture."""
+    """Two seconds at 30 a second with stereo audio, in which a face walks across the frame."""
     pictures = scene(moving(60, *WALK))
     return film(tmp_path_factory.mktemp("faces") / "walk.mp4", pictures, sound=speech(2))
 
@@ -53,7 +53,7 @@ def test_crops_are_what_the_data_set_makes_of_them(original_root: Path, detector
         assert found.frames == len(window.audio) == len(window.levels) == round(25 * found.seconds)
 
 
-KINDS = [  # container, codec, side, frames a second, sound codec and its rate
+KINDS = [  # container, codec, side, frames a second, audio codec and its rate
     ("a.avi", "mpeg4", 512, 25, "mp3", 44_100),
     ("a.mp4", "libx264", 100, 30, "aac", 48_000),
     ("a.mkv", "libx264", 224, 24, "pcm_s16le", 16_000),
@@ -92,7 +92,7 @@ def squares(places: list[list[Place]], size: tuple[int, int], fps: int, box: tup
 
 
 def displacement(video: torch.Tensor, expected: np.ndarray) -> np.ndarray:
-    """How far pictures (3, T, 100, 100) are from those expected (T, 100, 100, 3), in pixels (T, 2); their likeness."""
+    """How far frames (3, T, 100, 100) are from those expected (T, 100, 100, 3), in pixels (T, 2); their likeness."""
     results = []
     for got, want in zip(video.permute(1, 2, 3, 0).numpy(), expected, strict=True):
         scores = cv2.matchTemplate(got, np.ascontiguousarray(want[10:-10, 10:-10]), cv2.TM_CCOEFF_NORMED)
@@ -106,7 +106,7 @@ def alike(first: torch.Tensor, second: torch.Tensor) -> float:
     return float(np.corrcoef(first.flatten(), second.flatten())[0, 1])
 
 
-def test_face_is_followed_across_the_picture(walk: Path, detector: FaceDetector) -> None:
+def test_face_is_followed_across_the_frame(walk: Path, detector: FaceDetector) -> None:
     found = survey(walk, detector)
     assert (found.is_crop, found.people, found.frames, found.seconds, found.notes) == (False, 1, 50, 2.0, (THIRTY,))
     (window,) = windows(walk, found, 500, 250)
@@ -117,7 +117,7 @@ def test_face_is_followed_across_the_picture(walk: Path, detector: FaceDetector)
     assert error[:, 2].min() > 0.9
 
 
-def test_sound_of_a_clip_at_30_frames_a_second(walk: Path, detector: FaceDetector) -> None:
+def test_audio_of_a_clip_at_30_frames_a_second(walk: Path, detector: FaceDetector) -> None:
     (window,) = windows(walk, survey(walk, detector), 500, 250)
     assert torch.equal(window.audio, audio_features(read_audio(walk), 50))
     assert window.levels.dtype == torch.float32
@@ -140,7 +140,7 @@ def test_the_same_face_in_any_container(walk: Path, detector: FaceDetector, tmp_
         assert alike(window.video[:, :common], expected.video[:, :common]) > 0.97
 
 
-def test_vertical_picture_and_one_that_lies_on_its_side(tmp_path: Path, detector: FaceDetector) -> None:
+def test_vertical_video_and_one_that_lies_on_its_side(tmp_path: Path, detector: FaceDetector) -> None:
     places = moving(25, (60, 200, 200), (100, 300, 200))
     upright = film(tmp_path / "a.mp4", scene(places, (360, 640)), fps=25, sound=speech(1))
     lying = (np.rot90(picture, -1).copy() for picture in scene(places, (360, 640)))
@@ -247,11 +247,11 @@ def reason(path: Path, detector: FaceDetector) -> tuple[str, str]:
     return fault.reason, str(fault).removeprefix(f"{path}: ")
 
 
-def test_clips_without_sound_or_face_or_length(walk: Path, tmp_path: Path, detector: FaceDetector) -> None:
+def test_clips_without_audio_or_face_or_length(walk: Path, tmp_path: Path, detector: FaceDetector) -> None:
     here = tmp_path / walk.name
     here.write_bytes(walk.read_bytes())
     why, message = reason(remux(here, "silent.mp4", kinds=("video",)), detector)
-    assert (why, message) == ("no sound", "has no audio. Give a clip with audio, or a wav beside it")
+    assert (why, message) == ("no audio", "has no audio. Give a clip with audio, or a wav beside it")
     why, message = reason(film(tmp_path / "a.mp4", scene([[None]] * 12), fps=25, sound=speech(1)), detector)
     assert (why, message.split(". ")[0]) == ("no face", "no face is found in it")
     square = film(tmp_path / "b.mp4", scene([[None]] * 12, (224, 224)), fps=25, sound=speech(1))

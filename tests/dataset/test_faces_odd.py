@@ -48,12 +48,12 @@ def test_damaged_frames(clip: Path) -> None:
     assert note.endswith(" or more")
 
 
-def test_small_picture(tmp_path: Path) -> None:
+def test_small_video(tmp_path: Path) -> None:
     small = [cv2.resize(picture, (64, 64)) for picture in portrait()]
     assert notes(film(tmp_path / "a.mp4", small, fps=25, sound=speech(1))) == ("64x64: enlarged to 112x112",)
 
 
-def test_second_sound_track(clip: Path) -> None:
+def test_second_audio_track(clip: Path) -> None:
     target = clip.with_name("two.mkv")
     with av.open(str(clip)) as old, av.open(str(target), "w") as new:
         video, audio = old.streams.video[0], old.streams.audio[0]
@@ -77,7 +77,7 @@ def test_name_that_is_not_unicode(clip: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mkv", "flac"), ("a.mp4", "aac"), ("a.webm", "libopus")])
-def test_gap_in_the_sound_is_silence(tmp_path: Path, name: str, codec: str) -> None:
+def test_gap_in_the_audio_is_silence(tmp_path: Path, name: str, codec: str) -> None:
     rate = 48_000
     beeps = np.zeros((4 * rate, 1), np.int16)
     for second in (0.5, 1.5, 2.5, 3.0):

@@ -130,10 +130,10 @@ def test_spans_in_which_the_face_is_seen() -> None:
 
 
 def looking(found: Track, seed: int) -> Track:
-    """A track whose pictures are alike."""
+    """A track whose thumbnails are alike."""
     face = np.random.default_rng(seed).uniform(50, 200, 192)
-    pictures = face + np.random.default_rng(len(found.ticks)).normal(0, 5, (len(found.ticks), 192))
-    return Track(found.ticks, np.hstack([found.boxes, pictures]))
+    thumbnails = face + np.random.default_rng(len(found.ticks)).normal(0, 5, (len(found.ticks), 192))
+    return Track(found.ticks, np.hstack([found.boxes, thumbnails]))
 
 
 def test_people_one_after_the_other_are_told_apart() -> None:

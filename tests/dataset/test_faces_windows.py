@@ -1,4 +1,4 @@
-"""Windows of long clips: where they begin, what they hold, how much memory they take; sound that begins elsewhere."""
+"""Windows of long clips: where they begin, what they hold, how much memory they take; audio that begins elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = "64x64: enlarged to 112x112"
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Frames of 64x64 that say which they are, 72 at 25 a second, and 48 kHz sound."""
+    """Frames of 64x64 that say which they are, 72 at 25 a second, and 48 kHz audio."""
     return write_clip(tmp_path / "a.mp4", even_times(72, 25), sound=speech(2.88, 48_000))
 
 
@@ -60,7 +60,7 @@ def test_windows_of_no_length(clip: Path) -> None:
         next(windows(clip, found, 0, 5))
 
 
-def test_sound_that_ends_before_the_picture(tmp_path: Path) -> None:
+def test_audio_that_ends_before_the_video(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", even_times(72, 25), sound=(tone(1, 16_000), 16_000))
     found = survey(clip, None, framing="crop")
     assert found.notes == ("audio ends 1.79 s before the video", SMALL)
@@ -93,7 +93,7 @@ def test_wav_beside_a_clip_has_no_time_stamps(clip: Path) -> None:
     assert torch.equal(window.audio, audio_features(read_audio(clip), 72))
 
 
-def test_sound_that_breaks_on_the_way(clip: Path) -> None:
+def test_audio_that_breaks_on_the_way(clip: Path) -> None:
     found = survey(clip, None, framing="crop")
     clip.with_suffix(".wav").write_bytes(b"no wav at all" * 99)
     with pytest.raises(ClipFault, match="its audio does not decode") as caught:
@@ -120,5 +120,5 @@ def test_memory_does_not_grow_with_the_length_of_a_clip(tmp_path: Path) -> None:
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     (frames, count, before), (more_frames, more, after) = (map(int, line.split()) for line in lines)
     assert (frames, more_frames, count, more) == (200, 1000, 7, 39)
-    # The pictures of 32 s more are 30 MB, and their sound is 1.
+    # The frames of 32 s more are 30 MB, and their audio is 1.
     assert after - before < 6 * 1024  # KiB

@@ -23,10 +23,10 @@ def clip(reference: Path, tmp_path: Path) -> Path:
 
 
 def quiet_clip(path: Path, times: list[Fraction], **options: object) -> Path:
-    """A clip with as much sound as picture, 16 kHz mono and not compressed."""
+    """A clip with as much audio as video, 16 kHz mono and not compressed."""
     last = options.setdefault("last", Fraction(1, 25))
-    sound = tone(float(times[-1] + last - times[0]), 16_000)
-    return write_clip(path, times, sound=(sound, 16_000), audio_codec="pcm_s16le", **options)
+    audio = tone(float(times[-1] + last - times[0]), 16_000)
+    return write_clip(path, times, sound=(audio, 16_000), audio_codec="pcm_s16le", **options)
 
 
 def test_facts_of_a_reference_clip(clip: Path) -> None:
@@ -40,7 +40,7 @@ def test_facts_of_a_reference_clip(clip: Path) -> None:
         height=224,
         video_codec="h264",
         video_seconds=1.56,
-        sound="mp4",
+        audio="mp4",
         sample_rate=44_100,
         channels=2,
         audio_codec="aac",
@@ -63,7 +63,7 @@ def test_wav_beside_the_clip(clip: Path) -> None:
     samples = np.r_[np.full(4000, 32), np.full(4000, -32), -33, np.zeros(16_959)]
     write_wav(clip.with_suffix(".wav"), samples, 16_000)
     facts = inspect_clip(clip)
-    assert (facts.sound, facts.sample_rate, facts.channels, facts.audio_codec) == ("wav", 16_000, 1, "pcm_s16le")
+    assert (facts.audio, facts.sample_rate, facts.channels, facts.audio_codec) == ("wav", 16_000, 1, "pcm_s16le")
     assert facts.audio_seconds == 24_960 / 16_000
     assert facts.leading_silence == 0.5
     assert facts.bytes == 162_452
@@ -76,14 +76,14 @@ def test_all_or_nothing_of_it_is_silent(clip: Path, samples: np.ndarray, silence
     assert inspect_clip(clip).leading_silence == silence
 
 
-def test_silence_before_sound_at_another_rate(tmp_path: Path) -> None:
-    sound = np.concatenate([np.zeros((11_025, 2)), tone(0.75, 44_100, 2)])
+def test_silence_before_audio_at_another_rate(tmp_path: Path) -> None:
+    audio = np.concatenate([np.zeros((11_025, 2)), tone(0.75, 44_100, 2)])
     facts = inspect_clip(
-        write_clip(tmp_path / "a.mov", even_times(25, 25), sound=(sound, 44_100), audio_codec="pcm_s16le")
+        write_clip(tmp_path / "a.mov", even_times(25, 25), sound=(audio, 44_100), audio_codec="pcm_s16le")
     )
     assert facts.leading_silence == pytest.approx(0.25, abs=0.001)
     assert facts.audio_seconds == 1.0
-    assert (facts.sound, facts.audio_codec, facts.notes) == (
+    assert (facts.audio, facts.audio_codec, facts.notes) == (
         "mov",
         "pcm_s16le",
         ("64x64: enlarged to 112x112",),
@@ -169,7 +169,7 @@ def test_few_frames(tmp_path: Path, count: int, note: str) -> None:
         (0.95, []),
     ],
 )
-def test_sound_and_picture_of_different_length(tmp_path: Path, seconds: float, notes: list[str]) -> None:
+def test_audio_and_video_of_different_length(tmp_path: Path, seconds: float, notes: list[str]) -> None:
     path = write_clip(tmp_path / "a.mp4", even_times(25, 25), size=(112, 112))
     write_wav(path.with_suffix(".wav"), tone(seconds, 16_000), 16_000)
     assert list(inspect_clip(path).notes) == notes
@@ -185,10 +185,10 @@ def test_longer_than_is_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 6), (8_000, 1)])
-def test_sound_tracks(tmp_path: Path, rate: int, channels: int) -> None:
-    sound = (tone(1, rate, channels), rate)
-    facts = inspect_clip(write_clip(tmp_path / "a.mp4", even_times(25, 25), size=(112, 112), sound=sound))
-    assert (facts.sound, facts.sample_rate, facts.channels, facts.audio_codec) == ("mp4", rate, channels, "aac")
+def test_audio_tracks(tmp_path: Path, rate: int, channels: int) -> None:
+    audio = (tone(1, rate, channels), rate)
+    facts = inspect_clip(write_clip(tmp_path / "a.mp4", even_times(25, 25), size=(112, 112), sound=audio))
+    assert (facts.audio, facts.sample_rate, facts.channels, facts.audio_codec) == ("mp4", rate, channels, "aac")
     assert 1 <= facts.audio_seconds <= 1 + 4 * 1024 / rate
 
 

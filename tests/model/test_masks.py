@@ -50,9 +50,9 @@ def padded(clips: list[Clip], filling: float = float("nan"), extra: int = 0) -> 
     video = torch.full((len(clips), 3, T, SIZE, SIZE), filling, dtype=torch.float64)
     audio = torch.full((len(clips), 104, T), filling, dtype=torch.float64)
     mask = torch.ones(len(clips), T, dtype=torch.bool)
-    for row, (pictures, sound) in enumerate(clips):
-        real = sound.shape[1]
-        video[row, :, :real], audio[row, :, :real], mask[row, :real] = pictures, sound, False
+    for row, (frames, samples) in enumerate(clips):
+        real = samples.shape[1]
+        video[row, :, :real], audio[row, :, :real], mask[row, :real] = frames, samples, False
     return video, audio, mask
 
 
@@ -172,7 +172,7 @@ def test_embeddings_of_padding_are_zeros() -> None:
     assert torch.equal(embedded.abs().sum(dim=-1) == 0, mask)
 
 
-def test_features_ignore_the_sound_of_padding() -> None:
+def test_features_ignore_the_audio_of_padding() -> None:
     torch.manual_seed(0)
     model = AVHubertModel(AVHubertConfig(encoder_layers=1, encoder_embed_dim=32, encoder_attention_heads=2, conv_pos=8))
     audio, mask = torch.randn(2, 104, 6), torch.zeros(2, 6, dtype=torch.bool)

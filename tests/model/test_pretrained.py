@@ -57,7 +57,7 @@ def official(tmp_path: Path) -> Path:
 
 
 @torch.no_grad()
-def test_a_grey_picture_in_rgb_gives_the_features_of_the_official_file(
+def test_grey_video_in_rgb_gives_the_features_of_the_official_file(
     official: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -191,7 +191,7 @@ def test_dropout_of_the_configuration_is_that_of_the_modules() -> None:
 
 
 def fused_streams(model: AVHubertModel, draws: int) -> Tensor:
-    """Which of sound and picture were there in each of many forward passes, (draws, 2)."""
+    """Which of audio and video were there in each of many forward passes, (draws, 2)."""
     seen: list[Tensor] = []
     model.layer_norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].view(2, -1).ne(0).any(dim=1)))
     stream = torch.ones(1, 1, 32)

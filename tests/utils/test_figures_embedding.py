@@ -21,8 +21,8 @@ def points(figure: Figure, panel: int) -> list[np.ndarray]:
 
 def test_groups_stay_groups() -> None:
     rng = np.random.default_rng(0)
-    picture = np.isin(CATEGORIES, ["A", "B"])[:, None] * 20 + rng.normal(size=(40, 6))
-    figure = draw_embedding({"video_within": picture}, CATEGORIES, "title")
+    video = np.isin(CATEGORIES, ["A", "B"])[:, None] * 20 + rng.normal(size=(40, 6))
+    figure = draw_embedding({"video_within": video}, CATEGORIES, "title")
     plane = points(figure, 0)
     assert [len(group) for group in plane] == [10] * 4
     real, fake = np.concatenate(plane[:2]), np.concatenate(plane[2:])

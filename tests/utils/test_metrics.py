@@ -83,8 +83,8 @@ def test_hand_computed_fold() -> None:
         "n": 4, "acc": 1 / 2, "balanced_acc": 1 / 2, "auc": 3 / 4, "auc_hard": 1 / 2, "ap_real": 5 / 6,
         "ap_fake": 5 / 6, "eer": 1 / 2, "f1_real": 1 / 2, "recall_real": 1 / 2, "precision_real": 1 / 2,
         "f1_fake": 1 / 2, "recall_fake": 1 / 2, "precision_fake": 1 / 2,
-        "audio_auc": 2 / 3,  # sound is real in A, A, C: 0.8 and 0.3 lie above 0.2, 0.1 does not
-        "video_auc": 1.0,  # picture is real in A, A, B
+        "audio_auc": 2 / 3,  # audio is real in A, A, C: 0.8 and 0.3 lie above 0.2, 0.1 does not
+        "video_auc": 1.0,  # video is real in A, A, B
     }  # fmt: skip
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
     assert figures["per_category"] == {

@@ -60,7 +60,7 @@ def reader(length: int = 4, hop: int = 2, **more: Any) -> Reader:
 
 
 class Toy(torch.nn.Module):
-    """Its score is the mean of the frames' numbers over 100, of the sound if not of the picture."""
+    """Its score is the mean of the frames' numbers over 100, of the audio if not of the video."""
 
     def forward(self, video: Tensor, audio: Tensor, mask: Tensor | None, lengths: list[int]) -> tuple[Tensor, Tensor]:
         mask = torch.zeros(len(video), video.shape[2], dtype=torch.bool) if mask is None else mask
@@ -272,7 +272,7 @@ def test_a_clip_is_no_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("level", "note"), [(0.0, ["the audio is silent"]), (0.01, [])])
-def test_silent_sound_is_noted(level: float, note: list[str]) -> None:
+def test_silent_audio_is_noted(level: float, note: list[str]) -> None:
     found = Survey(0.4, 10, True, 1, ())
     window = Window(0, torch.zeros(3, 10, 100, 100, dtype=torch.uint8), torch.zeros(10, 104), torch.full((10,), level))
     steps = [(0, found), (0, window), (0, End())]

@@ -74,8 +74,8 @@ def test_what_is_printed_and_written(
     folder: Path, released_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "broken.mp4").write_bytes(b"no media")
-    table, pictures = tmp_path / "out.csv", tmp_path / "pictures"
-    arguments = (folder, tmp_path / "gone.mp4", "--checkpoint", released_checkpoint, "--csv", table, "--plot", pictures)
+    table, figures = tmp_path / "out.csv", tmp_path / "figures"
+    arguments = (folder, tmp_path / "gone.mp4", "--checkpoint", released_checkpoint, "--csv", table, "--plot", figures)
     more = ("--outputs", tmp_path, "--threshold", "0.9", "--window", "1", "--hop", "0.4")
     assert predict(*arguments, *more) == 3
     lines = capsys.readouterr().out.splitlines()
@@ -92,7 +92,7 @@ def test_what_is_printed_and_written(
     assert rows["status"].tolist() == ["scored"] * 3 + ["not scored"] * 2
     assert rows["windows"].tolist() == [3, 3, 3, 0, 0]
     assert ((rows["p_real"] >= 0.9).map({True: "real", False: "fake"}) == rows["verdict"]).iloc[:3].all()
-    assert sorted(path.name for path in pictures.iterdir()) == ["0.mp4.png", "1.mp4.png", "2.mp4.png"]
+    assert sorted(path.name for path in figures.iterdir()) == ["0.mp4.png", "1.mp4.png", "2.mp4.png"]
 
 
 def test_a_stopped_run_goes_on_where_it_was(

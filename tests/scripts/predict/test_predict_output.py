@@ -159,11 +159,11 @@ def film() -> Film:
 
 def test_a_figure_says_what_it_shows(film: Film, tmp_path: Path) -> None:
     figure = draw_clip("b $x$.mp4", HEADS, film, at(0.47), "a.ckpt")
-    strip, sound, scores = figure.axes
+    strip, audio, scores = figure.axes
     assert figure.get_suptitle() == "FAKE 0.030 (real from 0.47): b $x$.mp4"
     assert len(strip.images) == 7
     assert scores.get_ylabel() == "Probability of real (1 = real)"
-    assert sound.get_xlim() == scores.get_xlim() == (0, 25)
+    assert audio.get_xlim() == scores.get_xlim() == (0, 25)
     _, labels = scores.get_legend_handles_labels()
     assert labels == ["threshold 0.47", "audio alone", "video alone", "windows"]
     bars = [collection.get_segments()[0].tolist() for collection in scores.collections]
@@ -192,7 +192,7 @@ def test_a_journal_remembers_clips_that_have_not_changed(tmp_path: Path, clip: P
     path = tmp_path / "new" / "journal.jsonl"
     remember(path, clip, HEADS)
     assert Journal(path).find(Wanted(clip), 0.9) == HEADS
-    clip.with_suffix(".wav").write_bytes(b"sound")  # which comes before the sound in the clip
+    clip.with_suffix(".wav").write_bytes(b"audio")  # which comes before the audio in the clip
     assert Journal(path).find(Wanted(clip), 0.9) is None
     clip.with_suffix(".wav").unlink()
     assert Journal(path).find(Wanted(clip), 0.9) == HEADS

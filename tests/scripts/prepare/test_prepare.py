@@ -69,7 +69,7 @@ def test_report_of_a_sound_corpus(original_root: Path, capsys: pytest.CaptureFix
     assert set(table["state"]) == {"ok"}
     first = table.iloc[0]
     assert (first["frames"], first["fps"], first["width"], first["height"]) == (39, 25, 224, 224)
-    assert (first["sound"], first["sample_rate"], first["channels"]) == ("mp4", 44_100, 2)
+    assert (first["audio"], first["sample_rate"], first["channels"]) == ("mp4", 44_100, 2)
     assert first["bytes"] == (original_root / CHEAP).stat().st_size
     assert first["seconds_apart"] == pytest.approx(first["audio_seconds"] - first["video_seconds"], abs=1e-6)
 
@@ -210,16 +210,16 @@ def test_prepared_layout_keeps_its_folds(prepared_root: Path) -> None:
     folds |= dict.fromkeys(("train_3.txt", "train_4.txt"), folds["train_1.txt"])
     prepare("--data_root", prepared_root)
     assert {path.name: path.read_bytes() for path in prepared_root.glob("train_*.txt")} == folds
-    assert set(read_report(prepared_root / "prepare")["sound"]) == {"wav"}
+    assert set(read_report(prepared_root / "prepare")["audio"]) == {"wav"}
 
 
 def test_wavs_are_those_of_ffmpeg(original_root: Path, reference: Path) -> None:
     prepare("--data_root", original_root, "--write_wav")
     expected = np.load(reference / "data_open_original.npz")
     for clip in read_corpus(original_root).itertuples():
-        with wave.open(str(Path(clip.path).with_suffix(".wav"))) as sound:
-            assert sound.getparams()[:3] == (1, 2, 16_000)
-            samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
+        with wave.open(str(Path(clip.path).with_suffix(".wav"))) as audio:
+            assert audio.getparams()[:3] == (1, 2, 16_000)
+            samples = np.frombuffer(audio.readframes(audio.getnframes()), "<i2")
         assert len(samples) == expected[f"{clip.file}|samples"]
         head = expected[f"{clip.file}|wav_head"]
         assert_allclose(samples[: len(head)].astype(int), head, rtol=0, atol=1)
@@ -227,7 +227,7 @@ def test_wavs_are_those_of_ffmpeg(original_root: Path, reference: Path) -> None:
         assert_allclose(log_filterbank(samples), bank, rtol=0, atol=0.005)
     wavs = sorted(original_root.rglob("*.wav"))
     assert len(wavs) == 12
-    assert set(read_report(original_root / "prepare")["sound"]) == {"wav"}
+    assert set(read_report(original_root / "prepare")["audio"]) == {"wav"}
     times = {path: path.stat().st_mtime_ns for path in wavs}
     prepare("--data_root", original_root, "--write_wav")
     assert times == {path: path.stat().st_mtime_ns for path in wavs}
@@ -281,7 +281,7 @@ def test_a_table(original_root: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_same_numbers_either_way(original_root: Path, tmp_path: Path) -> None:
-    """Sound from the mp4 or from a wav, decoded or from the cache: the same rows, labels, frames and features."""
+    """Audio from the mp4 or from a wav, decoded or from the cache: the same rows, labels, frames and features."""
     with_wavs = shutil.copytree(original_root, tmp_path / "with wavs")
     prepare("--data_root", original_root, "--cache")
     prepare("--data_root", with_wavs, "--write_wav", "--cache")
