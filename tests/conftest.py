@@ -13,6 +13,14 @@ import pytest
 REFERENCE = Path(__file__).parent / "reference"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Names that are no UTF-8 may stand in a test's log, which pytest-xdist could not send on."""
+    report = yield
+    report.sections = [(title, text.encode(errors="replace").decode()) for title, text in report.sections]
+    return report
+
+
 @pytest.fixture(scope="session")
 def reference() -> Path:
     """Folder of the numbers that the authors' release gave."""
