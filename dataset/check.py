@@ -93,7 +93,8 @@ def inspect_clip(path: str | Path) -> ClipFacts:
     if not path.exists():
         return ClipFacts.missing()
     facts: dict[str, Any] = {"bytes": path.stat().st_size}
-    wav, notes, reason = wav_beside(path), (), ""
+    notes: tuple[str, ...] = ()
+    wav, reason = wav_beside(path), ""
     try:
         has_wav = os.path.isfile(wav)
         with Reader(path, audio=not has_wav) as reader:

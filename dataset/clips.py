@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -109,7 +109,7 @@ class ClipDataset(Dataset):
         if any(self._cached[index] is None for index in indices):
             worker = get_worker_info()
             threads = max(1, min(usable_cores() // (worker.num_workers if worker else 1), len(indices)))
-        loaded = map(self._load, indices)
+        loaded: Iterable[tuple[Tensor, Tensor]] = map(self._load, indices)
         if threads > 1:
             loaded = in_threads(self._load, indices, workers=threads, progress=False)
         return [self._item(key, *clip) for key, clip in zip(keys, loaded, strict=True)]

@@ -6,7 +6,7 @@ import os
 import stat
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from itertools import repeat
 from math import lcm
@@ -145,7 +145,7 @@ class Reader:
         if self.video is None:
             known = any(not stream.disposition & NO_VIDEO for stream in self._container.streams.video)
             raise DataError(f"{self.path}: " + ("its video is of an unknown codec" if known else "has no video stream"))
-        while self._frames or next(self._running, False):
+        while len(self._frames) or next(self._running, False):
             if self._frames:
                 yield self._frames.popleft()
         self._check_complete()
@@ -178,7 +178,7 @@ class Reader:
             raise NoAudio(f"{self.path}: has no audio")
         if not self.audios:
             raise DataError(f"{self.path}: its audio does not decode (FFmpeg does not know its codec)")
-        while self._samples or next(self._running, False):
+        while len(self._samples) or next(self._running, False):
             if self._samples:
                 yield self._samples.popleft()
         if self.audio is None:
@@ -200,7 +200,9 @@ class Reader:
         """A frame as it is shown, RGB (H, W, 3) uint8: upright, with square pixels, of the size of the first one."""
         plane = self._rgb.reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1).planes[0]
         width, height = frame.width, frame.height
-        drawn = np.ndarray((height, width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))  # not copied
+        drawn: np.ndarray = np.ndarray(
+            (height, width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1)
+        )  # not copied
         size, turn = self._views[width, height]
         return resize(turn(resize(drawn, size)), self.size)
 
@@ -229,7 +231,7 @@ class Reader:
         last = self.times[-1]
         return (self.count - 1) / last if last > 0 else 1 / self.seconds if self.seconds else float(FRAME_RATE)
 
-    def _run(self) -> Iterator[bool]:
+    def _run(self) -> Generator[bool, None, None]:
         """Decode packet by packet; yields after each, and at the end."""
         for packet in self._demux():
             if packet.stream is self.video:
@@ -392,12 +394,12 @@ class Reader:
         elif name == "avi":
             lost += max(0, self.video.frames - self.packets)
         elif name.startswith(HAS_LENGTH) and self._container.duration:
-            there = self._last_end - min(float(self._zero), 0)
-            whole = self._container.duration / av.time_base
-            if there < min(ENOUGH * whole, whole - EARLY):
-                raise DataError(f"{self.path}: truncated, only {there:.1f} of its {whole:.1f} s are there")
-            if there < whole - EARLY:
-                self._note(f"ends {whole - there:.1f} s before its header says")
+            end = self._last_end - min(float(self._zero), 0)
+            length = self._container.duration / av.time_base
+            if end < min(ENOUGH * length, length - EARLY):
+                raise DataError(f"{self.path}: truncated, only {end:.1f} of its {length:.1f} s are there")
+            if end < length - EARLY:
+                self._note(f"ends {length - end:.1f} s before its header says")
         total = self.count + lost
         if self.count < ENOUGH * total or not self.count:
             frames = f"only {self.count} of its {total} frames decode" if self.count else "has no frame that decodes"

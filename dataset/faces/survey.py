@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -247,7 +247,7 @@ def _is_crop(look: _Look, tracks: list[Track], faces: list[Track]) -> bool:
 def _crop_spans(look: _Look, face: FacePath) -> list[Span]:
     """When a crop shows one person's face. The detector misses many a face that fills a frame."""
     starts = [round(start) for start in look.starts]
-    people = []  # whose face each shot shows
+    people: list[Any] = []  # whose face each shot shows
     for start, end in zip(starts, [*starts[1:], look.frames], strict=True):
         parts = [who for ticks, who in zip(face.ticks, face.people, strict=True) if start <= ticks[0] < end]
         people.append(parts[0] if parts else (people[-1] if people else face.people[0]))
@@ -255,8 +255,7 @@ def _crop_spans(look: _Look, face: FacePath) -> list[Span]:
     spans = [Span(start, end) for start, end in zip(edges, [*edges[1:], look.frames], strict=True)]
     seen = [(tick, len(boxes) > 0) for shot in look.samples for tick, boxes in shot]
     there = [tick for tick, is_seen in seen if is_seen]
-    edges = [-float(STEP), *there, float(look.frames)]
-    for before, after in pairwise(edges):
+    for before, after in pairwise([-float(STEP), *there, float(look.frames)]):
         outside = [is_seen for tick, is_seen in seen if not before < tick < after]
         if after - before > PATIENCE + STEP and outside and np.mean(outside) >= ALWAYS:
             gap = Span(max(0, round(before) + STEP), round(after))

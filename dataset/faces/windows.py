@@ -178,7 +178,7 @@ class _Samples:
 
     def __init__(self, path: str | Path) -> None:
         self._coming = audio_chunks(path)
-        self._kept = np.empty(0, np.int16)
+        self._kept: np.ndarray = np.empty(0, np.int16)
         self._first = 0  # index of the first sample that is kept
 
     def take(self, start: int, end: int) -> np.ndarray:

@@ -118,7 +118,7 @@ def audit(
         batch_size=batch_size, num_workers=num_workers, seed=seed, device=str(device(gpus)),
     )  # fmt: skip
     effects = find_effects(scores, bootstrap, seed)
-    about = {
+    about: dict[str, Any] = {
         "checkpoint": str(checkpoint),
         "digest": file_digest(weights_file(checkpoint)),
         "model_type": name,

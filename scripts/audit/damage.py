@@ -242,7 +242,7 @@ def reverberation(samples: np.ndarray, reverberance: float, _rng: np.random.Gene
     share = 1 - (1 - reverberance / 100) ** 2
     feedback = LEAST_FEEDBACK + share * (MOST_FEEDBACK - LEAST_FEEDBACK)
     dry = samples.astype(np.float64)
-    wet = sum(_comb(dry, round(delay * SAMPLE_RATE / 44_100), feedback) for delay in COMBS) / len(COMBS)
+    wet = np.sum([_comb(dry, round(delay * SAMPLE_RATE / 44_100), feedback) for delay in COMBS], axis=0) / len(COMBS)
     for delay in ALLPASSES:
         wet = _allpass(wet, round(delay * SAMPLE_RATE / 44_100))
     mixed = dry + wet

@@ -254,7 +254,7 @@ def _draw_damage(axes: Axes, damage: pd.DataFrame, untouched: pd.DataFrame) -> N
     axes.set_xticks(range(len(levels) + 1), ["", *labels])
     axes.set_xlim(-0.3, len(levels) + 0.3)
     axes.tick_params(labelsize=6.5)
-    axes.xaxis.label.set_size(8)
+    axes.xaxis.label.set_fontsize(8)
     axes.axhline(0.5, color="0.5", linewidth=0.8)
 
 

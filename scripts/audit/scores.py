@@ -188,14 +188,13 @@ def scored(data: ChangedClips, scorer: Scorer, loading: dict[str, int], advance:
     pandas.DataFrame
         One row a clip, in order: `SCORES`, NaN where there is none, and `remark`.
     """
+    settings: dict[str, Any] = dict(loading)
     keep = data.change == ORIGINAL or data.change.family in (*AUDIO_DAMAGE, *AUDIO_TYPES)
     rows = []
-    for items in DataLoader(data, collate_fn=list, worker_init_fn=_one_thread, **loading):
+    for items in DataLoader(data, collate_fn=list, worker_init_fn=_one_thread, **settings):
         usable = [item for item in items if len(item.video)]
-        columns = [
-            list(column) for column in zip(*((item.video, item.audio, item.key) for item in usable), strict=True)
-        ]
-        found = iter(scorer(*columns, keep=keep) if usable else ())
+        videos, audios, keys = ([getattr(item, part) for item in usable] for part in ("video", "audio", "key"))
+        found = iter(scorer(videos, audios, keys, keep=keep) if usable else ())
         for item in items:
             scores, remark = next(found)._asdict() if len(item.video) else {}, item.remark
             if scores and not math.isfinite(scores["score"]):

@@ -48,7 +48,7 @@ def verify(gpus: Gpus = ONE_GPU, json: OutputFile | None = None) -> None:
     for step in track(plan, "Comparing", console=console, transient=True):
         checks += check_detector(*step)
     show_checks(console, checks)
-    times = {"loading_frames_per_second": loading_speed()}
+    times: dict[str, Any] = {"loading_frames_per_second": loading_speed()}
     for device in devices:
         speeds = speed(device, "16" if device.type == "cuda" else "32")
         cores = found["cores_allowed"]
