@@ -7,4 +7,4 @@ source scripts/venv.sh
 python -m ruff check .
 python -m ruff format --check .
 python -m mypy
-python -m pytest "$@"
+OMP_NUM_THREADS=1 python -m pytest -n 2 --dist worksteal "$@"  # two processes of one thread each

@@ -162,7 +162,7 @@ def test_what_cannot_start_leaves_everything_as_it_was(
     fold: Fold, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, restore_logging: None
 ) -> None:
     def refuse(*_: object) -> None:
-        raise ValueError("--logger wandb: the package wandb is not installed")
+        raise DataError("--logger wandb: the package wandb is not installed")
 
     monkeypatch.setattr(train_program, "make_loggers", refuse)
     arguments = ["--data_root", CORPUS, "--outputs", fold.outputs, "--model_type", "AVDF", "--folds", "1"]
