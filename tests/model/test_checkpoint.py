@@ -134,5 +134,5 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, released_checkpoint: Path)
         load_detector(path)
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         load_detector(tmp_path / "absent.ckpt")
-    with pytest.raises(FileNotFoundError, match="is a folder without config.json"):
+    with pytest.raises(FileNotFoundError, match=r"is a folder without config\.json"):
         load_detector(tmp_path)
