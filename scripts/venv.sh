@@ -6,8 +6,7 @@ if [ -z "${REQUIREMENTS:-}" ]; then
     machine=$("$PYTHON" -c 'import platform, sys; print(f"Python {sys.version_info[0]}.{sys.version_info[1]},", platform.system(), platform.machine())')
     if grep -qxF "# $machine" requirements.lock; then REQUIREMENTS=requirements.lock; else REQUIREMENTS=requirements.txt; fi
 fi
-list=${REQUIREMENTS#requirements}
-VENV=${VENV:-.venv$([ "$list" = -cu12.txt ] && echo -cu12)}
+case $REQUIREMENTS in *-cu12.txt) VENV=${VENV:-.venv-cu12} ;; *) VENV=${VENV:-.venv} ;; esac
 if ! cmp -s "$REQUIREMENTS" "$VENV/requirements.txt"; then
     "$PYTHON" - <<'EOF'
 import sys

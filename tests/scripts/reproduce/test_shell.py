@@ -49,3 +49,18 @@ def test_a_fold_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
 def test_a_signal_stops_them_all(code: int, tmp_path: Path) -> None:
     done, calls = run(tmp_path, f"exit {code}")
     assert (done.returncode, len(calls)) == (code, 1)
+
+
+@pytest.mark.parametrize(
+    ("requirements", "folder"), [("requirements.txt", ".venv"), ("requirements-cu12.txt", ".venv-cu12")]
+)
+def test_scripts_reuse_an_environment_that_is_there(tmp_path: Path, requirements: str, folder: str) -> None:
+    """A script that sources venv.sh under `set -e` goes on, and finds the environment's programs first."""
+    (tmp_path / folder / "bin").mkdir(parents=True)
+    for place in (tmp_path / requirements, tmp_path / folder / "requirements.txt"):
+        place.write_text("torch\n", encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "VENV"} | {"REQUIREMENTS": requirements}
+    script = f"set -euo pipefail; source '{ROOT / 'scripts/venv.sh'}'; echo $PATH"
+    ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith(str(tmp_path / folder / "bin"))
