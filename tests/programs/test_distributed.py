@@ -152,6 +152,7 @@ def test_pairs_within_each_process_alone_are_not_those_of_the_whole_batch(two_pr
 def test_processes_of_a_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr("model.training.trainer.Trainer", lambda **options: seen.update(options))
+    monkeypatch.setattr("model.training.trainer.check_gpus", lambda gpus: None)  # of a machine's GPUs: its own tests
     for gpus, there, accelerator, expected in (
         (2, False, "auto", ("cpu", 1, "auto", "32-true", False)),
         (2, False, "cpu", ("cpu", 2, "ddp_find_unused_parameters_true", "32-true", False)),
