@@ -62,7 +62,10 @@ def test_multiclass_is_real_when_class_0_is_the_likeliest() -> None:
     close(verdict.score, [0.2693, 0.2245])
 
 
-@pytest.mark.parametrize("name", MODELS)
+# All six differ in heads and losses alone, so every day the two of the paper do.
+@pytest.mark.parametrize(
+    "name", [name if name.startswith("MRDF") else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def test_overfits_one_batch_of_real_clips(name: str, prepared_root: Path) -> None:
     torch.manual_seed(0)
     data = FakeAVCelebDataModule(prepared_root, batch_size=4, num_train=1, max_frames=6, check=False)

@@ -156,7 +156,9 @@ def test_the_same_command_gives_the_same_scores(trained: tuple[Path, Path], tmp_
     assert {path.name for path in (tmp_path / "log/MRDF_CE").iterdir()} == {"train.log"}
 
 
-@pytest.mark.parametrize("num_workers", [0, 2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "num_workers", [2, pytest.param(0, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_a_resumed_run_ends_with_the_numbers_of_an_uninterrupted_one(
     trained: tuple[Path, Path], tmp_path: Path, num_workers: int
 ) -> None:

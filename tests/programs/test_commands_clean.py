@@ -47,6 +47,7 @@ def test_clean_recipe(data: Path, tmp_path: Path) -> None:
     assert log["lr"].dropna().is_monotonic_decreasing
 
 
+@pytest.mark.slow  # bfloat16 convolutions are slow on most CPUs
 def test_pretrained_in_bfloat16(data: Path, tmp_path: Path, reference: Path) -> None:
     """A small encoder in fairseq's own format: its shape is taken over, and the checkpoint needs no file beside it."""
     official = tmp_path / "official.pt"

@@ -93,6 +93,7 @@ def test_silence_is_planted_before_the_sound_of_fakes_alone(tmp_path: Path) -> N
         synthesize(tmp_path / "none", silent_fakes=1.0)
 
 
+@pytest.mark.slow
 def test_a_second_make_as_other_corpora(tmp_path: Path) -> None:
     """Other people, voices, fakes and codecs, laid out as LAV-DF and as a csv; splits part the subjects."""
     options = {"subjects": 5, "seconds": 0.8, "make": "second"}
