@@ -84,8 +84,10 @@ def write_onnx(detector: Detector, folder: Path) -> None:
     with torch.no_grad():
         expected = [scores(*given) for given in inputs]
     names = ["score", "video_score", "audio_score"][: len(expected[0])]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of PyTorch's exporter about its own insides
+    with warnings.catch_warnings():  # PyTorch's exporter has much to say about its own insides
+        warnings.simplefilter("ignore")
+        for library in ("onnxscript", "onnx_ir"):
+            logging.getLogger(library).setLevel(logging.WARNING)
         program = torch.onnx.export(
             scores,
             inputs[0],
