@@ -2,10 +2,11 @@
 
     python scripts/benchmark.py --data_root data/mini
     python scripts/benchmark.py --data_root data/mini --only loading --workers 8
+    python scripts/benchmark.py --beside --compile
 
 Without --data_root the loading of clips is left out; --only loading leaves out the rest. Times are the best of several
-runs. The figure of the authors' loader was measured by running their release, on two such cores: 22 clips of 45 frames
-a second, which is 981 frames.
+runs; --beside measures again while another process convolves with as many threads. The figure of the authors' loader
+was measured by running their release, on two such cores: 22 clips of 45 frames a second, which is 981 frames.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pandas as pd
 import torch
+import torch.multiprocessing
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -32,6 +35,7 @@ from dataset.cache import CachedClip, ClipCache
 from dataset.clips import ClipSampler, collate_cut
 from dataset.loading import Loading, batch_bytes, fit_shared_memory
 from model import MODELS, Detector
+from model.fast import compile_trunk, for_inference
 from model.training.optimizer import make_optimizer
 from utils.loss import cross_modality_loss, within_modality_loss
 from utils.parallel import usable_cores
@@ -52,6 +56,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="numbers of workers (0 1 2)")
     parser.add_argument("--prefetch", type=int, default=2, help="batches that each worker loads ahead (2)")
     parser.add_argument("--only", choices=("loading", "model"), help="leave out the other half")
+    parser.add_argument("--compile", action="store_true", help="compile the image trunk, as train.py --compile does")
+    parser.add_argument("--beside", action="store_true", help="measure again beside another torch process")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.data_root is not None and options.only != "model":
@@ -115,23 +121,53 @@ def load(clips: pd.DataFrame, cache: dict[str, CachedClip], batch_size: int, loa
 def model_table(options: argparse.Namespace) -> Table:
     """Steps, inference, memory and losses."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    table = Table(
-        "", "time", "per second", title=f"{options.model_type} on {device}, {options.threads} threads, float32"
-    )
-    shape = f"{options.batch_size} clips × {options.frames} frames"
-    frames = options.batch_size * options.frames
+    kind = "compiled" if options.compile else "eager"
+    title = f"{options.model_type} on {device}, {options.threads} threads, float32, {kind}"
+    table = Table("", "time", "per second", title=title)
+
+    def measure(name: str, action: Callable[[], None]) -> None:
+        seconds = best_of(action, options.runs, device)
+        frames = options.batch_size * options.frames
+        table.add_row(name, f"{seconds:.2f} s", f"{frames / seconds:.0f} frames")
+
     detector = MODELS[options.model_type]().to(device)
+    if options.compile:
+        compile_trunk(detector)
     batch = random_batch(options.batch_size, options.frames, device)
-    seconds = best_of(training_step(detector, batch), options.runs, device)
-    table.add_row(f"training step, {shape}", f"{seconds:.2f} s", f"{frames / seconds:.0f} frames")
-    memory = peak_memory(device)
-    seconds = best_of(inference(detector, batch), options.runs, device)
-    table.add_row(f"inference, {shape}", f"{seconds:.2f} s", f"{frames / seconds:.0f} frames")
-    table.add_row("peak memory of training", f"{memory / 1e9:.2f} GB", "")
+    train, score = training_step(detector, batch), inference(detector, batch, options.compile)
+    shape = f"{options.batch_size} clips × {options.frames} frames"
+    measure(f"training step, {shape}", train)
+    table.add_row("peak memory of training", f"{peak_memory(device) / 1e9:.2f} GB", "")
+    measure(f"inference, {shape}", score)
+    if options.beside:
+        with neighbour(options.threads):
+            measure("training step, beside another process", train)
+            measure("inference, beside another process", score)
     for name, loss in losses(64, device).items():
         seconds = best_of(loss, 50, device)
         table.add_row(f"{name}, 64 clips, with gradient", f"{1000 * seconds:.2f} ms", f"{1 / seconds:.0f}")
     return table
+
+
+@contextmanager
+def neighbour(threads: int) -> Iterator[None]:
+    """Another process that convolves all the time."""
+    process = torch.multiprocessing.get_context("spawn").Process(target=convolve, args=(threads,), daemon=True)
+    process.start()
+    time.sleep(5)  # until it has imported torch
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def convolve(threads: int) -> None:
+    """Convolve for ever."""
+    torch.set_num_threads(threads)
+    image, kernel = torch.randn(32, 64, 56, 56), torch.randn(64, 64, 3, 3)
+    while True:
+        torch.nn.functional.conv2d(image, kernel, padding=1)
 
 
 def random_batch(size: int, frames: int, device: torch.device) -> dict[str, Tensor]:
@@ -162,13 +198,13 @@ def training_step(detector: Detector, batch: dict[str, Tensor]) -> Callable[[], 
     return step
 
 
-def inference(detector: Detector, batch: dict[str, Tensor]) -> Callable[[], None]:
-    """Forward and decision."""
+def inference(detector: Detector, batch: dict[str, Tensor], compiled: bool) -> Callable[[], None]:
+    """Forward and decision, with BatchNorm folded as in test.py and predict."""
+    folded = for_inference(detector, compiled)
 
     @torch.no_grad()
     def step() -> None:
-        detector.eval()
-        detector.decide(detector(batch["video"], batch["audio"], batch["padding_mask"]))
+        folded.decide(folded(batch["video"], batch["audio"], batch["padding_mask"]))
 
     return step
 

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # What the regularisation and the recipe change: six runs of five folds on a miniature, then a
-# table. Hours on two cores without a GPU; goes on where it was stopped.
-# Usage: bash scripts/compare.sh [SUBJECTS [EPOCHS [FRAMES]]], 40 5 10 by default.
+# table. Two hours on two cores without a GPU; goes on where it was stopped.
+# Usage: bash scripts/compare.sh [SUBJECTS [EPOCHS [FRAMES]]], 25 5 8 by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/venv.sh
-subjects=${1:-40} epochs=${2:-5} frames=${3:-10}
+subjects=${1:-25} epochs=${2:-5} frames=${3:-8}
 data=data/compare-$subjects
 
 python main.py synthesize --out "$data" --subjects "$subjects" --seconds 0.8 --seed 7
 python main.py prepare --data_root "$data" --cache > /dev/null
 run() { # NAME, further flags
-    python train.py --save_name "compare-$1" --data_root "$data" --max_frames "$frames" --batch_size 8 --resume auto \
+    python train.py --save_name "compare-$1" --data_root "$data" --max_frames "$frames" --batch_size 4 --resume auto \
         --max_epochs "$epochs" --min_epochs "$epochs" "${@:2}"
 }
 run AVDF --model_type AVDF --learning_rate 3e-4
