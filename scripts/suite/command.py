@@ -66,6 +66,8 @@ def suite(
     folder = outputs / "suite" / plan.stem
     bench = Bench(folder, Machine(outputs, gpus, precision, accelerator, num_workers, seed))
     with alone_in(folder, "another suite is at work in %s: waiting for it"):
+        for left_over in folder.rglob(".*.tmp"):  # of a run that was killed while it wrote
+            left_over.unlink()
         # Whatever is asked for wrongly is said before hours of scoring.
         cells = [cell for test in asked.tests for one in asked.detectors for cell in bench.cells(one, test)]
         rows: Rows = {}

@@ -148,6 +148,8 @@ def _said(parts: Sequence[tuple[Cell, Scored]]) -> dict[str, Any]:
     reasons = pd.concat([scored.clips["reason"] for _, scored in parts])
     return {
         "folds": len(parts),
+        "sources": {cell.fold: scored.record["source"] for cell, scored in parts},
+        "sources_sha256": {cell.fold: scored.record["source_sha256"] for cell, scored in parts},
         "protocol": records[0]["protocol"],
         "thresholds": thresholds,
         "threshold_of": list(dict.fromkeys(record["threshold_of"] for record in records)),

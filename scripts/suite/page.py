@@ -17,6 +17,7 @@ from utils.files import to_json, write_atomic
 from utils.table import Section, as_latex, as_markdown, ends, percent
 
 HEADINGS = {"auc": "AUC", "ap_fake": "AP, fake", "eer": "EER", "acc": "ACC"}
+DIGITS = 12  # of a SHA-256
 MANY = 12  # distinct reasons of a row at most
 REPORT = Path(__file__).parents[1] / "report"  # whose style the page has
 NOTES = [
@@ -71,6 +72,7 @@ def sections(found: Mapping[str, Any]) -> list[Section]:
                 "corrected by Holm's method for the pairs of its test.",
             ],
         ),
+        Section("What each row was computed from", sources_grid(rows), ["The SHA-256 of the file, in part."]),
     ]
     return [part for part in parts if len(part.grid) > 1]
 
@@ -122,6 +124,15 @@ def pairs_grid(pairs: Rows) -> list[list[str]]:
     return grid
 
 
+def sources_grid(rows: Rows) -> list[list[str]]:
+    """The checkpoint of each fold of a row, or the file of another's scores."""
+    grid = [["test", "detector", "fold", "checkpoint or scores", "SHA-256"]]
+    for row in rows:
+        for fold, path in row["sources"].items():
+            grid.append([row["test"], row["detector"], fold, path, row["sources_sha256"][fold][:DIGITS]])
+    return grid
+
+
 def notes_of(rows: Rows) -> list[str]:
     """What a reader has to know of single rows."""
     notes = []
@@ -151,7 +162,8 @@ def flat(rows: Rows) -> pd.DataFrame:
             pairs = [row["intervals"][name] for row in rows]
             table[f"{name}_{end}"] = [None if pair is None else pair[position] for pair in pairs]
         table[name + AS_ERRORS] = [row[name + AS_ERRORS] for row in rows]
-    return table.assign(trained_subjects_tested=[row["trained_subjects_tested"] for row in rows])
+    table["trained_subjects_tested"] = [row["trained_subjects_tested"] for row in rows]
+    return table.assign(sources=["; ".join(f"{fold}: {path}" for fold, path in row["sources"].items()) for row in rows])
 
 
 def page(title: str, parts: Sequence[Section], figure: Path) -> str:

@@ -20,6 +20,7 @@ from dataset.protocols import Setting, default_protocol, folds
 from model import detector_of, read_checkpoint
 from model.threshold import threshold_of
 from model.training.trainer import make_trainer, score_fold
+from scripts.reproduce.folds import clips_digest
 from scripts.suite.others import read_others
 from scripts.suite.plan import Detector, Test
 from utils.errors import DataError
@@ -28,7 +29,7 @@ from utils.options import Gpus, clips_of_each
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # goes up when the same files would give other scores
+VERSION = 2  # goes up when the same files would give other scores
 COLUMNS = ["file", "subject", "category", "method", "label", "score", "reason"]
 FROM_CLIPS = ["file", "subject", "category", "method"]
 
@@ -90,6 +91,7 @@ class Bench:
         self.machine = machine
         self._corpora: dict[tuple[str, Path], pd.DataFrame] = {}
         self._checkpoints: dict[Path, dict[str, Any]] = {}
+        self._digests: dict[Path, str] = {}
 
     def cells(self, detector: Detector, test: Test) -> list[Cell]:
         """The folds of a test that a detector is asked for, each with the checkpoint for it.
@@ -126,25 +128,40 @@ class Bench:
         return test.protocol or default_protocol(test.dataset, self._clips(test))
 
     def scored(self, cell: Cell) -> Scored:
-        """The scores of a cell, from disk if they are there."""
-        folder = self.folder / "scores" / self._key(cell)
-        try:
-            record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-            return Scored(_read(folder / "scores.csv"), record)
-        except (OSError, ValueError, KeyError):
-            log.info("scoring %s", cell.name)
-        scored = self._test(cell) if cell.detector.scores is None else self._others(cell)
-        write_atomic(folder / "scores.csv", scored.clips.to_csv(index=False, lineterminator="\n"))
-        write_atomic(folder / "record.json", to_json({"cell": cell.name, **scored.record}))  # last: now it is done
-        return scored
+        """The scores of a cell, from disk if they are there and whole.
 
-    def _key(self, cell: Cell) -> str:
-        """What decides the scores of a cell, as a name of a folder."""
-        test, others = cell.test, cell.detector.scores is not None
+        They are always read back, so that a table is the same to the last bit whether its cells were scored now or in
+        a run that was killed.
+        """
+        digest = self._source_digest(cell)
+        folder = self.folder / "scores" / self._key(cell, digest)
+        scores = folder / "scores.csv"
+        try:
+            record = _record(folder)
+        except (OSError, ValueError, KeyError) as error:
+            if scores.exists():
+                log.warning("%s: not whole (%s), so it is scored again", folder, error)
+            log.info("scoring %s", cell.name)
+            scored = self._test(cell) if cell.detector.scores is None else self._others(cell)
+            write_atomic(scores, scored.clips.to_csv(index=False, lineterminator="\n"))
+            source = {"cell": cell.name, "source": str(cell.source), "source_sha256": digest}
+            done = source | scored.record | {"scores_sha256": file_digest(scores)}
+            write_atomic(folder / "record.json", to_json(done))  # last: now it is done
+            record = _record(folder)
+        return Scored(_read(scores), record | {"source": str(cell.source)})  # which may have been moved
+
+    def _source_digest(self, cell: Cell) -> str:
         if not cell.source.is_file():
             raise DataError(f"{cell.source}: no such file; it is asked for as {cell.detector.name}")
+        if cell.source not in self._digests:
+            self._digests[cell.source] = file_digest(cell.source)
+        return self._digests[cell.source]
+
+    def _key(self, cell: Cell, digest: str) -> str:
+        """What decides the scores of a cell, as a name of a folder."""
+        test, others = cell.test, cell.detector.scores is not None
         deciding = [
-            VERSION, file_digest(cell.source), test.dataset, table_digest(self._clips(test)), self.protocol(test),
+            VERSION, digest, test.dataset, self._corpus_digest(test), self.protocol(test),
             cell.fold, test.trim_silence, self.machine.seed, self.machine.precision,
             None if test.lists is None else str(test.lists.resolve()),
             [cell.detector.column, cell.detector.polarity, cell.detector.threshold] if others else [],
@@ -212,6 +229,14 @@ class Bench:
             self._corpora[key] = read_corpus(test.data_root, test.dataset)
         return self._corpora[key]
 
+    def _corpus_digest(self, test: Test) -> str:
+        """Of the clip table and the sizes of the clips: one that was missing and has come makes it another."""
+        root = test.data_root
+        if root not in self._digests:
+            clips = self._clips(test)
+            self._digests[root] = f"{table_digest(clips)} {clips_digest(clips)}"
+        return self._digests[root]
+
     def _config(self, path: Path) -> dict[str, Any]:
         if path not in self._checkpoints:
             self._checkpoints[path] = read_checkpoint(path).get("config") or {}
@@ -230,6 +255,20 @@ def _clips_with(clips: pd.DataFrame, scores: Mapping[str, float]) -> pd.DataFram
     table["label"] = clips["m_label"].fillna(-1).astype(int).to_numpy()
     score = pd.Series([scores.get(file, np.nan) for file in table["file"]], dtype=float)
     return table.assign(score=score.where(np.isfinite(score)))
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What is known of a cell that was scored to the end.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError
+        If it was not, or its scores are not those that were written.
+    """
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    if file_digest(folder / "scores.csv") != record["scores_sha256"]:
+        raise ValueError("scores.csv was cut or changed")
+    return record
 
 
 def _read(path: Path) -> pd.DataFrame:
