@@ -14,6 +14,7 @@ from argparse import HelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, is_dataclass
 from inspect import Parameter, signature
+from itertools import takewhile
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -63,27 +64,13 @@ VALUE = re.compile(
 
 @dataclass(frozen=True)
 class Flag:
-    """An option as it is declared.
+    """An option as it is declared."""
 
-    Attributes
-    ----------
-    name
-        Name of the option, such as batch_size.
-    kind
-        Its type, without None.
-    default
-        Its default; `Parameter.empty` where it must be given.
-    help
-        What it does.
-    positional
-        Whether it is given by its place, without its name.
-    """
-
-    name: str
-    kind: Any
-    default: Any
+    name: str  # such as batch_size
+    kind: Any  # its type, without None
+    default: Any  # `Parameter.empty` where it must be given
     help: str
-    positional: bool = False
+    positional: bool = False  # given by its place, without its name
 
     @property
     def bare(self) -> str | None:
@@ -129,12 +116,9 @@ def takes(options: type, without: Sequence[str] = ()) -> Callable[[Callable], Ca
 
 
 def flags_of(source: Callable) -> list[Flag]:
-    """The options of a dataclass, or of a function: its parameters, and what `takes` adds.
+    """The options of a dataclass, or of a function and of what `takes` adds to it, as the docstrings describe them.
 
-    Parameters
-    ----------
-    source
-        Its docstring describes them. A function with a bare `*` takes its required parameters by position.
+    A function with a bare `*` takes its required parameters by position.
     """
     parameters = signature(source).parameters.values()
     hints = get_type_hints(source.__init__ if is_dataclass(source) else source)
@@ -164,15 +148,7 @@ def _without_none(hint: Any) -> Any:
 
 
 class Parser(ArgumentParser):
-    """The parser of a program: flags as people type them, and one line for what does not fit.
-
-    Parameters
-    ----------
-    program
-        Name of the program, for help and errors.
-    source
-        A dataclass of options, or a function; see `flags_of`.
-    """
+    """The parser of a program with the flags of a source; it says in one line what does not fit."""
 
     def __init__(self, program: str, source: Callable) -> None:
         description = (source.__doc__ or "").strip().partition("\n\n")[0]
@@ -239,13 +215,6 @@ def spelled(args: Sequence[str], flags: dict[str, Flag]) -> list[str]:
 
     `--learning-rate` is `--learning_rate`, `--no-compile` is `--compile=false`, a flag that needs no value may stand
     alone, `--folds 1 3` is `--folds=1,3`, and a synonym stands for the flag that the command has.
-
-    Parameters
-    ----------
-    args
-        Arguments as they were typed.
-    flags
-        The options of the command by name.
     """
     known = flags | {"debug": Flag("debug", bool, False, "")}
     done: list[str] = []
@@ -258,7 +227,10 @@ def spelled(args: Sequence[str], flags: dict[str, Flag]) -> list[str]:
             done.append(arg)
             continue
         typed, equals, value = arg[2:].partition("=")
-        name = _declared(typed.replace("-", "_"), known)
+        name = typed.replace("-", "_")
+        if name not in known:
+            group = next((group for group in SYNONYMS if name in group), ())
+            name = next((other for other in group if other in known), name)
         negated = known.get(name.removeprefix("no_"))
         flag = known.get(name)
         if flag is None and negated is not None and negated.kind is bool and not equals:
@@ -270,23 +242,14 @@ def spelled(args: Sequence[str], flags: dict[str, Flag]) -> list[str]:
         elif flag.several:
             done.append(f"--{name}")
         elif flag.kind in (Folds, Gpus):
-            values = [rest.pop(0) for _ in range(_count_values(rest))]
+            values = list(takewhile(lambda arg: not arg.startswith("--"), rest))
+            rest = rest[len(values) :]
             done.append(f"--{name}={','.join(values)}" if values else f"--{name}")
         elif flag.bare is not None and not (rest and _is_value(rest[0], flag, known)):
             done.append(f"--{name}={flag.bare}")
         else:
             done += [f"--{name}={rest.pop(0)}"] if rest else [f"--{name}"]
     return done
-
-
-def _declared(name: str, flags: dict[str, Flag]) -> str:
-    """The name that a command has for what is typed."""
-    group = next((group for group in SYNONYMS if name in group), ())
-    return name if name in flags else next((other for other in group if other in flags), name)
-
-
-def _count_values(rest: Sequence[str]) -> int:
-    return next((k for k, arg in enumerate(rest) if arg.startswith("--")), len(rest))
 
 
 def _is_value(arg: str, flag: Flag, flags: dict[str, Flag]) -> bool:
@@ -392,13 +355,7 @@ def start_logging() -> None:
 
 
 def log_to_file(path: Path) -> None:
-    """Write the log to a file as well, after what an earlier run wrote there.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    """
+    """Write the log to a file as well, after what an earlier run wrote there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

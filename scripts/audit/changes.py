@@ -16,7 +16,7 @@ import numpy as np
 from dataset.media import SAMPLE_RATE, SAMPLES_PER_FRAME
 from dataset.transforms import MEAN
 from scripts.audit.clip import Clip, Context, Media, borrow, leading_silence, loudness, scaled
-from scripts.audit.damage import AUDIO_DAMAGE, AUDIO_TYPES, SETS, VIDEO_DAMAGE, damaged
+from scripts.audit.damage import EVERYDAY, OF_AUDIO, SETS, damaged
 from utils.errors import DataError
 
 MIN_FRAMES = 10  # of what is left of a clip: 0.4 s
@@ -34,17 +34,8 @@ LEVELS: dict[str, dict[str, tuple[str, ...]]] = {
         "loudness": ("",),
         "length": ("equalised", "difference removed"),
     },
-    "damage": {
-        "H.264": ("CRF 18", "CRF 23", "CRF 28", "CRF 35", "CRF 45"),
-        "resize": ("×0.75", "×0.5", "×0.35", "×0.25", "×0.15"),
-        "blur": ("sigma 0.5 px", "sigma 1 px", "sigma 2 px", "sigma 3 px", "sigma 5 px"),
-        "noise": ("sigma 5", "sigma 10", "sigma 20", "sigma 30", "sigma 50"),
-        "brightness": ("×0.8", "×0.6", "×0.4", "×0.25", "×0.15"),
-        "MP3": ("128 kbit/s", "64 kbit/s", "48 kbit/s", "32 kbit/s", "16 kbit/s"),
-        "audio noise": ("30 dB", "20 dB", "10 dB", "5 dB", "0 dB"),
-        "band limit": ("6 kHz", "4 kHz", "3 kHz", "2 kHz", "1 kHz"),
-    },
-}
+    "damage": {family: damage.levels for family, damage in EVERYDAY.items()},
+} | {name: {family: damage.levels for family, damage in one.types.items()} for name, one in SETS.items()}
 
 
 class Change(NamedTuple):
@@ -53,12 +44,12 @@ class Change(NamedTuple):
     Attributes
     ----------
     family
-        A key of ``LEVELS``, or "original".
+        What is done, such as "shift"; see ``LEVELS``.
     level
-        How much, or of what; "" where a family has one. Of damage from mild to severe. A shift of "+40 ms" makes the
-        audio come 40 ms later than the video, "-40 ms" earlier.
+        How much, or of what; "" where a family has one. A shift of "+40 ms" makes the audio come 40 ms later than the
+        video.
     kind
-        "probe", "damage", "original", or the name of one of the sets of `scripts.audit.damage`.
+        "probe", "damage", the name of one of `SETS`, or "original".
     """
 
     family: str
@@ -78,20 +69,14 @@ class Change(NamedTuple):
 
 
 ORIGINAL = Change("original", "", "original")
-CHANGES = tuple(
+_ALL = [
     Change(family, level, kind)
     for kind, families in LEVELS.items()
     for family, levels in families.items()
     for level in levels
-)
-
-
-ROBUSTNESS = tuple(
-    Change(family, f"level {level}", name)
-    for name, one in SETS.items()
-    for family in one.types
-    for level in range(1, 6)
-)
+]
+CHANGES = tuple(change for change in _ALL if change.kind not in SETS)
+ROBUSTNESS = tuple(change for change in _ALL if change.kind in SETS)
 
 
 def left_out(made: Collection[str], kind: str) -> list[str]:
@@ -104,42 +89,20 @@ def left_out(made: Collection[str], kind: str) -> list[str]:
 
 
 def change_clip(change: Change, clip: Clip, context: Context) -> Media:
-    """Make a change.
-
-    Parameters
-    ----------
-    change
-        Of `CHANGES` or `ROBUSTNESS`, or `ORIGINAL`.
-    clip
-        What to change; the files are left alone.
-    context
-        What the change depends on besides.
-
-    Returns
-    -------
-    The video and the audio as training reads them, with what there is to say about it.
+    """Make a change of `CHANGES` or `ROBUSTNESS`, or `ORIGINAL`, of the clip's first frames; the file is left alone.
 
     Raises
     ------
     DataError
         If the clip does not decode, or the change cannot be made of it; the message says why.
     """
-    if change.kind in SETS:
-        level, rng = round(change.amount), _rng(change, clip, context)
-        if change.family in AUDIO_TYPES:
-            return Media(clip.video(), damaged(change.family, level, clip.audio(), rng))
-        return Media(scaled(damaged(change.family, level, clip.full_frames(), rng)), clip.audio())
-    if change.family in VIDEO_DAMAGE:
-        frames = VIDEO_DAMAGE[change.family](clip.full_frames(), change.amount, _rng(change, clip, context))
-        return Media(scaled(frames), clip.audio())
-    if change.family in AUDIO_DAMAGE:
-        samples = AUDIO_DAMAGE[change.family](clip.audio(), change.amount, _rng(change, clip, context))
-        return Media(clip.video(), samples)
-    return PROBES[change.family](change, clip, context)
-
-
-def _rng(change: Change, clip: Clip, context: Context) -> np.random.Generator:
-    return np.random.default_rng((context.seed, zlib.crc32(f"{clip.file}|{change.name}".encode())))
+    if change.family in PROBES:
+        return PROBES[change.family](change, clip, context)
+    level = LEVELS[change.kind][change.family].index(change.level) + 1
+    rng = np.random.default_rng((context.seed, zlib.crc32(f"{clip.file}|{change.name}".encode())))
+    if change.family in OF_AUDIO:
+        return Media(clip.video(), damaged(change.family, level, clip.audio(), rng))
+    return Media(scaled(damaged(change.family, level, clip.full_frames(), rng)), clip.audio())
 
 
 def _untouched(_change: Change, clip: Clip, _context: Context) -> Media:

@@ -24,21 +24,11 @@ OTHERS = 3  # candidates from other subjects
 
 
 class Media(NamedTuple):
-    """What a detector sees and hears of a clip.
+    """What a detector sees and hears of a clip."""
 
-    Attributes
-    ----------
-    frames
-        RGB frames (T, 112, 112, 3), uint8, 25 a second.
-    samples
-        Mono audio at 16 kHz (N,), of any numeric type, in levels of int16.
-    remark
-        What there is to say about this clip in few words; "" as a rule.
-    """
-
-    frames: np.ndarray
-    samples: np.ndarray
-    remark: str = ""
+    frames: np.ndarray  # (T, 112, 112, 3) RGB, uint8, 25 a second
+    samples: np.ndarray  # (N,) at 16 kHz, of any numeric type, in levels of int16
+    remark: str = ""  # what there is to say about this clip in few words
 
 
 class Candidate(NamedTuple):
@@ -49,40 +39,19 @@ class Candidate(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What changes depend on besides the clip.
-
-    Attributes
-    ----------
-    seed
-        Of what is chosen at random.
-    rms
-        Loudness that all clips are brought to, in levels of int16.
-    frames
-        Length of the shortest clip.
-    candidates
-        Of each stream, "audio" and "video": clips that a file may take it from, the best first.
-    """
+    """What changes depend on besides the clip."""
 
     seed: int = 42
-    rms: float = 0.0
-    frames: int = 0
+    rms: float = 0.0  # loudness that all clips are brought to, in levels of int16
+    frames: int = 0  # length of the shortest clip
+    # Of each stream, "audio" and "video": clips that a file may take it from, the best first.
     candidates: Mapping[str, Mapping[str, tuple[Candidate, ...]]] = {}
 
 
 class Clip(NamedTuple):
-    """Where a clip lies, and how much of it is read.
+    """Where a clip lies, and how much of it is read."""
 
-    Attributes
-    ----------
-    file
-        Its name in the table.
-    path
-        The mp4.
-    max_frames
-        Where decoding stops.
-    """
-
-    file: str
+    file: str  # its name in the table
     path: Path
     max_frames: int
 
@@ -95,13 +64,7 @@ class Clip(NamedTuple):
         return read_audio(self.path, self.max_frames + more)
 
     def full_frames(self) -> Iterator[np.ndarray]:
-        """Frames (H, W, 3) RGB uint8 as they are shown, 25 a second, one after the other.
-
-        Raises
-        ------
-        DataError
-            As :func:`dataset.media.read_video` does.
-        """
+        """Frames (H, W, 3) RGB uint8 as they are shown, 25 a second, one after the other."""
         return full_frames(self.path, self.max_frames)
 
 
@@ -122,21 +85,10 @@ def loudness(samples: np.ndarray) -> float:
 
 
 def candidates_of(clips: pd.DataFrame, pool: pd.DataFrame, stream: str, seed: int) -> dict[str, tuple[Candidate, ...]]:
-    """Clips from which each clip may take a stream: those whose own is as real or as fake, so that labels stay.
+    """Clips of a pool from which each clip may take a stream: its own is as real or as fake, so that labels stay.
 
     Clips of the same subject come first, in an order that depends on the seed and the clip; then a few of others, of
     the same race and gender if there are any.
-
-    Parameters
-    ----------
-    clips
-        For which candidates are looked for, with the columns of :func:`dataset.corpora.read_corpus`.
-    pool
-        Where they are looked for.
-    stream
-        "audio" or "video".
-    seed
-        Of the order.
     """
     found = {}
     for clip in clips.itertuples():

@@ -55,43 +55,45 @@ def audit(
     Parameters
     ----------
     checkpoint
-        A checkpoint that train.py or the authors' release wrote.
+        Checkpoint to audit, written by train.py or by the authors' release, or a folder that main.py export wrote.
     data_root
-        Folder of FakeAVCeleb v1.2, the one with meta_data.csv; for a csv, that file or the folder of clips.csv.
+        Folder of the corpus, for FakeAVCeleb the one with meta_data.csv; for a csv, that file or the folder of
+        clips.csv.
     dataset
-        Kind of data set: fakeavceleb, or csv for any other that comes with a table (see the README).
+        Kind of corpus (see dataset/corpora/README.md); csv is any other that comes with a table.
     train_fold
-        Fold file; the detector is audited on everyone that it does not list. By default the checkpoint's own.
+        Fold file, such as train_2.txt: the detector is audited on everyone whom it does not list. By default the fold
+        of the checkpoint's training.
     model_type
         Detector in the checkpoint; needed only where the file does not tell.
     changes
-        What to do to the clips: all (probes and damage), probes, damage, families such as "leading silence,shift,MP3",
-        or sets as papers report them, deeperforensics and auvire-audio; several with commas.
+        What to do to the clips, with commas between: all (probes and damage), probes, damage, single families such as
+        "leading silence,shift,MP3", or a set as papers report it, deeperforensics or auvire-audio.
     batch_size
-        Clips that are scored at once; a score does not depend on it.
+        Number of clips that are scored at once; no score depends on it.
     num_workers
-        Processes that decode and change clips; by default this one does.
+        Number of worker processes that decode and change clips. By default this process does.
     num_val
-        Test clips of each category at most, the first in csv order; by default as in training, but 500 at most.
+        Number of test clips of each category at most, the first in the order of the table. By default as in training,
+        but 500 at most.
     max_frames
-        Frames of a clip at most, from its start; by default as in training.
+        Number of frames of a clip that are used at most, from its start. By default as in training.
     bootstrap
-        Resamples of the subjects, from which the intervals come.
+        Number of resamples of the subjects, from which the intervals come.
     seed
-        Of subset, folds, noise and resamples; by default as in training.
+        Random seed of the subset, the folds, the noise and the resamples. By default as in training.
     skip_bad
-        Go on without test clips that are missing or do not decode.
+        Leave out test clips that are missing or do not decode, instead of stopping.
     gpus
         1 scores on a GPU, 0 on the CPU, which is used too where the machine has no GPU.
     outputs
-        Folder for results.
+        Folder of all outputs, in whose results/ the audit is written.
 
     Raises
     ------
     DataError
-        If the corpus, the fold or a clip is not usable, or the test clips are not real and fake both.
-    ValueError
-        If the checkpoint is none, or an option is out of range.
+        If the checkpoint, the corpus, the fold, a clip or an option is not usable, or the test clips are not real and
+        fake both.
     """
     for flag, value, least in (("bootstrap", bootstrap, 100), ("batch_size", batch_size, 1)):
         if value < least:
@@ -105,9 +107,29 @@ def audit(
     seed = trained.get("seed", 42) if seed is None else seed
     save_name, fold = trained.get("save_name") or checkpoint.stem, Path(train_fold).stem
     log_run(outputs / "log" / save_name / "audit.log")
-    data = _corpus(data_root, dataset, train_fold, trained, num_val, max_frames, seed, skip_bad, outputs)
+    counts = clips_of_each(dataset, None)
+    counted = trained if dataset == trained.get("dataset", "fakeavceleb") else {}
+    most = min(counted.get("num_val", counts["num_val"]) or MOST_TESTED, MOST_TESTED)
+    data = FakeAVCelebDataModule(
+        data_root,
+        train_fold=train_fold,
+        num_train=counts["num_train"],
+        num_val=most if num_val is None else num_val,
+        seed=seed,
+        max_frames=trained.get("max_frames", 500) if max_frames is None else max_frames,
+        skip_bad=skip_bad,
+        fold_dir=outputs / "folds",
+        prepare_dir=outputs / "prepare",
+        dataset=dataset,
+    )
+    data.setup("test")
     tested = data.test_dataset.clips
-    check_both(tested, f"{data_root}, fold {fold}")
+    real = int(tested["m_label"].sum())
+    if real in (0, len(tested)):
+        there = f"{real} real and {len(tested) - real} fake test clips"
+        raise DataError(
+            f"{data_root}, fold {fold}: has {there}, but an audit needs both, to see whether they are told apart"
+        )
     facts = read_facts(pd.concat([data.train_dataset.clips, tested]), outputs / "audit" / "facts.csv", seed)
     shortcuts = find_shortcuts(facts, bootstrap, seed)
     together = go_together(facts, shortcuts)
@@ -115,18 +137,27 @@ def audit(
     lenders = data.clips[data.clips["subject"].isin(tested["subject"])]
     scores = score_changes(
         checkpoint, tested, lenders, folder / "scores", chosen, model_type=model_type, max_frames=data.max_frames,
-        batch_size=batch_size, num_workers=num_workers, seed=seed, device=str(device(gpus)),
+        batch_size=batch_size, num_workers=num_workers, seed=seed, device=device(gpus),
     )  # fmt: skip
     effects = find_effects(scores, bootstrap, seed)
-    about: dict[str, Any] = {
+    about = {
         "checkpoint": str(checkpoint),
         "digest": file_digest(weights_file(checkpoint)),
         "model_type": name,
         "fold": fold,
+        "corpus": data.corpus,
+        "n": len(tested),
+        "subjects": tested["subject"].nunique(),
+        "n_shortcuts": len(facts),
+        "max_frames": data.max_frames,
+        "skipped": [list(bad) for bad in data.skipped],
+        "save_name": save_name,
+        "bootstrap": bootstrap,
+        "seed": seed,
+        "notes": [*scores.attrs.get("notes", []), *noted(data.notes, tested["file"])],
+        "clip_notes": data.notes,
+        "together": together.to_dict("records"),
     }
-    about |= _counts(data, facts) | {"save_name": save_name, "bootstrap": bootstrap, "seed": seed}
-    about |= {"notes": [*scores.attrs.get("notes", []), *noted(data.notes, tested["file"])]}
-    about |= {"clip_notes": data.notes, "together": together.to_dict("records")}
     title = f"Audit of {name} on {data.corpus}, {fold}"
     shown = write_audit(folder, title, shortcuts, effects, sentences(shortcuts, effects, together), about)
     audit_figure(shortcuts, effects, folder / "audit.png", title)
@@ -185,61 +216,3 @@ def warn_of_training(checkpoint: Path, train_fold: str, trained: dict[str, Any])
     elif trained.get("validation") == "test":
         text = "the epoch of %s was picked on the test clips of %s: if they are these, its AUC is optimistic"
         log.warning(text, checkpoint, own)
-
-
-def check_both(tested: pd.DataFrame, place: str) -> None:
-    """See that there are real and fake clips to tell apart.
-
-    Raises
-    ------
-    DataError
-        If there are none of either; the message names the place.
-    """
-    real = int(tested["m_label"].sum())
-    if real in (0, len(tested)):
-        counts = f"{real} real and {len(tested) - real} fake test clips"
-        raise DataError(f"{place}: has {counts}, but an audit needs both, to see whether they are told apart")
-
-
-def _corpus(
-    data_root: Path,
-    dataset: str,
-    train_fold: str,
-    trained: dict[str, Any],
-    num_val: int | None,
-    max_frames: int | None,
-    seed: int,
-    skip_bad: bool,
-    outputs: Path,
-) -> FakeAVCelebDataModule:
-    """The corpus with its test clips checked; what is not given is as in training, as in test.py."""
-    counted = trained if dataset == trained.get("dataset", "fakeavceleb") else {}
-    counts = clips_of_each(dataset, None)
-    known = counted.get("num_val", counts["num_val"]) or MOST_TESTED
-    data = FakeAVCelebDataModule(
-        data_root,
-        train_fold=train_fold,
-        num_train=counts["num_train"],
-        num_val=min(known, MOST_TESTED) if num_val is None else num_val,
-        seed=seed,
-        max_frames=trained.get("max_frames", 500) if max_frames is None else max_frames,
-        skip_bad=skip_bad,
-        fold_dir=outputs / "folds",
-        prepare_dir=outputs / "prepare",
-        dataset=dataset,
-    )
-    data.setup("test")
-    return data
-
-
-def _counts(data: FakeAVCelebDataModule, facts: pd.DataFrame) -> dict[str, Any]:
-    """What the clips were, for audit.json."""
-    tested = data.test_dataset.clips
-    return {
-        "corpus": data.corpus,
-        "n": len(tested),
-        "subjects": tested["subject"].nunique(),
-        "n_shortcuts": len(facts),
-        "max_frames": data.max_frames,
-        "skipped": [list(bad) for bad in data.skipped],
-    }

@@ -10,13 +10,11 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
 from typing import Any, NamedTuple
 
 import av
 import cv2
 import numpy as np
-import pandas as pd
 import torch
 from scipy.signal import butter, lfilter, resample, sosfiltfilt
 from torchaudio.functional import phase_vocoder
@@ -29,7 +27,6 @@ GREY = 128
 WINDOW = 512  # samples of the phase vocoder
 BLOCK = 8  # pixels a side
 BLOCKS_FROM = 256  # pixels of the shorter side, for each of which the source draws so many blocks
-MOST_KILOBITS = 160  # that MP3 has at 16 kHz
 # Freeverb's delays in samples at 44.1 kHz (public domain).
 COMBS = (1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617)
 ALLPASSES = (225, 341, 441, 556)
@@ -37,18 +34,38 @@ DAMPING, ALLPASS_GAIN = 0.25, 0.5
 LEAST_FEEDBACK, MOST_FEEDBACK = 0.3, 0.98
 
 
-VideoDamage = Callable[[Iterable[np.ndarray], float, np.random.Generator], Iterator[np.ndarray]]
-AudioDamage = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+class Damage(NamedTuple):
+    """One kind of damage at five levels.
+
+    Attributes
+    ----------
+    stream
+        What `function` takes: a "frame" (H, W, 3), uint8 RGB; the frames of a "video", one after the other; or the
+        samples (N,) of the "audio".
+    function
+        Does it, given that, a level's amount and a random generator.
+    amounts
+        Those of the levels, from mild to severe.
+    label
+        What a level is called, from its amount and its number.
+    """
+
+    stream: str
+    function: Callable[[Any, float, np.random.Generator], Any]
+    amounts: tuple[float, ...]
+    label: str = "level {1}"
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """What the levels are called."""
+        return tuple(self.label.format(amount, number) for number, amount in enumerate(self.amounts, 1))
 
 
-def _each(function: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]) -> VideoDamage:
-    """Damage of a clip from that of a frame."""
+class Set(NamedTuple):
+    """A set of damage by its name in papers: its types, and what to know before comparing with published numbers."""
 
-    @wraps(function)
-    def damage(frames: Iterable[np.ndarray], amount: float, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        return (function(frame, amount, rng) for frame in frames)
-
-    return damage
+    types: dict[str, Damage]
+    notes: tuple[str, ...]
 
 
 def h264(frames: Iterable[np.ndarray], crf: float, _rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -80,7 +97,6 @@ def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
     return cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420)
 
 
-@_each
 def resize(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
     """Scale a frame down, and up to its size again."""
     height, width = frame.shape[:2]
@@ -88,21 +104,18 @@ def resize(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.nd
     return cv2.resize(cv2.resize(frame, small, interpolation=cv2.INTER_AREA), (width, height))
 
 
-@_each
 def blur(frame: np.ndarray, sigma: float, _rng: np.random.Generator) -> np.ndarray:
     """Gaussian blur, in pixels of the frame."""
     return cv2.GaussianBlur(frame, (0, 0), sigma)
 
 
-@_each
 def noise(frame: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise on each value, in levels of 255."""
     return _as_uint8(frame + sigma * rng.standard_normal(frame.shape, dtype=np.float32))
 
 
-@_each
 def brightness(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
-    """A darker frame."""
+    """Scale all values towards 0."""
     return _as_uint8(factor * frame)
 
 
@@ -144,41 +157,6 @@ def _as_int16(samples: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(samples), -32_768, 32_767).astype(np.int16)
 
 
-VIDEO_DAMAGE: dict[str, VideoDamage] = {
-    "H.264": h264,
-    "resize": resize,
-    "blur": blur,
-    "noise": noise,
-    "brightness": brightness,
-}
-AUDIO_DAMAGE: dict[str, AudioDamage] = {"MP3": mp3, "audio noise": audio_noise, "band limit": band_limit}
-
-
-class Type(NamedTuple):
-    """One type of a set.
-
-    Attributes
-    ----------
-    function
-        Damages a frame (H, W, 3), uint8, or the samples (N,), given a level's parameter and a random generator.
-    levels
-        Parameters from mild to severe.
-    stream
-        "frame", "video" (all frames in one stroke) or "audio".
-    """
-
-    function: Callable
-    levels: tuple[float, ...]
-    stream: str = "frame"
-
-
-class Set(NamedTuple):
-    """A set of damage by its name in papers: its types, and what to know before comparing with published numbers."""
-
-    types: dict[str, Type]
-    notes: tuple[str, ...]
-
-
 def saturation(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
     """Bring both chroma channels of YCbCr nearer to grey."""
     luma_chroma = _ycrcb(frame)
@@ -187,7 +165,7 @@ def saturation(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> n
 
 
 def contrast(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
-    """Scale all values towards 0, which darkens."""
+    """Scale all values towards 0 in float32, which rounds a few of them otherwise than `brightness`."""
     return _as_uint8(factor * frame.astype(np.float32))
 
 
@@ -219,11 +197,6 @@ def pixelation(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> n
     return cv2.resize(cv2.resize(frame, small), (width, height))
 
 
-def white_noise(samples: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
-    """Add white noise of which the power is that of the audio divided by `ratio`, which is not in dB."""
-    return audio_noise(samples, 10 * math.log10(ratio), rng)
-
-
 def pitch(samples: np.ndarray, semitones: float, rng: np.random.Generator) -> np.ndarray:
     """Shift the pitch up or down by chance; the length stays."""
     factor = 2 ** (int(semitones) * int(rng.choice((-1, 1))) / 12)
@@ -248,11 +221,6 @@ def reverberation(samples: np.ndarray, reverberance: float, _rng: np.random.Gene
     mixed = dry + wet
     power = np.mean(mixed**2)
     return _as_int16(mixed * np.sqrt(np.mean(dry**2) / power) if power else mixed)
-
-
-def compressed(samples: np.ndarray, kilobits: float, rng: np.random.Generator) -> np.ndarray:
-    """Encode as MP3, at most at what MP3 has at 16 kHz, and decode again."""
-    return mp3(samples, min(kilobits, MOST_KILOBITS), rng)
 
 
 def _comb(samples: np.ndarray, delay: int, feedback: float) -> np.ndarray:
@@ -281,16 +249,26 @@ def _back(luma_chroma: np.ndarray) -> np.ndarray:
     return _as_uint8(255 * cv2.cvtColor(luma_chroma, cv2.COLOR_YCrCb2RGB))
 
 
+EVERYDAY = {
+    "H.264": Damage("video", h264, (18, 23, 28, 35, 45), "CRF {0}"),
+    "resize": Damage("frame", resize, (0.75, 0.5, 0.35, 0.25, 0.15), "×{0}"),
+    "blur": Damage("frame", blur, (0.5, 1, 2, 3, 5), "sigma {0} px"),
+    "noise": Damage("frame", noise, (5, 10, 20, 30, 50), "sigma {0}"),
+    "brightness": Damage("frame", brightness, (0.8, 0.6, 0.4, 0.25, 0.15), "×{0}"),
+    "MP3": Damage("audio", mp3, (128, 64, 48, 32, 16), "{0} kbit/s"),
+    "audio noise": Damage("audio", audio_noise, (30, 20, 10, 5, 0), "{0} dB"),
+    "band limit": Damage("audio", band_limit, (6, 4, 3, 2, 1), "{0} kHz"),
+}
 SETS = {
     "deeperforensics": Set(
         {
-            "CS saturation": Type(saturation, (0.4, 0.3, 0.2, 0.1, 0.0)),
-            "CC contrast": Type(contrast, (0.85, 0.725, 0.6, 0.475, 0.35)),
-            "BW blocks": Type(blocks, (16, 32, 48, 64, 80)),
-            "GNC noise": Type(gaussian_noise, (0.001, 0.002, 0.005, 0.01, 0.05)),
-            "GB blur": Type(gaussian_blur, (7, 9, 13, 17, 21)),
-            "JPEG pixelation": Type(pixelation, (2, 3, 4, 5, 6)),
-            "VC H.264": Type(h264, (30, 32, 35, 38, 40), "video"),
+            "CS saturation": Damage("frame", saturation, (0.4, 0.3, 0.2, 0.1, 0.0)),
+            "CC contrast": Damage("frame", brightness, (0.85, 0.725, 0.6, 0.475, 0.35)),
+            "BW blocks": Damage("frame", blocks, (16, 32, 48, 64, 80)),
+            "GNC noise": Damage("frame", gaussian_noise, (0.001, 0.002, 0.005, 0.01, 0.05)),
+            "GB blur": Damage("frame", gaussian_blur, (7, 9, 13, 17, 21)),
+            "JPEG pixelation": Damage("frame", pixelation, (2, 3, 4, 5, 6)),
+            "VC H.264": Damage("video", h264, (30, 32, 35, 38, 40)),
         },
         (
             "As in the papers, the mean over five levels, then over seven types; these train without the like "
@@ -305,10 +283,10 @@ SETS = {
     ),
     "auvire-audio": Set(
         {
-            "GN noise": Type(white_noise, (40, 30, 20, 15, 10), "audio"),
-            "PS pitch": Type(pitch, (2, 4, 6, 8, 10), "audio"),
-            "RV reverberation": Type(reverberation, (20, 40, 60, 80, 100), "audio"),
-            "AC MP3": Type(compressed, (320, 256, 192, 128, 64), "audio"),
+            "GN noise": Damage("audio", audio_noise, tuple(10 * math.log10(ratio) for ratio in (40, 30, 20, 15, 10))),
+            "PS pitch": Damage("audio", pitch, (2, 4, 6, 8, 10)),
+            "RV reverberation": Damage("audio", reverberation, (20, 40, 60, 80, 100)),
+            "AC MP3": Damage("audio", mp3, (160, 160, 160, 128, 64)),
         },
         (
             "GN: the source's levels are ratios of power, not dB: 40 is 16 dB.",
@@ -318,39 +296,14 @@ SETS = {
         ),
     ),
 }
-TYPES = {name: found for one in SETS.values() for name, found in one.types.items()}
-AUDIO_TYPES = tuple(name for name, found in TYPES.items() if found.stream == "audio")
+DAMAGE = EVERYDAY | {name: damage for one in SETS.values() for name, damage in one.types.items()}
+OF_AUDIO = tuple(name for name, damage in DAMAGE.items() if damage.stream == "audio")
 
 
 def damaged(name: str, level: int, stream: Any, rng: np.random.Generator) -> Any:
-    """Damage frames, one after the other, or samples (N,), by a type at a level from 1 to 5."""
-    function, levels, kind = TYPES[name]
-    amount = levels[level - 1]
-    return (function(frame, amount, rng) for frame in stream) if kind == "frame" else function(stream, amount, rng)
-
-
-def means(effects: pd.DataFrame, name: str) -> pd.DataFrame:
-    """AUCs of a set as papers report them, for all fakes against the real clips.
-
-    Parameters
-    ----------
-    effects
-        What `scripts.audit.effects.find_effects` returns.
-    name
-        Of the set.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row a type, by its name: columns 1 to 5, the levels, NaN for one that was not made; mean, over the levels that
-        were made; and drop, by how much the mean lies below the AUC of the untouched clips, where these are the same.
-        The last row, "mean", is over the types. Empty if nothing of the set was made.
-    """
-    rows = effects[(effects["kind"] == name) & (effects["category"] == "all")]
-    if rows.empty:
-        return pd.DataFrame()
-    rows = rows.assign(number=rows["level"].str.extract(r"(\d)", expand=False).astype(int))
-    table = rows.pivot_table(index="family", columns="number", values="after", sort=False).reindex(columns=range(1, 6))
-    by_type = rows.groupby("family", sort=False)[["before", "after"]].mean()
-    table = table.assign(mean=by_type["after"], drop=by_type["before"] - by_type["after"])
-    return pd.concat([table, table.mean().to_frame("mean").T])
+    """Damage frames, one after the other, or samples (N,), at a level from 1 to 5."""
+    damage = DAMAGE[name]
+    amount = damage.amounts[level - 1]
+    if damage.stream == "frame":
+        return (damage.function(frame, amount, rng) for frame in stream)
+    return damage.function(stream, amount, rng)

@@ -56,7 +56,8 @@ def find_effects(scores: pd.DataFrame, resamples: int = RESAMPLES, seed: int = S
     tests = {"damage": len(present), "probe": len(present) * int((changes["kind"] == "probe").sum())}
     rows = []
     for change in changes.itertuples(index=False):
-        clips = _both(whole, scores[scores["change"] == change.change])
+        after = scores.loc[scores["change"] == change.change, ["file", "score"]]
+        clips = whole.merge(after.rename(columns={"score": "after"}), on="file", validate="one_to_one")
         for category in present:
             chosen = clips[clips["category"].isin(("A", *CATEGORIES[category]))]
             compared = _compare(chosen, tests.get(change.kind, len(present)), resamples, seed)
@@ -69,16 +70,10 @@ def find_effects(scores: pd.DataFrame, resamples: int = RESAMPLES, seed: int = S
     return table
 
 
-def _both(whole: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the untouched clips that the change was made of, with its scores as ``score_after``."""
-    after = changed[["file", "score"]].rename(columns={"score": "score_after"})
-    return whole.merge(after, on="file", validate="one_to_one")
-
-
 def _compare(clips: pd.DataFrame, tests: int, resamples: int, seed: int) -> dict[str, object]:
     label = clips["label"].to_numpy()
     drawn = Resamples(clips["subject"], resamples, seed)
-    before, after = clips["score"].to_numpy(float), clips["score_after"].to_numpy(float)
+    before, after = clips["score"].to_numpy(float), clips["after"].to_numpy(float)
     (auc, values), (auc_after, values_after) = (drawn.auc(score, label) for score in (before, after))
     difference, values = auc_after - auc, values_after - values
     odds = [logit(np.clip(score, SMALLEST, 1 - SMALLEST)) for score in (before, after)]
@@ -114,3 +109,30 @@ def _itself(clips: pd.DataFrame, tests: int, resamples: int, seed: int) -> tuple
     auc, values = drawn.auc(score, label)
     error = np.fmax(spread(values), chance_error(label))
     return *ends(values), bool(auc - standard_errors(ERROR_RATE, tests) * error > 0.5)
+
+
+def means(effects: pd.DataFrame, name: str) -> pd.DataFrame:
+    """AUCs of a set of damage as papers report them, for all fakes against the real clips.
+
+    Parameters
+    ----------
+    effects
+        What `find_effects` returns.
+    name
+        Of the set.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a type, by its name: columns 1 to 5, the levels, NaN for one that was not made; mean, over the levels that
+        were made; and drop, by how much the mean lies below the AUC of the untouched clips, where these are the same.
+        The last row, "mean", is over the types. Empty if nothing of the set was made.
+    """
+    rows = effects[(effects["kind"] == name) & (effects["category"] == "all")]
+    if rows.empty:
+        return pd.DataFrame()
+    rows = rows.assign(number=rows["level"].str.extract(r"(\d)", expand=False).astype(int))
+    table = rows.pivot_table(index="family", columns="number", values="after", sort=False).reindex(columns=range(1, 6))
+    by_type = rows.groupby("family", sort=False)[["before", "after"]].mean()
+    table = table.assign(mean=by_type["after"], drop=by_type["before"] - by_type["after"])
+    return pd.concat([table, table.mean().to_frame("mean").T])

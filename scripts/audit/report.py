@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Group
 from rich.text import Text
 
-from scripts.audit.damage import SETS, means
-from scripts.audit.effects import LOSS, ORIGINAL, WEAKER
+from scripts.audit.damage import SETS
+from scripts.audit.effects import LOSS, ORIGINAL, WEAKER, means
 from scripts.audit.sentences import named, signed
 from scripts.audit.shortcuts import CATEGORIES, ERROR_RATE, NAMED
 from utils.figures.style import CATEGORY_LOOKS, Look, caption, new_figure, save_figure, say, tidy
 from utils.files import to_json, write_atomic
-from utils.table import INTERVAL, Section, as_markdown, as_tables
+from utils.table import INTERVAL, Section, as_tables, section_lines
 
 WORDS = "What was found"
 LOOKS = {
@@ -33,6 +33,7 @@ LOOKS = {
 FAKES = {"all": "all fakes", "B": "B fake audio", "C": "C fake video", "D": "D both fake"}
 ROW = 0.2  # inches of a row of dots
 CURVES = 4  # panels in a line
+EDGE: dict[str, Any] = {"markersize": 4.5, "markeredgecolor": "black", "markeredgewidth": 0.5}
 
 
 def write_audit(
@@ -60,15 +61,18 @@ def write_audit(
     """
     for name, table in (("shortcuts", shortcuts), ("effects", effects)):
         write_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    found = {"named": named(shortcuts), "sentences": list(said)}
-    rows = {"shortcuts": shortcuts.to_dict("records"), "effects": effects.to_dict("records")}
-    rows |= {"robustness": {name: means(effects, name).T.to_dict() for name in SETS}}
-    write_atomic(folder / "audit.json", to_json(about | found | rows))
+    found = {
+        "named": named(shortcuts),
+        "sentences": list(said),
+        "shortcuts": shortcuts.to_dict("records"),
+        "effects": effects.to_dict("records"),
+        "robustness": {name: means(effects, name).T.to_dict() for name in SETS},
+    }
+    write_atomic(folder / "audit.json", to_json(about | found))
     parts = [_shortcuts(shortcuts), *_effects(effects, about.get("notes", [])), *_sets(effects)]
-    heading, _, tables = as_markdown(title, parts).partition("\n\n")
-    words = [f"## {WORDS}", *(f"- {sentence}" for sentence in said), "![The audit](audit.png)"]
-    page = [heading, words[0], "\n".join(words[1:-1]), words[-1], tables]
-    write_atomic(folder / "audit.md", "\n\n".join(page))
+    lines = [f"# {title}", "", *section_lines(Section(WORDS, [], list(said))), "![The audit](audit.png)", ""]
+    lines += [line for part in parts for line in section_lines(part)]
+    write_atomic(folder / "audit.md", "\n".join(lines).rstrip() + "\n")
     bullets = [Text(f"• {sentence}") for sentence in said]
     return Group(as_tables(title, parts), Text(), Text(WORDS, style="bold"), *bullets)
 
@@ -83,7 +87,7 @@ def _shortcuts(table: pd.DataFrame) -> Section:
     ]
     for name, rows in table.groupby("shortcut", sort=False):
         row = rows.set_index("category")
-        cells = [_starred(f"{row.at[one, 'auc']:.2f}", row.at[one, "named"]) for one in ("all", *single)]
+        cells = [f"{row.at[one, 'auc']:.2f}{'*' * bool(row.at[one, 'named'])}" for one in ("all", *single)]
         grid.append([str(name), cells[0], _range(row.loc["all"]), *cells[1:]])
         for note, of in rows[rows["note"] != ""].groupby("note", sort=False)["category"]:
             where = "" if len(of) == len(rows) else f", {', '.join(of)}"
@@ -133,12 +137,8 @@ def _single(table: pd.DataFrame) -> list[str]:
 
 
 def _marked(row: pd.Series) -> str:
-    text = _starred(signed(row["difference"]), row["matters"])
-    return f"{text}~" if row["weaker"] and not row["matters"] and row["kind"] == "probe" else text
-
-
-def _starred(text: str, is_found: bool) -> str:
-    return f"{text}*" if is_found else text
+    mark = "*" if row["matters"] else "~" if row["weaker"] and row["kind"] == "probe" else ""
+    return f"{signed(row['difference'])}{mark}"
 
 
 def _range(row: pd.Series) -> str:
@@ -146,19 +146,7 @@ def _range(row: pd.Series) -> str:
 
 
 def audit_figure(shortcuts: pd.DataFrame, effects: pd.DataFrame, path: Path, title: str) -> None:
-    """Draw an audit as PNG and SVG.
-
-    Parameters
-    ----------
-    shortcuts
-        What :func:`scripts.audit.shortcuts.find_shortcuts` returns.
-    effects
-        What :func:`scripts.audit.effects.find_effects` returns.
-    path
-        Where to write; the suffix is replaced by .png and .svg.
-    title
-        Title of the figure.
-    """
+    """Draw what `find_shortcuts` and `find_effects` return as PNG and SVG, whatever the suffix of the path."""
     save_figure(draw_audit(shortcuts, effects, title), path)
 
 
@@ -176,7 +164,12 @@ def draw_audit(shortcuts: pd.DataFrame, effects: pd.DataFrame, title: str) -> Fi
     left, right = upper.subplots(1, 2)
     _draw_shortcuts(left, shortcuts)
     _draw_probes(right, probes)
-    _draw_legend(upper, [name for name in LOOKS if name in set(effects["category"])])
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dashes, label=FAKES[name], **EDGE)
+        for name, look in LOOKS.items()
+        if name in set(effects["category"])
+    ]
+    upper.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=8, frameon=False, handlelength=3.5)
     if families:
         panels = lower.subplots(lines, CURVES, sharey=True, squeeze=False).flat
         for axes, family in zip(panels, families, strict=False):
@@ -223,8 +216,7 @@ def _draw_rows(axes: Axes, table: pd.DataFrame, chance: float) -> None:
         height = chosen["row"].map(names) + (k - (len(categories) - 1) / 2) * 0.2
         look = LOOKS[category]
         axes.hlines(height, chosen["low"], chosen["high"], color=look.colour, linewidth=1.2)
-        axes.plot(chosen["value"], height, look.marker, color=look.colour, markersize=4, markeredgecolor="black",
-                  markeredgewidth=0.5)  # fmt: skip
+        axes.plot(chosen["value"], height, look.marker, color=look.colour, **EDGE)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", labelsize=7.5, length=0)
     axes.grid(axis="y", visible=False)
@@ -245,10 +237,7 @@ def _draw_damage(axes: Axes, damage: pd.DataFrame, untouched: pd.DataFrame) -> N
         if category == "all":
             low, high = (chosen["before"] + chosen[end] for end in ("low", "high"))
             axes.fill_between(places[-len(levels) :], low, high.clip(upper=1), color="0.85", linewidth=0)
-    numbers = [re.search(r"[\d.]+", level) for level in levels]
-    labels = [
-        re.sub(r"^0\.", ".", number[0]) if number else level for number, level in zip(numbers, levels, strict=True)
-    ]
+    labels = [re.sub(r"^0\.", ".", re.sub(r"[^\d.]", "", level)) for level in levels]
     unit = " ".join(re.sub(r"[\d.]+", "", levels[0]).split())
     tidy(axes, damage["family"].iloc[0], xlabel=unit)
     axes.set_xticks(range(len(levels) + 1), ["", *labels])
@@ -256,16 +245,6 @@ def _draw_damage(axes: Axes, damage: pd.DataFrame, untouched: pd.DataFrame) -> N
     axes.tick_params(labelsize=6.5)
     axes.xaxis.label.set_fontsize(8)
     axes.axhline(0.5, color="0.5", linewidth=0.8)
-
-
-def _draw_legend(figure: FigureBase, categories: list[str]) -> None:
-    handles = [
-        Line2D([], [], color=LOOKS[name].colour, marker=LOOKS[name].marker, linestyle=LOOKS[name].dashes,
-               markeredgecolor="black", markeredgewidth=0.5, markersize=5, label=FAKES[name])
-        for name in categories
-    ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False,
-                  handlelength=3.5)  # fmt: skip
 
 
 def _wrapped(name: str) -> str:

@@ -6,9 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +25,7 @@ from dataset.transforms import centre_crop
 from model import load_detector, weights_file
 from scripts.audit.changes import CHANGES, ORIGINAL, Change, change_clip
 from scripts.audit.clip import Clip, Context, candidates_of, loudness
-from scripts.audit.damage import AUDIO_DAMAGE, AUDIO_TYPES
+from scripts.audit.damage import OF_AUDIO
 from scripts.predict.scoring import Scorer
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic
@@ -53,7 +51,7 @@ def score_changes(
     batch_size: int = BATCH_SIZE,
     num_workers: int = 0,
     seed: int = 42,
-    device: str | None = None,
+    device: str | torch.device = "cpu",
 ) -> pd.DataFrame:
     """Score clips as they are and after each change.
 
@@ -62,8 +60,8 @@ def score_changes(
 
     Parameters
     ----------
-    checkpoint_path
-        A checkpoint of any detector.
+    checkpoint_path, model_type
+        As in :func:`model.load_detector`.
     clips
         What to score: rows of :func:`dataset.corpora.read_corpus`.
     partners
@@ -72,18 +70,14 @@ def score_changes(
         Where the csv files lie.
     changes
         Which; ``ORIGINAL`` always comes first.
-    model_type
-        As in :func:`model.load_detector`.
     max_frames
         Where decoding stops.
-    batch_size
-        Clips that are scored at once.
-    num_workers
-        Processes that decode and change clips; 0: this one does.
+    batch_size, num_workers
+        As in `torch.utils.data.DataLoader`.
     seed
         Of partners and noise.
     device
-        Such as "cpu"; by default the GPU if there is one.
+        Where the detector computes.
 
     Returns
     -------
@@ -101,51 +95,38 @@ def score_changes(
     folder = Path(folder)
     clips = clips.reset_index(drop=True)
     changes = (ORIGINAL, *(change for change in changes if change != ORIGINAL))
-    settings = [
-        VERSION,
-        DECODING,
-        file_digest(weights_file(Path(checkpoint_path))),
-        model_type,
-        _stamps(clips),
-        max_frames,
-    ]
+    digest = file_digest(weights_file(Path(checkpoint_path)))
+    settings = [VERSION, DECODING, digest, model_type, _stamps(clips), max_frames]
     lenders = _stamps(partners)
     keys = {c: _digest([settings, seed, c, lenders if c.family == "swap" else []]) for c in changes}
     tables = {change: _read(csv_path(folder, change), keys[change], clips["file"]) for change in changes}
     missing = [change for change in changes if tables[change] is None]
     if missing:
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        scorer = Scorer(load_detector(checkpoint_path, model_type), place)
+        scorer = Scorer(load_detector(checkpoint_path, model_type), torch.device(device))
         loading = {"batch_size": batch_size, "num_workers": num_workers}
         listed = [Clip(row.file, Path(row.path), max_frames) for row in clips.itertuples()]
         context = _context(clips, partners, listed, missing, seed)
-    with _progress(len(changes) * len(clips), (len(changes) - len(missing)) * len(clips)) as advance:
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not (missing and console.is_terminal), transient=True) as bar:
+        task = bar.add_task("", total=len(missing) * len(clips))
         for change in missing:
-            scores = scored(ChangedClips(listed, change, context), scorer, loading, partial(advance, change.name))
-            tables[change] = pd.concat([clips[list(TEXTS)], clips["m_label"].rename("label"), scores], axis=1)
-            write_atomic(csv_path(folder, change), _as_csv(tables[change], keys[change]))
+            bar.update(task, description=change.name)
+            data = ChangedClips(listed, change, context)
+            scores = scored(data, scorer, loading, lambda count: bar.advance(task, count))
+            table = pd.concat([clips[list(TEXTS)], clips["m_label"].rename("label"), scores], axis=1)
+            content = table.assign(key=keys[change]).to_csv(index=False, lineterminator="\n")
+            write_atomic(csv_path(folder, change), content)
+            tables[change] = table
     return _long_table(tables)
 
 
 class Item(NamedTuple):
-    """A changed clip; without frames if the change could not be made, and then `remark` says why.
+    """A changed clip; without frames if the change could not be made, and then `remark` says why."""
 
-    Attributes
-    ----------
-    video
-        (3, T, 100, 100), uint8.
-    audio
-        (T, 104), float32.
-    remark
-        See :class:`scripts.audit.clip.Media`.
-    key
-        Digest of the video.
-    """
-
-    video: Tensor
-    audio: Tensor
-    remark: str
-    key: bytes = b""
+    video: Tensor  # (3, T, 100, 100), uint8
+    audio: Tensor  # (T, 104), float32
+    remark: str  # see `scripts.audit.clip.Media`
+    key: bytes = b""  # digest of the video
 
 
 class ChangedClips(Dataset):
@@ -173,23 +154,14 @@ class ChangedClips(Dataset):
 def scored(data: ChangedClips, scorer: Scorer, loading: dict[str, int], advance: Callable[[int], None]) -> pd.DataFrame:
     """Score clips after one change, and tell `advance` how many are done after each batch.
 
-    Parameters
-    ----------
-    data
-        The clips.
-    scorer
-        Scores them in padded batches, so that none depends on the others. What it makes of untouched videos is kept for
-        the changes of the audio.
-    loading
-        batch_size and num_workers, as in `torch.utils.data.DataLoader`.
-
     Returns
     -------
     pandas.DataFrame
         One row a clip, in order: `SCORES`, NaN where there is none, and `remark`.
     """
     settings: dict[str, Any] = dict(loading)
-    keep = data.change == ORIGINAL or data.change.family in (*AUDIO_DAMAGE, *AUDIO_TYPES)
+    # What the scorer makes of untouched videos is kept for the changes of the audio.
+    keep = data.change == ORIGINAL or data.change.family in OF_AUDIO
     rows = []
     for items in DataLoader(data, collate_fn=list, worker_init_fn=_one_thread, **settings):
         usable = [item for item in items if len(item.video)]
@@ -215,15 +187,6 @@ def csv_path(folder: Path, change: Change) -> Path:
     return folder / f"{re.sub(r'[^A-Za-z0-9.+-]+', '_', name)}.csv"
 
 
-@contextmanager
-def _progress(total: int, done: int) -> Iterator[Callable[[str, int], None]]:
-    """A bar over all changes of all clips; gives what moves it on: the change's name, and by how many clips."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=done == total or not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=total, completed=done)
-        yield lambda name, count: bar.update(task, description=name, advance=count)
-
-
 def _context(
     clips: pd.DataFrame, partners: pd.DataFrame, listed: Sequence[Clip], changes: Sequence[Change], seed: int
 ) -> Context:
@@ -244,13 +207,13 @@ def _context(
 def _of_all(clips: Sequence[Clip], measure: Callable[[Clip], float]) -> list[float]:
     """What all clips measure that can be read; the others are named when they are to be scored."""
 
-    def measured(clip: Clip) -> float | None:
+    def measured(clip: Clip) -> float:
         try:
             return measure(clip)
         except DataError:
-            return None
+            return math.nan
 
-    return [value for value in in_threads(measured, clips, "Measuring clips") if value is not None]
+    return [value for value in in_threads(measured, clips, "Measuring clips") if not math.isnan(value)]
 
 
 def _stamps(clips: pd.DataFrame) -> list[Any]:
@@ -269,10 +232,6 @@ def _stamp(path: Path) -> list[int]:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _as_csv(table: pd.DataFrame, key: str) -> str:
-    return table.assign(key=key).to_csv(index=False, lineterminator="\n")
 
 
 def _read(path: Path, key: str, files: pd.Series) -> pd.DataFrame | None:

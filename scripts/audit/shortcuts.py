@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +21,7 @@ import pandas as pd
 from scipy.stats import wasserstein_distance
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, QuantileTransformer, StandardScaler
 
 from dataset.check import inspect_clip, stamp
@@ -58,27 +56,13 @@ TOGETHER = 0.5  # rank correlation from which on two shortcuts may be one flaw
 
 
 class Facts(NamedTuple):
-    """Facts of one clip, rounded to what a detector could notice; NaN where there is none.
+    """Facts of one clip, rounded to what a detector could notice; NaN where there is none."""
 
-    Attributes
-    ----------
-    leading_silence
-        Seconds before the first sample above -60 dB of full scale.
-    duration
-        Seconds of the video.
-    loudness
-        RMS of the audio behind its leading silence, dB of full scale.
-    length_difference
-        Seconds by which the audio is longer than the video.
-    video_rate, audio_rate
-        kbit/s of either stream inside the clip, without the container.
-    """
-
-    leading_silence: float
-    duration: float
-    loudness: float
-    length_difference: float
-    video_rate: float
+    leading_silence: float  # seconds before the first sample above -60 dB of full scale
+    duration: float  # seconds of the video
+    loudness: float  # RMS of the audio behind its leading silence, dB of full scale
+    length_difference: float  # seconds by which the audio is longer than the video
+    video_rate: float  # kbit/s inside the clip, without the container
     audio_rate: float
 
 
@@ -88,29 +72,28 @@ def read_facts(clips: pd.DataFrame, cache: Path, seed: int = 42) -> pd.DataFrame
     Parameters
     ----------
     clips
-        Rows of :func:`dataset.corpora.read_corpus`. Of more than ``MOST_CLIPS`` some subjects are drawn.
+        Rows of :func:`dataset.corpora.read_corpus`. Of more than ``MOST_CLIPS`` some subjects are drawn by the seed.
     cache
         The csv; clips of other corpora may be in it too.
-    seed
-        Of that draw.
 
     Returns
     -------
     pandas.DataFrame
-        file, subject, category and the fields of :class:`Facts`, a row for each clip that decodes; the log names the
-        others.
+        file, subject, category and the fields of `Facts` of each clip that decodes; the log names the others.
     """
     clips = _some(clips, seed)
     names = ["stamp", "reason", *Facts._fields]
     known = _read_cache(cache, names)
     paths = {path: (str(Path(path).resolve()), str(stamp(path))) for path in clips["path"]}
     new = [path for path, (place, seen) in paths.items() if known.get(place, [None])[0] != seen]
-    if new:
-        with _kept(cache, known, names):
-            looked = in_threads(_look, new, "Looking at the clips")
-            for path, (reason, facts) in zip(new, looked, strict=True):
-                place, seen = paths[path]
-                known[place] = [seen, reason, *facts]
+    try:
+        for path, (reason, facts) in zip(new, in_threads(_look, new, "Looking at the clips"), strict=True):
+            place, seen = paths[path]
+            known[place] = [seen, reason, *facts]
+    finally:  # after an error or Ctrl-C too
+        if new:
+            table = pd.DataFrame.from_dict(known, orient="index", columns=names).rename_axis("path")
+            write_atomic(cache, table.to_csv(lineterminator="\n"))
     found = pd.DataFrame([known[paths[path][0]] for path in clips["path"]], columns=names)
     table = pd.concat([clips[["file", "subject", "category"]].reset_index(drop=True), found], axis=1)
     for row in table[table["reason"] != ""].itertuples():
@@ -148,7 +131,7 @@ def _look(path: str) -> tuple[str, Facts]:
 
 
 def _rate(count: int | None, seconds: float) -> float:
-    """Bytes to kbit/s; NaN where there are none."""
+    """Bytes to kbit/s."""
     return math.nan if count is None else round(8 * count / seconds / 1000, 1)
 
 
@@ -169,16 +152,6 @@ def _read_cache(cache: Path, names: list[str]) -> dict[str, list]:
     except (ValueError, KeyError) as error:
         log.warning("%s does not read (%s): the clips are looked at again", cache, error)
         return {}
-
-
-@contextmanager
-def _kept(cache: Path, known: dict[str, list], names: list[str]) -> Iterator[None]:
-    """Write what is known in the end, after an error or Ctrl-C too."""
-    try:
-        yield
-    finally:
-        table = pd.DataFrame.from_dict(known, orient="index", columns=names).rename_axis("path")
-        write_atomic(cache, table.to_csv(lineterminator="\n"))
 
 
 class Held(NamedTuple):
@@ -223,17 +196,10 @@ def find_shortcuts(facts: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 
 
 
 def go_together(facts: pd.DataFrame, shortcuts: pd.DataFrame) -> pd.DataFrame:
-    """Correlate shortcuts that were named, as one flaw may show in several facts: silence takes few bits.
+    """Correlate shortcuts that `find_shortcuts` named, as one flaw may show in several facts: silence takes few bits.
 
     Two flaws that both tell the fakes go together by that alone: what goes together may be one flaw, and what does not
     is two.
-
-    Parameters
-    ----------
-    facts
-        What `find_shortcuts` was given.
-    shortcuts
-        What it returned.
 
     Returns
     -------
@@ -260,15 +226,14 @@ def _judge(
     name: str, fact: np.ndarray, label: np.ndarray, drawn: Resamples, errors: float, seed: int
 ) -> dict[str, object]:
     """One row of the table, without what it is called."""
-    unknown = {"auc": np.nan, "low": np.nan, "high": np.nan, "bound": np.nan, "named": False}
+    unknown = dict.fromkeys(("auc", "low", "high", "bound"), np.nan) | {"named": False}
     if label.all() or not label.any() or drawn.subjects < 2:
         return unknown | {"note": "needs real and fake clips of two subjects"}
     if np.isnan(fact).all():
         return unknown | {"note": "not known"}
     fact = np.nan_to_num(fact, nan=np.nanmedian(fact))
     if fact.min() == fact.max():
-        chance = dict.fromkeys(("auc", "low", "high", "bound"), 0.5)
-        return chance | {"named": False, "note": "the same in all clips"}
+        return unknown | dict.fromkeys(("auc", "low", "high", "bound"), 0.5) | {"note": "the same in all clips"}
     held = held_out(fact, label, drawn.index, seed)
     auc, values = drawn.auc(held.score, label, held.fold)
     error = np.fmax(spread(values), chance_error(label, held.fold))
@@ -288,49 +253,27 @@ def ends(values: np.ndarray) -> tuple[float, float]:
 
 
 def held_out(fact: np.ndarray, label: np.ndarray, subject: np.ndarray, seed: int) -> Held:
-    """Score each clip by a regression on the clips of other subjects.
+    """Score each clip by a regression on the clips of other subjects; fact, label (1 = real) and subject are (N,).
 
     Scores of different folds come from different regressions and must not be ranked together: where there is nothing
     to learn, a fold with more real clips leaves fewer to learn from, and the pooled AUC falls below 1/2.
-
-    Parameters
-    ----------
-    fact
-        One number a clip, (N,).
-    label
-        1 = real, (N,).
-    subject
-        Number of the subject, (N,).
-    seed
-        Of the folds.
     """
     score, fold = np.zeros(len(fact)), np.zeros(len(fact), int)
     column = fact[:, None]  # (N, 1)
-    for number, (train, test) in enumerate(_folds(label, subject, seed)):
-        score[test] = _regression(len(train)).fit(column[train], label[train]).decision_function(column[test])
+    splits = GroupKFold(min(FOLDS, len(np.unique(subject))), shuffle=True, random_state=seed)
+    both = [pair for pair in splits.split(label, groups=subject) if len(np.unique(label[pair[0]])) == 2]
+    for number, (train, test) in enumerate(both):
+        # Ranks, since a clip of eight seconds' silence would otherwise hide a difference of a tenth of a second; with
+        # their squares, which find what is too small and too large in fakes.
+        regression = make_pipeline(
+            QuantileTransformer(n_quantiles=min(100, len(train)), random_state=0),
+            PolynomialFeatures(2, include_bias=False),
+            StandardScaler(),
+            LogisticRegression(class_weight="balanced", solver="newton-cholesky"),
+        )
+        score[test] = regression.fit(column[train], label[train]).decision_function(column[test])
         fold[test] = number
     return Held(score, fold)
-
-
-def _folds(label: np.ndarray, subject: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Split clips by subject, as often as both classes are there to learn from."""
-    splits = min(FOLDS, len(np.unique(subject)))
-    for train, test in GroupKFold(splits, shuffle=True, random_state=seed).split(label, groups=subject):
-        if 0 < label[train].sum() < len(train):
-            yield train, test
-
-
-def _regression(clips: int) -> Pipeline:
-    """A regression on the rank of a fact and its square, which also finds what is too small and too large in fakes.
-
-    Ranks, since a clip of eight seconds' silence would otherwise hide a difference of a tenth of a second.
-    """
-    return make_pipeline(
-        QuantileTransformer(n_quantiles=min(100, clips), random_state=0),
-        PolynomialFeatures(2, include_bias=False),
-        StandardScaler(),
-        LogisticRegression(class_weight="balanced", solver="newton-cholesky"),
-    )
 
 
 def _ratio(fact: np.ndarray, label: np.ndarray) -> float:

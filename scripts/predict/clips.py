@@ -112,12 +112,10 @@ def why_no_file(path: Path) -> str:
         return "in a folder that you have no permission to search"
     except (OSError, ValueError) as error:  # a circle of links, a name that is too long
         return (getattr(error, "strerror", None) or str(error)).lower()
-    kinds = {
-        stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe, no file", stat.S_IFSOCK: "a socket, no file",
-        stat.S_IFCHR: "a device, no file", stat.S_IFBLK: "a device, no file",
-    }  # fmt: skip
-    if (kind := kinds.get(stat.S_IFMT(mode))) is not None:
-        return kind
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if not stat.S_ISREG(mode):
+        return "no file, but a pipe, a socket or a device"
     return "" if os.access(path, os.R_OK) else "you have no permission to read it"
 
 

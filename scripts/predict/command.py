@@ -9,13 +9,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from dataset.faces import make_detector
 from dataset.media import FRAME_RATE
@@ -61,38 +61,38 @@ class PredictOptions:
     model_type
         Detector in the checkpoint; needed only where the file does not tell.
     threshold
-        Call a clip real from this score on; by default what the checkpoint holds, else 0.5.
+        Call a clip real from this score on. By default the threshold that the checkpoint holds, else 0.5.
     window
-        Seconds of a clip that are scored at once; by default as many as in training at most, which is 20 as a rule.
+        Seconds of a clip that are scored at once. By default as many as training used of a clip at most, as a rule 20.
     hop
-        Seconds from the start of one window to that of the next; by default half a window.
+        Seconds from the start of one window to the start of the next. By default half a window.
     framing
-        crop: frames show a face as FakeAVCeleb's do and are taken whole; find: the face is looked for and cut out;
-        auto: whichever it is.
+        crop: every frame is the crop of a face, as in FakeAVCeleb, and is taken whole; find: the face is looked for and
+        cut out; auto: decided clip by clip.
     json
-        File .json for everything that is known of each clip; without a name, or for -, the standard output, and the
-        lines for people go to the standard error.
+        Write everything that is known of each clip to this .json file. Without a name, or for -, it goes to the
+        standard output, and the lines for people to the standard error.
     csv
-        File .csv for a table of the clips; likewise.
+        Write a table of the clips to this .csv file, or to the standard output as with --json.
     prior
-        Share of fakes among your clips, between 0 and 1, for which the calibrated probabilities are to hold, such as
-        0.01; by default the one for which a score at the threshold is as likely real as fake.
+        Share of fakes among your clips for which the calibrated probabilities are to hold, between 0 and 1, such as
+        0.01. By default the share at which a clip with a score at the threshold is as likely real as fake.
     html
-        File .html for one page with all clips, which needs no network: verdicts, faces, audio, scores over time.
+        Write a page with all clips to this .html file: verdicts, faces, audio, scores over time. It needs no network.
     plot
-        Folder for a figure of each clip; for one clip also a file that ends in .png.
+        Folder for a figure of each clip, or, for one clip, a .png file.
     batch_size
-        Windows scored together, on which no score depends; by default 8 on a GPU and 1 on a CPU.
+        Number of windows that are scored together; no score depends on it. By default 8 on a GPU and 1 on a CPU.
     num_workers
-        Threads that decode and find faces; by default half the cores, up to 8.
+        Number of threads that decode clips and find faces. By default half the cores, 8 at most.
     gpus
         1 scores on a GPU, 0 on the CPU, which is used too where the machine has no GPU.
     precision
-        16 and bf16-mixed are mixed precision. Without a GPU 16 becomes 32.
+        Numbers that the network computes with: 16 and bf16 are mixed precision, 32 is float32. On a CPU 16 becomes 32.
     outputs
-        Folder whose predict/ remembers what has been scored.
+        Folder of all outputs, in whose predict/ finished clips are remembered.
     fresh
-        Forget what was scored before by this checkpoint with these options.
+        Score every clip anew, also those that were scored before with this checkpoint and these options.
     """
 
     model_type: ModelType | None = None
@@ -125,12 +125,7 @@ class PredictOptions:
         self.num_workers = self.num_workers or max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
 
     def frames(self, max_frames: int) -> tuple[int, int]:
-        """Length of a window and the hop to the next one, in frames.
-
-        Parameters
-        ----------
-        max_frames
-            Length where none is asked for.
+        """Length of a window, `max_frames` where none is asked for, and the hop to the next one, in frames.
 
         Raises
         ------
@@ -173,7 +168,7 @@ def shortened(name: str) -> str:
 
 @takes(PredictOptions)
 def predict(clips: list[Path], *, checkpoint: Path | None = None, **options: Any) -> None:
-    """Say of clips of any kind whether they are real; the score is the probability of real: 1 = real, 0 = fake.
+    """Say of clips of any kind whether they are real. The score is the probability of real: 1 = real, 0 = fake.
 
     It can be stopped at any moment and started again, and then does only what is left.
 
@@ -182,7 +177,8 @@ def predict(clips: list[Path], *, checkpoint: Path | None = None, **options: Any
     clips
         Files; folders, in which all media files are taken; or @list.txt, a file with a path on each line.
     checkpoint
-        A checkpoint that train.py or the authors' release wrote. It must be given.
+        Checkpoint that scores the clips, written by train.py or by the authors' release, or a folder that main.py
+        export wrote. It must be given.
     options
         See `PredictOptions`.
 
@@ -199,18 +195,28 @@ def predict(clips: list[Path], *, checkpoint: Path | None = None, **options: Any
     for flag in ("json", "csv", "html"):
         make_room(flag, getattr(given, flag))
     found = find_clips(clips)
-    shown = given.html is not None
-    wanted = [Wanted(clip.path, figure, shown) for clip, figure in zip(found, given.figures(found), strict=True)]
-    run, settings, about = start(checkpoint, given)
+    wanted = [
+        Wanted(clip.path, figure, given.html is not None)
+        for clip, figure in zip(found, given.figures(found), strict=True)
+    ]
+    loaded = load(checkpoint, given)
+    journal = Journal(journal_path(given.outputs, checkpoint, loaded.settings), given.fresh)
+    batch_size = given.batch_size or (1 if loaded.scorer.device.type == "cpu" else 8)
+    decision = loaded.decision
+    run = Run(checkpoint, decision, loaded.scorer, loaded.make_reader, journal, batch_size, given.num_workers)
     console = Console(stderr=SCREEN in (given.json, given.csv, given.html))
-    results = score_and_say(run, wanted, head_lines(settings["model_type"], checkpoint, run.decision), console)
+    results = score_and_say(run, wanted, head_lines(loaded.settings["model_type"], checkpoint, decision), console)
     if given.json:
-        put(as_json(checkpoint, run.decision, settings, results), given.json)
+        put(as_json(checkpoint, decision, loaded.settings, results), given.json)
     if given.csv:
-        put(as_csv(checkpoint, run.decision, results), given.csv)
+        put(as_csv(checkpoint, decision, results), given.csv)
     if given.html:
-        films = [run.journal.film_path(clip.path) for clip in wanted]
-        put(as_page(about, run.decision, results, films), given.html)
+        config = loaded.config
+        folder = given.outputs / "results" / str(config.get("save_name")) / Path(str(config.get("fold"))).stem
+        card = folder / "MODEL_CARD.md"  # that main.py card wrote
+        about = {"checkpoint": checkpoint, "settings": loaded.settings, "config": config}
+        about["card"] = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+        put(as_page(about, decision, results, [journal.film_path(clip.path) for clip in wanted]), given.html)
     if not all(result.scored for result in results.values()):
         raise SystemExit(NOT_ALL_SCORED)
 
@@ -240,34 +246,34 @@ def predict_clip(clip: str | Path, checkpoint: str | Path, **options: Any) -> Pr
     DataError
         If an option is wrong, or the checkpoint cannot be used.
     """
-    make_reader, scorer, decision = _kept(Path(checkpoint), tuple(sorted(options.items())))
-    with closing(read_ahead([Path(clip)], [make_reader()], room=1)) as steps:
-        ((_, result, _),) = score_clips(steps, scorer, batch_size=1)
-    return result.judged(str(clip), decision)
+    loaded = _kept(Path(checkpoint), tuple(sorted(options.items())))
+    with closing(read_ahead([Path(clip)], [loaded.make_reader()], room=1)) as steps:
+        ((_, result, _),) = score_clips(steps, loaded.scorer, batch_size=1)
+    return result.judged(str(clip), loaded.decision)
+
+
+class Loaded(NamedTuple):
+    """A checkpoint ready to score clips as the options say."""
+
+    make_reader: Callable[[], Reader]
+    scorer: Scorer
+    decision: Decision
+    settings: dict[str, Any]  # everything but the checkpoint that decides a score
+    config: dict[str, Any]  # of the training, as far as the checkpoint tells
 
 
 @lru_cache(maxsize=2)
-def _kept(checkpoint: Path, options: tuple[tuple[str, Any], ...]) -> tuple[Callable[[], Reader], Scorer, Decision]:
-    make_reader, scorer, decision, *_ = _load(checkpoint, PredictOptions(**dict(options)))
-    return make_reader, scorer, decision
+def _kept(checkpoint: Path, options: tuple[tuple[str, Any], ...]) -> Loaded:
+    return load(checkpoint, PredictOptions(**dict(options)))
 
 
-def start(checkpoint: Path, given: PredictOptions) -> tuple[Run, dict[str, Any], dict[str, Any]]:
-    """What scores clips, everything but the checkpoint that decides a score, and what the checkpoint says of itself."""
-    make_reader, scorer, decision, settings, about = _load(checkpoint, given)
-    journal = Journal(journal_path(given.outputs, checkpoint, settings), given.fresh)
-    batch_size = given.batch_size or (1 if scorer.device.type == "cpu" else 8)
-    return Run(checkpoint, decision, scorer, make_reader, journal, batch_size, given.num_workers), settings, about
-
-
-def _load(
-    checkpoint: Path, given: PredictOptions
-) -> tuple[Callable[[], Reader], Scorer, Decision, dict[str, Any], dict[str, Any]]:
+def load(checkpoint: Path, given: PredictOptions) -> Loaded:
+    """Read a checkpoint, and make what scores clips with it."""
     content = read_checkpoint(checkpoint)
     config = content.get("config", {})
     length, hop = given.frames(config.get("max_frames") or MAX_FRAMES)
     scorer = Scorer(detector_of(content, checkpoint, given.model_type), device(given.gpus), given.precision)
-    decision = Decision.of(content, *(None if one is None else float(one) for one in (given.threshold, given.prior)))
+    threshold, prior = (None if one is None else float(one) for one in (given.threshold, given.prior))
     settings = {
         "model_type": type(scorer.detector).__name__,
         "window": length / FRAME_RATE,
@@ -275,19 +281,11 @@ def _load(
         "framing": given.framing,
         "precision": scorer.precision,
     }
-    about = {"checkpoint": checkpoint, "settings": settings, "config": config, "card": _card(given.outputs, config)}
-    make_reader = partial(_make_reader, given.framing, length, hop)
-    return make_reader, scorer, decision, settings, about
 
+    def make_reader() -> Reader:
+        return Reader(None if given.framing == "crop" else make_detector(), length, hop, given.framing)
 
-def _card(outputs: Path, config: dict[str, Any]) -> str:
-    """The model card that main.py card wrote beside the results of the checkpoint's fold; "" if there is none."""
-    path = outputs / "results" / str(config.get("save_name")) / Path(str(config.get("fold"))).stem / "MODEL_CARD.md"
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def _make_reader(framing: str, length: int, hop: int) -> Reader:
-    return Reader(None if framing == "crop" else make_detector(), length, hop, framing)
+    return Loaded(make_reader, scorer, Decision.of(content, threshold, prior), settings, config)
 
 
 def score_and_say(run: Run, wanted: list[Wanted], head: Iterable[str], console: Console) -> dict[str, ClipResult]:
@@ -305,7 +303,8 @@ def score_and_say(run: Run, wanted: list[Wanted], head: Iterable[str], console: 
         console.print(printable(line), soft_wrap=True, markup=False, highlight=False)
 
     results = {}
-    with _progress(console) as bar:
+    screen = console if console.is_terminal else Console(stderr=True)  # where the lines go into a file
+    with Progress(console=screen, transient=True, redirect_stdout=False, disable=not screen.is_terminal) as bar:
         for line in head:
             say(line)
         clips = bar.track(run.score(wanted), total=len(wanted), description="Scoring clips")
@@ -318,22 +317,6 @@ def score_and_say(run: Run, wanted: list[Wanted], head: Iterable[str], console: 
             raise
         say(summary_line(list(results.values()), run.decision))
     return results
-
-
-def _progress(console: Console) -> Progress:
-    """A bar under the lines, or on the other screen where they go into a file."""
-    screen = console if console.is_terminal else Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=screen,
-        transient=True,
-        redirect_stdout=False,
-        refresh_per_second=2,
-        disable=not screen.is_terminal,
-    )
 
 
 def in_order(items: Iterable[tuple[int, Item]]) -> Iterator[tuple[int, Item]]:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from dataset.media import FRAME_RATE
 from model.threshold import Threshold
-from scripts.predict.results import HEAD_THRESHOLD, POLARITY, THUMBNAILS, ClipResult, Decision, Film, verdict
+from scripts.predict.results import HEAD_THRESHOLD, POLARITY, THUMBNAILS, ClipResult, Decision, Film
 from utils.cli import SCREEN
 from utils.errors import DataError
 from utils.figures.style import DPI, Look, caption, new_figure, tidy
@@ -61,32 +61,19 @@ def described(threshold: Threshold) -> str:
 
 
 def clip_line(file: str, result: ClipResult, decision: Decision, width: int) -> str:
-    """One clip on one line.
-
-    Parameters
-    ----------
-    file
-        Its name.
-    result
-        What is known of it.
-    decision
-        How its score becomes a verdict.
-    width
-        Of the column with the names.
-    """
+    """One clip on one line, whose name fills a column of that width."""
     name, said = file.ljust(width), result.judged(file, decision)
     if not result.scored:
         message = result.message.removeprefix(f"{file}: ")
-        return (
-            f"{name}   NOT SCORED   {message if message.startswith(result.reason) else f'{result.reason}: {message}'}"
-        )
+        reason = "" if message.startswith(result.reason) else f"{result.reason}: "
+        return f"{name}   NOT SCORED   {reason}{message}"
     parts = [f"{name}   {said.verdict.upper()}   {numbers(said.score, decision.threshold.value)}"]
     if said.probability is not None:
         parts.append(f"p {said.probability:.2f}")
-    for word, column in HEADS.items():
-        value = getattr(said, column)
-        if value is not None:
-            parts.append(f"{word} {verdict(value, HEAD_THRESHOLD)} {value:.2f}")
+    if said.audio_score is not None:
+        parts.append(f"audio {said.audio_verdict} {said.audio_score:.2f}")
+    if said.video_score is not None:
+        parts.append(f"video {said.video_verdict} {said.video_score:.2f}")
     count = len(result.windows)
     more = f"s, lowest {result.lowest.score:.3f} at {result.lowest.start:.1f} s" if count > 1 else ""
     parts.append(f"{count} window{more}")
@@ -157,10 +144,8 @@ def as_csv(checkpoint: Path, decision: Decision, clips: Mapping[str, ClipResult]
             "message": said.message,
             "checkpoint": str(checkpoint),
         })  # fmt: skip
-    content = io.StringIO()
     # Whole numbers stay whole where some are missing.
-    pd.DataFrame(rows).astype({"faces": "Int64", "crop": object}).to_csv(content, index=False)
-    return content.getvalue()
+    return pd.DataFrame(rows).astype({"faces": "Int64", "crop": object}).to_csv(index=False)
 
 
 def make_room(flag: str, target: str | None) -> None:
@@ -197,21 +182,7 @@ def printable(text: str) -> str:
 
 
 def write_figure(path: Path, file: str, result: ClipResult, film: Film, decision: Decision, checkpoint: str) -> None:
-    """Draw a clip that was scored as PNG.
-
-    Parameters
-    ----------
-    path
-        Where to write.
-    file
-        Name of the clip.
-    result, film
-        What is known of it and what it looks and sounds like.
-    decision
-        How its score becomes a verdict.
-    checkpoint
-        Name of the checkpoint.
-    """
+    """Draw a clip that was scored as PNG; file and checkpoint are their names."""
     figure = draw_clip(file, result, film, decision, checkpoint)
     FigureCanvasAgg(figure)
     content = io.BytesIO()

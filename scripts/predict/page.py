@@ -21,15 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from dataset.media import FRAME_RATE, SAMPLE_RATE, read_audio
 from model import weights_file
 from scripts.predict.output import HEADS, OF_WINDOWS, described, numbers, of_probabilities, printable
-from scripts.predict.results import (
-    HEAD_THRESHOLD,
-    POLARITY,
-    THUMBNAILS,
-    ClipResult,
-    Decision,
-    Film,
-    Prediction,
-)
+from scripts.predict.results import HEAD_THRESHOLD, POLARITY, THUMBNAILS, ClipResult, Decision, Film, Prediction
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic
 
@@ -46,13 +38,13 @@ MOST_WINDOWS = 4  # that are named as having lowered a score
 
 
 class Bar(NamedTuple):
-    """A window in a chart: its ends across, its height, what it is, and whether it lowers the clip's score."""
+    """A window in a chart."""
 
     left: float
     right: float
     y: float
     said: str
-    lowers: bool
+    lowers: bool  # the clip's score
 
 
 class Shown(NamedTuple):
@@ -132,6 +124,9 @@ def as_page(
     """
     clips = list(_shown(results, films, decision))
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    checkpoint, config = Path(about["checkpoint"]), about["config"]
+    weights = weights_file(checkpoint)
+    words = {"dataset": "on", "recipe": "by recipe", "fold": "with", "save_name": "as run", "seed": "with seed"}
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -142,9 +137,14 @@ def as_page(
     return environment.get_template("page.html").render(
         clips=clips,
         counts=Counter(shown.clip.verdict for shown in clips),
-        facts=_facts(about, decision),
-        limits=_limits(about),
-        card=printable_text(str(about.get("card", ""))),
+        checkpoint=printable(str(checkpoint)),
+        weights=file_digest(weights) if weights.is_file() else "not known",
+        trained=", ".join(f"{word} {config[key]}" for key, word in words.items() if config.get(key) is not None),
+        dataset=config.get("dataset") and printable(str(config["dataset"])),
+        settings=about["settings"],
+        verdict=described(decision.threshold),
+        head_threshold=HEAD_THRESHOLD,
+        card="\n".join(map(printable, str(about.get("card", "")).splitlines())),
         polarity=POLARITY,
         calibrated=of_probabilities(decision),
         of_windows=OF_WINDOWS,
@@ -156,11 +156,6 @@ def as_page(
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         chart={"width": WIDTH, "height": HEIGHT, "top": TOP, "bottom": BOTTOM},
     )
-
-
-def printable_text(text: str) -> str:
-    """The text without what cannot be shown; its lines stay."""
-    return "\n".join(map(printable, text.splitlines()))
 
 
 def _shown(results: Mapping[str, ClipResult], films: Sequence[Path], decision: Decision) -> Iterator[Shown]:
@@ -218,39 +213,3 @@ def _wave(levels: Sequence[float]) -> str:
     upper = [f"{x:.1f},{1 - level / loudest:.3f}" for x, level in zip(across, levels, strict=True)]
     lower = [f"{x:.1f},{1 + level / loudest:.3f}" for x, level in zip(across, levels, strict=True)]
     return " ".join((*upper, *reversed(lower)))
-
-
-def _facts(about: Mapping[str, Any], decision: Decision) -> dict[str, str]:
-    """What the detector is."""
-    checkpoint, settings, config = Path(about["checkpoint"]), about["settings"], about["config"]
-    weights = weights_file(checkpoint)
-    trained = [f"{word} {config[key]}" for key, word in (
-        ("dataset", "on"), ("recipe", "by recipe"), ("fold", "with"), ("save_name", "as run"), ("seed", "with seed"),
-    ) if config.get(key) is not None]  # fmt: skip
-    facts = {
-        "Detector": f"{settings['model_type']} (MRDF, ICASSP 2024, arXiv 2401.05746)",
-        "Checkpoint": printable(str(checkpoint)),
-        "SHA-256": file_digest(weights) if weights.is_file() else "not known",
-        "Trained": ", ".join(map(str, trained)) or "the checkpoint does not say on what",
-        "Verdict": f"{described(decision.threshold)}; audio and video alone: real from {HEAD_THRESHOLD} on",
-        "Windows": f"{settings['window']:g} s, one every {settings['hop']:g} s; faces: {settings['framing']}; "
-        f"{settings['precision']}",
-    }
-    said = of_probabilities(decision)
-    return facts | ({"Probability": said} if said else {})
-
-
-def _limits(about: Mapping[str, Any]) -> list[str]:
-    trained = about["config"].get("dataset")
-    corpus = {"fakeavceleb": "FakeAVCeleb, clips of celebrities from before 2018 and fakes of 2021", None: "its corpus"}
-    return [
-        "A score is an estimate of a program, not proof. It does not replace the look of a person at the clip, its "
-        "source and its context.",
-        f"The detector learned from {corpus.get(trained, printable(str(trained)))}. Fakes of other kinds may pass for "
-        "real, and real clips that were cut, dubbed, filtered or strongly compressed may be called fake.",
-        "Only the face that is seen most is judged, and only where it is seen. A clip of several people, or in which "
-        "the voice is not that of the face, is outside of what it was made for.",
-        "How often it errs on clips like yours is not known unless it was tested on such clips; its model card says "
-        "what it was tested on.",
-        "“Real” says that no trace of the fakes that it knows was found; it says nothing about what is claimed.",
-    ]

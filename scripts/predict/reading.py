@@ -40,37 +40,17 @@ class Stopped(Exception):
 
 @dataclass
 class Reader:
-    """Reads a clip: first what its survey finds, then its windows. Each thread has one of its own.
+    """Reads a clip: first what its survey finds, then its windows. Each thread has one of its own."""
 
-    Parameters
-    ----------
-    detector
-        Finds faces.
-    length, hop
-        Of the windows, in frames.
-    framing
-        As ``dataset.faces.survey`` takes it.
-    survey, windows
-        Those of ``dataset.faces``.
-    """
-
-    detector: Callable[[np.ndarray], np.ndarray] | None
-    length: int
+    detector: Callable[[np.ndarray], np.ndarray] | None  # finds faces
+    length: int  # of a window, in frames
     hop: int
-    framing: str = "auto"
+    framing: str = "auto"  # as `dataset.faces.survey` takes it
     survey: Callable[..., Survey] = survey
     windows: Callable[..., Iterator[Window]] = windows
 
     def __call__(self, path: Path, stopped: Event) -> Iterator[Survey | Window]:
-        """Yield the survey and each window of a clip.
-
-        Raises
-        ------
-        DataError
-            If it cannot be read.
-        Stopped
-            Soon after `stopped` is set.
-        """
+        """Yield the survey and each window of a clip; raise `Stopped` soon after `stopped` is set."""
 
         def look(frame: np.ndarray) -> np.ndarray:
             if stopped.is_set():  # a survey of a long clip takes minutes
@@ -154,22 +134,13 @@ def _steps(path: Path, reader: Reader, stopped: Event) -> Iterator[Step]:
     except ClipFault as fault:
         yield End(fault.reason, str(fault))
     except FAULTS as error:
-        message = str(error) if isinstance(error, DataError) else f"{path}: cannot be read ({_words(error)})"
+        words = " ".join(str(error).split())[:200] or type(error).__name__
+        message = str(error) if isinstance(error, DataError) else f"{path}: cannot be read ({words})"
         yield End(UNREADABLE, message, lasting=isinstance(error, DataError))
 
 
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def _hand_over(ready: queue.Queue, item: tuple[int, Step | Exception], stopped: Event) -> None:
-    """Put an item into the queue as soon as there is room.
-
-    Raises
-    ------
-    Stopped
-        If nobody takes it.
-    """
+    """Put an item into the queue as soon as there is room; raise `Stopped` if nobody takes it."""
     while not stopped.is_set():
         try:
             ready.put(item, timeout=WAIT_SECONDS)

@@ -40,15 +40,14 @@ class WindowScore(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """How a score becomes a verdict, and a probability that can be taken at its word.
+    """How a score becomes a verdict, and a calibrated probability.
 
     Attributes
     ----------
     threshold
         A clip is called real from this score on.
     calibrations
-        What turns the score ("") and those of the heads ("audio", "video") into probabilities, as far as the checkpoint
-        has it.
+        Of the score ("") and those of the heads ("audio", "video"), as far as the checkpoint has them.
     prior
         Share of fakes that the probabilities are for; None for the one at which a score at its threshold is as likely
         real as fake.
@@ -78,7 +77,7 @@ class Decision(NamedTuple):
         return self.calibrations[""].prior_at(self.threshold.value) if self.prior is None else self.prior
 
     def verdict(self, score: float | None) -> str | None:
-        """ "real" or "fake"; None without a score."""
+        """What `verdict` says at this threshold."""
         return verdict(score, self.threshold.value)
 
     def probability(self, score: float | None, stream: str = "") -> float | None:
@@ -149,16 +148,14 @@ class Prediction:
 
 @dataclass
 class ClipResult:
-    """A clip that was scored, or could not be.
+    """A clip that was scored, or could not be; what is not described here is as in `Prediction`.
 
     Parameters
     ----------
     reason, message
-        Why there is no score, in a word or two and as a sentence; "" if there is one.
+        Why there is no score; "" if there is one.
     lasting
         Whether the same would come of the same file again.
-    seconds, faces, crop, no_face, notes, windows
-        As in `Prediction`.
     """
 
     reason: str = ""
@@ -194,21 +191,18 @@ class ClipResult:
 
     def judged(self, file: str, decision: Decision) -> Prediction:
         """What is said of the clip."""
-        score, audio, video = (self.mean(name) for name in ("score", "audio_score", "video_score"))
+        said: dict[str, Any] = {}
+        for stream, prefix in (("", ""), ("audio", "audio_"), ("video", "video_")):
+            score = self.mean(f"{prefix}score")
+            said[f"{prefix}score"] = score
+            said[f"{prefix}probability"] = decision.probability(score, stream)
+            said[f"{prefix}verdict"] = verdict(score, HEAD_THRESHOLD if stream else decision.threshold.value)
         return Prediction(
             file=file,
             status="scored" if self.scored else "not scored",
             reason=self.reason or None,
             message=self.message or None,
-            score=score,
-            probability=decision.probability(score),
-            verdict=decision.verdict(score),
-            audio_score=audio,
-            audio_probability=decision.probability(audio, "audio"),
-            audio_verdict=verdict(audio, HEAD_THRESHOLD),
-            video_score=video,
-            video_probability=decision.probability(video, "video"),
-            video_verdict=verdict(video, HEAD_THRESHOLD),
+            **said,
             seconds=self.seconds,
             faces=self.faces,
             crop=self.crop,
@@ -220,20 +214,12 @@ class ClipResult:
 
 @dataclass
 class Film:
-    """What a figure of a clip shows of it: a few frames and how loud it is.
+    """What a figure of a clip shows of it: a few frames and how loud it is."""
 
-    Parameters
-    ----------
-    seconds
-        Length of the clip.
-    frames
-        Moment, in seconds → the frame (100, 100, 3) uint8 there; moments outside all windows have none.
-    levels
-        The largest absolute sample of each 25th of a second, 0 to 1; NaN outside all windows.
-    """
-
-    seconds: float
+    seconds: float  # length of the clip
+    # Moment in seconds → the frame (100, 100, 3) uint8 there; moments outside all windows have none.
     frames: dict[float, np.ndarray] = field(default_factory=dict)
+    # The largest absolute sample of each 25th of a second, 0 to 1; NaN outside all windows.
     levels: list[float] = field(default_factory=list)
 
     def see(self, window: Window) -> None:
@@ -271,16 +257,9 @@ class Wanted(NamedTuple):
 
 
 class Journal:
-    """Results of clips, appended as they come and read when the next run starts.
+    """Results of clips, appended to a file as they come and read when the next run starts, unless that begins `fresh`.
 
     A line that is cut, or damaged otherwise, is as if it were not there. Several runs may write at the same time.
-
-    Parameters
-    ----------
-    path
-        The file, which need not exist.
-    fresh
-        Forget what an earlier run has left.
     """
 
     def __init__(self, path: Path, fresh: bool = False) -> None:
@@ -296,12 +275,7 @@ class Journal:
     def find(self, clip: Wanted, threshold: float) -> ClipResult | None:
         """The result of a clip whose file has not changed since.
 
-        Parameters
-        ----------
-        clip
-            None is returned unless its figure, if there is to be one, is there as it was drawn.
-        threshold
-            That the figure is to show.
+        None unless its figure, if there is to be one, is there as it was drawn, with this threshold.
         """
         self._stamps[clip.path] = stamp(clip.path)  # as it is before it is read, since files change meanwhile
         entry = self._entries.get(os.path.abspath(clip.path))

@@ -18,7 +18,7 @@ from dataset.check import SILENCE
 from dataset.faces import Survey, Window
 from dataset.media import FRAME_RATE
 from dataset.transforms import normalise
-from model import Detector, Verdict, for_inference
+from model import Detector, for_inference
 from model.model import Streams
 from scripts.predict.output import write_figure
 from scripts.predict.page import keep_film
@@ -49,12 +49,7 @@ class Scorer:
     device
         Where it computes.
     precision
-        As in test.py: 16 and 16-mixed are float32 on a CPU.
-
-    Attributes
-    ----------
-    precision
-        What it comes to: float32, float16 or bfloat16, the latter two mixed with float32.
+        As in test.py: 16 and 16-mixed are float32 on a CPU. As an attribute, what it comes to.
     """
 
     def __init__(self, detector: Detector, device: torch.device, precision: str = "32") -> None:
@@ -94,7 +89,12 @@ class Scorer:
                 outputs = self.detector.heads(Streams(video_stream, audio_stream, mask))
             else:
                 outputs = self.detector(self._normalised(videos), audio, mask, lengths)
-            return _scores(self.detector.decide(outputs))
+            verdict = self.detector.decide(outputs)
+        columns = [
+            [None] * len(lengths) if scores is None else scores.float().tolist()
+            for scores in (verdict.score, verdict.audio_score, verdict.video_score)
+        ]
+        return [Scores(*row) for row in zip(*columns, strict=True)]
 
     def _embeddings(self, videos: Sequence[Tensor], keys: Sequence[bytes], keep: bool) -> list[Tensor]:
         """Embeddings (T, D) of each video."""
@@ -116,15 +116,6 @@ class Scorer:
 def _padded(clips: Sequence[Tensor]) -> Tensor:
     """Stack clips (T, …), each followed by zeros to the length of the longest (B, T, …)."""
     return pad_sequence(list(clips), batch_first=True)
-
-
-def _scores(verdict: Verdict) -> list[Scores]:
-    """A verdict clip by clip."""
-    columns = [
-        [None] * len(verdict.score) if scores is None else scores.float().tolist()
-        for scores in (verdict.score, verdict.audio_score, verdict.video_score)
-    ]
-    return [Scores(*row) for row in zip(*columns, strict=True)]
 
 
 @dataclass
@@ -154,22 +145,11 @@ class _Draft:
 def score_clips(
     steps: Iterable[tuple[int, Step]], scorer: Scorer, batch_size: int, films: bool = False
 ) -> Iterator[tuple[int, ClipResult, Film | None]]:
-    """Score clips from what `scripts.predict.reading.read_ahead` yields.
-
-    Parameters
-    ----------
-    steps
-        Index of a clip, and its next step.
-    scorer
-        Scores windows.
-    batch_size
-        Windows of a batch, of whichever clips.
-    films
-        Keep what a figure of each clip shows.
+    """Score clips from what `scripts.predict.reading.read_ahead` yields, in batches of windows of whichever clips.
 
     Yields
     ------
-    Index of a clip that is done, its result, and its film if there is to be one. Clips come as they are done.
+    Index of a clip that is done, its result, and, with `films`, what a figure shows of it. Clips come as they are done.
     """
     drafts: dict[int, _Draft] = {}
     batch: list[tuple[int, Window]] = []
@@ -212,33 +192,15 @@ def _done(drafts: dict[int, _Draft]) -> Iterator[tuple[int, ClipResult, Film | N
 
 @dataclass
 class Run:
-    """Everything that scores clips.
+    """Everything that scores clips."""
 
-    Parameters
-    ----------
-    checkpoint
-        Where the detector comes from.
-    decision
-        How scores become verdicts.
-    scorer
-        Scores windows.
-    make_reader
-        Makes what reads clips, for one thread.
-    journal
-        Knows the clips that were scored before.
-    batch_size
-        Windows scored together.
-    threads
-        How many clips are read at the same time.
-    """
-
-    checkpoint: Path
+    checkpoint: Path  # where the detector comes from
     decision: Decision
     scorer: Scorer
-    make_reader: Callable[[], Reader]
+    make_reader: Callable[[], Reader]  # for one thread
     journal: Journal
-    batch_size: int = 1
-    threads: int = 1
+    batch_size: int = 1  # windows scored together
+    threads: int = 1  # clips read at the same time
 
     def score(self, wanted: Sequence[Wanted]) -> Iterator[tuple[int, ClipResult]]:
         """Yield index and result of each clip: those that are known first, then the others as they are done."""

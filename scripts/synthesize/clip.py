@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -16,6 +15,7 @@ from scripts.synthesize.face import draw_motion, render
 from scripts.synthesize.fakes import rebuild, rerender_lower_face, revoice, swap_face
 from scripts.synthesize.portrait import GENDERS, RACES, SIZE, Look, draw_look
 from scripts.synthesize.voice import FRAME_RATE, SAMPLE_RATE, Utterance, Voice, draw_voice, speak
+from utils.files import replacing
 
 
 @dataclass(frozen=True)
@@ -49,35 +49,17 @@ CATEGORIES = (
 
 @dataclass(frozen=True)
 class Make:
-    """How the clips of a corpus are made and stored.
+    """How the clips of a corpus are made and stored."""
 
-    Attributes
-    ----------
-    methods
-        Name of the method for each category's letter.
-    fake_video, fake_audio
-        Make a video and a sound fake.
-    other_lips
-        Whether the lips of a fake video say something else than the sound.
-    voice
-        Factors by which voices differ from those of the first make.
-    cast
-        Added to the seed for the subjects, so that another make shows other people.
-    size, rate
-        Pixels a side, and frames a second.
-    video_codec, video_options, audio_codec
-        As FFmpeg names them.
-    """
-
-    methods: dict[str, str]
+    methods: dict[str, str]  # name of the method for each category's letter
     fake_video: Callable[..., np.ndarray]
     fake_audio: Callable[..., np.ndarray]
-    other_lips: bool
-    voice: dict[str, float] = field(default_factory=dict)
-    cast: int = 0
-    size: int = SIZE
+    other_lips: bool  # whether the lips of a fake video say something else than the audio
+    voice: dict[str, float] = field(default_factory=dict)  # factors by which voices differ from those of the first make
+    cast: int = 0  # added to the seed for the subjects, so that another make shows other people
+    size: int = SIZE  # pixels a side
     rate: int = FRAME_RATE
-    video_codec: str = "libx264"
+    video_codec: str = "libx264"  # as FFmpeg names it
     video_options: dict[str, str] = field(default_factory=dict)
     audio_codec: str = "aac"
 
@@ -96,65 +78,29 @@ MAKES = {"first": FIRST, "second": SECOND}
 
 
 @dataclass(frozen=True)
-class Sound:
-    """The sound of a clip.
+class Audio:
+    """The audio of a clip, and what the lips say to it."""
 
-    Attributes
-    ----------
-    samples
-        Sound (N,) at 16 kHz, N = 640 T, in [-1, 1].
-    utterance
-        What is heard.
-    lips
-        What the lips say: the same, or another utterance in a fake video.
-    """
-
-    samples: np.ndarray
-    utterance: Utterance
-    lips: Utterance
+    samples: np.ndarray  # (N,) at 16 kHz, N = 640 T, in [-1, 1]
+    lips: Utterance  # what is heard, or something else in a fake video
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip before it is encoded.
+    """A clip before it is encoded."""
 
-    Attributes
-    ----------
-    frames
-        Video (T, H, W, 3), uint8 RGB, of the make's size and rate.
-    sound
-        Sound (N,) at 16 kHz, N = 640 T, in [-1, 1].
-    opening
-        How far the lips are open in each frame (T,), 0 to 1.
-    """
-
-    frames: np.ndarray
-    sound: np.ndarray
-    opening: np.ndarray
+    frames: np.ndarray  # (T, H, W, 3), uint8 RGB, of the make's size and rate
+    audio: np.ndarray  # (N,) at 16 kHz, N = 640 T, in [-1, 1]
 
 
 def make_clip(
     subject: Subject, category: Category, seconds: float, seed: np.random.SeedSequence, make: Make = FIRST
 ) -> Clip:
-    """Film a clip. Whatever the category does not change is drawn in the same way for all four.
-
-    Parameters
-    ----------
-    subject
-        Who speaks.
-    category
-        What is fake about it.
-    seconds
-        Length; the clip's own differs from it by up to a tenth.
-    seed
-        Makes this clip unlike any other.
-    make
-        How clips of this corpus are made.
-    """
-    for_sound, for_video = seed.spawn(2)
-    sound = make_sound(subject, category, seconds, for_sound, make)
+    """Film a clip of about so many seconds. What the category does not change is drawn in the same way for all four."""
+    for_audio, for_video = seed.spawn(2)
+    audio = make_audio(subject, category, seconds, for_audio, make)
     rng = np.random.default_rng(for_video)
-    motion = draw_motion(rng, sound.lips)
+    motion = draw_motion(rng, audio.lips)
     if make.rate != FRAME_RATE:
         motion = motion.resampled(round(len(motion.x) * make.rate / FRAME_RATE))
     frames = render(rng, subject.look, motion)
@@ -163,29 +109,23 @@ def make_clip(
     if make.size != SIZE:
         size = make.size, make.size
         frames = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in frames])
-    return Clip(frames, sound.samples, motion.opening)
+    return Clip(frames, audio.samples)
 
 
-def make_sound(
+def make_audio(
     subject: Subject, category: Category, seconds: float, seed: np.random.SeedSequence, make: Make = FIRST
-) -> Sound:
-    """Record the sound of a clip, whose length also fixes the video's; the parameters are those of `make_clip`."""
+) -> Audio:
+    """Record the audio of a clip, whose length also fixes the video's."""
     rng = np.random.default_rng(seed)
     frames = round(seconds * FRAME_RATE * rng.uniform(0.9, 1.1))
     utterance = speak(rng, subject.voice, frames)
     other = speak(rng, subject.voice, frames)
-    recorded = _record(rng, utterance.sound)
+    recorded = _record(rng, utterance.audio)
     if category.fake_audio:
         recorded = make.fake_audio(rng, recorded, utterance.pitch)
     loudness = 10 ** (rng.uniform(-26, -20) / 20)
     samples = recorded * loudness / np.sqrt(np.mean(recorded**2))
-    return Sound(samples, utterance, other if category.fake_video and make.other_lips else utterance)
-
-
-def delayed(sound: np.ndarray, seconds: float) -> np.ndarray:
-    """Put silence before a sound (N,), whose end is cut by as much."""
-    silence = round(seconds * SAMPLE_RATE)
-    return np.concatenate([np.zeros(silence), sound])[: len(sound)]
+    return Audio(samples, other if category.fake_video and make.other_lips else utterance)
 
 
 def _record(rng: np.random.Generator, speech: np.ndarray) -> np.ndarray:
@@ -196,17 +136,7 @@ def _record(rng: np.random.Generator, speech: np.ndarray) -> np.ndarray:
 
 
 def make_cast(number: int, seed: int, make: Make = FIRST) -> list[Subject]:
-    """Invent subjects, spread evenly over FakeAVCeleb's five ethnic groups and two genders.
-
-    Parameters
-    ----------
-    number
-        How many subjects.
-    seed
-        Seed of the corpus. The first subjects stay the same when `number` grows.
-    make
-        Other makes have other people, with other voices.
-    """
+    """Invent subjects, spread evenly over ethnic groups and genders; the first stay when their number grows."""
     seed += make.cast
     ids = np.random.default_rng(seed).permutation(100_000)[:number]
     groups = [(race, gender) for gender in GENDERS for race in RACES]
@@ -220,40 +150,25 @@ def make_cast(number: int, seed: int, make: Make = FIRST) -> list[Subject]:
     return cast
 
 
-def write_clip(path: Path, frames: np.ndarray, sound: np.ndarray, make: Make = FIRST) -> None:
-    """Write a clip in one stroke: the file appears when it is complete.
-
-    Parameters
-    ----------
-    path
-        The mp4 file; its folder is made.
-    frames
-        Video (T, H, W, 3), uint8 RGB.
-    sound
-        Sound (N,) at 16 kHz, float in [-1, 1].
-    make
-        Says how to encode them; the first make's clips are H.264 and AAC at 25 frames a second, as FakeAVCeleb's.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    with av.open(str(partial), "w", format="mp4") as container:
-        video = container.add_stream(make.video_codec, rate=make.rate, options=dict(make.video_options))
-        audio = container.add_stream(make.audio_codec, rate=SAMPLE_RATE, layout="mono")
-        assert isinstance(video, av.VideoStream)
-        assert isinstance(audio, av.AudioStream)
-        video.height, video.width = frames.shape[1:3]
-        video.pix_fmt = "yuv420p"
-        video.codec_context.thread_count = 1  # more threads may give other bytes
-        audio.bit_rate = 64_000
-        for index, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts, picture.time_base = index, Fraction(1, make.rate)
-            container.mux(video.encode(picture))
-        container.mux(video.encode())
-        samples = np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16)[None, :]
+def write_clip(path: Path, frames: np.ndarray, audio: np.ndarray, make: Make = FIRST) -> None:
+    """Write frames (T, H, W, 3), uint8 RGB, and audio (N,), 16 kHz in [-1, 1], as an mp4, whole or not at all."""
+    with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+        video_stream = container.add_stream(make.video_codec, rate=make.rate, options=dict(make.video_options))
+        audio_stream = container.add_stream(make.audio_codec, rate=SAMPLE_RATE, layout="mono")
+        assert isinstance(video_stream, av.VideoStream)
+        assert isinstance(audio_stream, av.AudioStream)
+        video_stream.height, video_stream.width = frames.shape[1:3]
+        video_stream.pix_fmt = "yuv420p"
+        video_stream.codec_context.thread_count = 1  # more threads may give other bytes
+        audio_stream.bit_rate = 64_000
+        for index, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, make.rate)
+            container.mux(video_stream.encode(frame))
+        container.mux(video_stream.encode())
+        samples = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)[None, :]
         block = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
         block.sample_rate = SAMPLE_RATE
         block.pts, block.time_base = 0, Fraction(1, SAMPLE_RATE)  # or the encoder's delay goes unmarked
-        container.mux(audio.encode(block))
-        container.mux(audio.encode())
-    os.replace(partial, path)
+        container.mux(audio_stream.encode(block))
+        container.mux(audio_stream.encode())

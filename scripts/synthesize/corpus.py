@@ -17,18 +17,8 @@ import pandas as pd
 from rich.progress import track
 
 from dataset.corpora.table import MARKER
-from scripts.synthesize.clip import (
-    CATEGORIES,
-    MAKES,
-    Category,
-    Make,
-    Subject,
-    delayed,
-    make_cast,
-    make_clip,
-    write_clip,
-)
-from scripts.synthesize.voice import FRAME_RATE
+from scripts.synthesize.clip import CATEGORIES, MAKES, Category, Make, Subject, make_cast, make_clip, write_clip
+from scripts.synthesize.voice import FRAME_RATE, SAMPLE_RATE
 from utils.errors import DataError
 from utils.files import write_atomic
 
@@ -87,14 +77,18 @@ def synthesize(
     seconds
         Length of a clip; each differs from it by up to a tenth.
     clips
-        Clips of each subject in each of the four categories.
+        Number of clips of each subject in each of the four categories.
     seed
-        The same seed and options give the same bytes.
+        Random seed; the same seed and options give the same bytes.
     silent_fakes
-        Seconds of silence before the sound of every fake: plants the known flaw of FakeAVCeleb (arXiv 2412.00175), by
+        Seconds of silence before the audio of every fake: plants the known flaw of FakeAVCeleb (arXiv 2412.00175), by
         which a detector may learn nothing else. `main.py audit` finds it.
+    make
+        first or second; the second has other people, voices, fakes and codecs, as another corpus would.
+    layout
+        Folders and table to write: those of FakeAVCeleb, of LAV-DF, or clips.csv.
     num_workers
-        Clips made at the same time.
+        Number of clips that are made at the same time.
     overwrite
         Replace an earlier miniature that was made with other options.
 
@@ -108,7 +102,11 @@ def synthesize(
     DataError
         If an option is out of range, or `out` holds something else.
     """
-    _check_options(subjects, seconds, clips, silent_fakes, num_workers)
+    limits = {"subjects": (subjects, 1, 10_000), "seconds": (seconds, 0.8, 60), "clips": (clips, 1, 100)}
+    limits |= {"silent_fakes": (silent_fakes, 0, seconds / 2), "num_workers": (num_workers, 1, 1000)}
+    for name, (value, least, most) in limits.items():
+        if not least <= value <= most:
+            raise DataError(f"{name} must be between {least} and {most}, not {value}")
     options: dict[str, Any] = {"format": FORMAT, "subjects": subjects, "seconds": seconds, "clips": clips, "seed": seed}
     options |= {"silent_fakes": silent_fakes} if silent_fakes else {}
     options |= {"make": make} if make != "first" else {}
@@ -123,7 +121,8 @@ def synthesize(
     def write(entry: Entry) -> None:
         clip = make_clip(entry.subject, entry.category, seconds, entry.seed, how)
         silence = 0.0 if entry.category.letter == "A" else silent_fakes
-        write_clip(out / entry.file, clip.frames, delayed(clip.sound, silence), how)
+        quiet = np.zeros(round(silence * SAMPLE_RATE))
+        write_clip(out / entry.file, clip.frames, np.concatenate([quiet, clip.audio])[: len(clip.audio)], how)
 
     with ThreadPoolExecutor(num_workers) as pool:
         for _ in track(pool.map(write, missing), "Synthesizing clips", total=len(missing), disable=not missing):
@@ -223,7 +222,7 @@ def _lavdf_row(out: Path, entry: Entry, original: str) -> dict[str, Any]:
 
 
 def _write_preview(out: Path, plan: list[Entry], subjects: int = 4) -> None:
-    """A picture of the first subjects, a row each, in the four categories."""
+    """Write an image of the first subjects, a row each, in the four categories."""
     shown = list(dict.fromkeys(entry.subject.id for entry in plan))[:subjects]
     frames = {(e.subject.id, e.category.letter): e for e in reversed(plan)}  # the first clip of each
     rows = []
@@ -241,26 +240,17 @@ def _middle_frame(path: Path) -> np.ndarray:
     return frames[len(frames) // 2].to_ndarray(format="bgr24")
 
 
-def _check_options(subjects: int, seconds: float, clips: int, silent_fakes: float, num_workers: int) -> None:
-    if not 1 <= subjects <= 10_000:
-        raise DataError(f"subjects must be between 1 and 10000, not {subjects}")
-    if not 0.8 <= seconds <= 60:
-        raise DataError(f"seconds must be between 0.8 and 60, not {seconds}")
-    if not 1 <= clips <= 100:
-        raise DataError(f"clips must be between 1 and 100, not {clips}")
-    if not 0 <= silent_fakes <= seconds / 2:
-        raise DataError(f"silent_fakes must be between 0 and half the length of a clip, not {silent_fakes}")
-    if num_workers < 1:
-        raise DataError(f"num_workers must be at least 1, not {num_workers}")
-
-
 def _claim(out: Path, options: dict[str, Any], overwrite: bool) -> None:
     """Mark `out` as a miniature of these options, or refuse to touch it."""
     marker = out / MARKER
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is not a folder")
     if marker.exists():
-        if _read_marker(marker) == options:
+        try:
+            known = json.loads(marker.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise DataError(f"{marker} is damaged; delete {out} and start again") from error
+        if known == options:
             return
         if not overwrite:
             raise DataError(f"{out} holds a miniature of other options; --overwrite replaces it")
@@ -269,13 +259,6 @@ def _claim(out: Path, options: dict[str, Any], overwrite: bool) -> None:
         raise DataError(f"{out} is not empty and not a miniature; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps(options), encoding="utf-8")
-
-
-def _read_marker(marker: Path) -> dict[str, Any]:
-    try:
-        return json.loads(marker.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{marker} is damaged; delete {marker.parent} and start again") from error
 
 
 def _remove(out: Path) -> None:

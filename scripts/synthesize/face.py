@@ -18,29 +18,15 @@ _NOISE = 2.2  # deviation of the sensor's noise, in grey levels
 
 @dataclass(frozen=True)
 class Motion:
-    """One value a frame, each of shape (T,).
+    """One value a frame, each of shape (T,)."""
 
-    Attributes
-    ----------
-    x, y
-        Where the head is, in pixels from its usual place.
-    angle
-        How far the head leans, in degrees.
-    zoom
-        How near the head is, 1 = as usual.
-    blink
-        1 = eyes open, 0 = eyes shut.
-    opening, spread
-        The lips, as `paint_mouth` takes them.
-    """
-
-    x: np.ndarray
+    x: np.ndarray  # where the head is, in pixels from its usual place
     y: np.ndarray
-    angle: np.ndarray
-    zoom: np.ndarray
-    blink: np.ndarray
-    opening: np.ndarray
-    spread: np.ndarray
+    angle: np.ndarray  # how far the head leans, in degrees
+    zoom: np.ndarray  # how near the head is, 1 = as usual
+    blink: np.ndarray  # 1 = eyes open, 0 = eyes shut
+    opening: np.ndarray  # of the lips, 0 = closed, 1 = wide open
+    spread: np.ndarray  # of the lips, -1 = rounded, 1 = drawn wide
 
     def resampled(self, frames: int) -> Motion:
         """The same movement in another number of frames."""
@@ -51,7 +37,7 @@ class Motion:
 
 def draw_motion(rng: np.random.Generator, utterance: Utterance) -> Motion:
     """Let a head move at random and its lips follow `utterance`, at 25 frames a second."""
-    frames = len(utterance.sound) // SAMPLES_PER_FRAME
+    frames = len(utterance.audio) // SAMPLES_PER_FRAME
     opening, spread = follow_lips(utterance)
     return Motion(
         x=rng.uniform(-2, 2) + _sway(rng, frames, 2.2),
@@ -65,19 +51,19 @@ def draw_motion(rng: np.random.Generator, utterance: Utterance) -> Motion:
 
 
 def follow_lips(utterance: Utterance) -> tuple[np.ndarray, np.ndarray]:
-    """Opening and spread of the lips (T,) that go with a sound: louder is wider open, and open vowels a bit more."""
-    energy = frame_energy(utterance.sound)
+    """Opening and spread of the lips (T,) that go with audio: louder is wider open, and open vowels a bit more."""
+    energy = frame_energy(utterance.audio)
     level = np.clip(1 + (energy - energy.max()) / 32.0, 0, 1)  # 0 at 32 dB below the loudest frame
     middle = (np.arange(len(level)) + 0.5) * SAMPLES_PER_FRAME
-    at = np.arange(len(utterance.openness)) * (len(utterance.sound) / len(utterance.openness))
+    at = np.arange(len(utterance.openness)) * (len(utterance.audio) / len(utterance.openness))
     openness = np.interp(middle, at, utterance.openness)
     opening = gaussian_filter1d(level * (0.65 + 0.35 * openness), 0.5)
     return np.clip(opening, 0, 1), gaussian_filter1d(np.interp(middle, at, utterance.spread), 0.7)
 
 
-def frame_energy(sound: np.ndarray) -> np.ndarray:
-    """Energy of a 16 kHz sound in each frame of 40 ms, in dB (T,)."""
-    frames = sound[: len(sound) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME].reshape(-1, SAMPLES_PER_FRAME)
+def frame_energy(audio: np.ndarray) -> np.ndarray:
+    """Energy of 16 kHz audio in each frame of 40 ms, in dB (T,)."""
+    frames = audio[: len(audio) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME].reshape(-1, SAMPLES_PER_FRAME)
     return 10 * np.log10(np.mean(frames.astype(np.float64) ** 2, axis=1) + 1e-10)
 
 
@@ -97,22 +83,7 @@ def _blink(rng: np.random.Generator, frames: int) -> np.ndarray:
 
 
 def render(rng: np.random.Generator, look: Look, motion: Motion) -> np.ndarray:
-    """Film a subject.
-
-    Parameters
-    ----------
-    rng
-        Draws what differs between clips of a subject: the exposure, the gaze and the sensor's noise.
-    look
-        Who is filmed.
-    motion
-        How they move.
-
-    Returns
-    -------
-    numpy.ndarray
-        Frames (T, 224, 224, 3), uint8 RGB.
-    """
+    """Film a subject: frames (T, 224, 224, 3), uint8 RGB; exposure, gaze and noise differ from clip to clip."""
     portrait = draw_portrait(look)
     exposure = (rng.uniform(0.95, 1.05) * rng.uniform(0.98, 1.02, 3)).astype(np.float32)
     gaze = tuple(rng.normal(0, 0.7, 2))
@@ -121,11 +92,10 @@ def render(rng: np.random.Generator, look: Look, motion: Motion) -> np.ndarray:
         head = portrait.head.copy()
         paint_eyes(head, portrait, look, motion.blink[index], gaze)
         paint_mouth(head, portrait, look, motion.opening[index], motion.spread[index])
-        picture = _place(head, portrait, motion, index)
-        picture *= exposure
-        picture += _NOISE * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
-        np.clip(picture, 0, 255, out=picture)
-        frames[index] = picture
+        frame = _place(head, portrait, motion, index)
+        frame *= exposure
+        frame += _NOISE * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
+        frames[index] = np.clip(frame, 0, 255)
     return frames
 
 
@@ -144,19 +114,7 @@ def _place(head: np.ndarray, portrait: Portrait, motion: Motion, index: int) -> 
 
 
 def paint_eyes(head: np.ndarray, portrait: Portrait, look: Look, openness: float, gaze: tuple[float, float]) -> None:
-    """Paint both eyes in place.
-
-    Parameters
-    ----------
-    head
-        The head (224, 224, 3), float32 RGB.
-    portrait, look
-        The subject's layers and looks.
-    openness
-        1 = open, 0 = shut.
-    gaze
-        Where the eyes look: pixels to the right and down.
-    """
+    """Paint both eyes into a head (224, 224, 3), float32 RGB; they look so many pixels to the right and down."""
     for side in (-1, 1):
         cx, cy, r = CENTRE[0] + side * look.eye_gap, portrait.eyes_y, look.eye_size
         top, left = int(cy - 14), int(cx - 20)
@@ -183,19 +141,7 @@ def paint_eyes(head: np.ndarray, portrait: Portrait, look: Look, openness: float
 
 
 def paint_mouth(head: np.ndarray, portrait: Portrait, look: Look, opening: float, spread: float) -> None:
-    """Paint the mouth in place.
-
-    Parameters
-    ----------
-    head
-        The head (224, 224, 3), float32 RGB.
-    portrait, look
-        The subject's layers and looks.
-    opening
-        0 = lips closed, 1 = wide open.
-    spread
-        -1 = lips rounded, 1 = drawn wide.
-    """
+    """Paint the mouth into a head (224, 224, 3), float32 RGB; `Motion` says what opening and spread are."""
     cx, cy = CENTRE[0], portrait.mouth_y
     top, left = int(cy - 24), int(cx - 36)
     part = head[top : top + 54, left : left + 72]

@@ -34,14 +34,9 @@ def rerender_lower_face(rng: np.random.Generator, frames: np.ndarray, look: Look
     rng
         Draws the tint of the pasted part.
     frames
-        Video (T, 224, 224, 3), uint8 RGB.
+        Video (T, 224, 224, 3), uint8 RGB, as the one that is returned.
     look, motion
         Whose face it is, and where it goes.
-
-    Returns
-    -------
-    numpy.ndarray
-        Video of the same shape and type.
     """
     portrait = draw_portrait(look)
     side = int(2.15 * look.half_width)
@@ -65,7 +60,7 @@ def rerender_lower_face(rng: np.random.Generator, frames: np.ndarray, look: Look
 def swap_face(rng: np.random.Generator, frames: np.ndarray, look: Look, motion: Motion) -> np.ndarray:
     """Paste another person's face over the subject's: it moves and speaks alike, but is softer and has a soft edge.
 
-    Parameters and the value returned are those of `rerender_lower_face`.
+    Its parameters are those of `rerender_lower_face`.
     """
     other = draw_look(rng, str(rng.choice(RACES)), str(rng.choice(GENDERS)))
     kept = ("skin", "hair", "shirt", "wall", "light", "half_width", "half_height")
@@ -107,44 +102,29 @@ def _zero_mean_ramp(rng: np.random.Generator, side: int) -> np.ndarray:
     return (2 * _TINT * slope[..., None] * rng.uniform(0.7, 1.3, 3)).astype(np.float32)
 
 
-def revoice(rng: np.random.Generator, sound: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-    """Speak a recording again through a channel vocoder.
+def revoice(rng: np.random.Generator, audio: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+    """Speak a recording (N,) again with a flat pitch, a new phase and no high band, as a vocoder does.
 
-    The spectral envelope is kept in mel bands up to 4 or 5 kHz; a new excitation takes the place of the voice.
-
-    Parameters
-    ----------
-    rng
-        Draws the upper limit of the band and the new excitation.
-    sound
-        What was said, and the room around it (N,), at 16 kHz.
-    pitch
-        Of the voice (C,), as in `scripts.synthesize.voice.Utterance`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Sound (N,).
+    `pitch` is that of the voice (C,), as in `scripts.synthesize.voice.Utterance`.
     """
     smooth = _smoother(rng.uniform(4200, 5000))
-    envelope = np.sqrt(smooth @ np.abs(STFT.stft(sound)) ** 2)  # (F, S)
-    excitation = STFT.stft(_excite(rng, pitch, len(sound)))
+    envelope = np.sqrt(smooth @ np.abs(STFT.stft(audio)) ** 2)  # (F, S)
+    excitation = STFT.stft(_excite(rng, pitch, len(audio)))
     level = np.sqrt(smooth @ np.abs(excitation) ** 2) + 1e-9
-    return STFT.istft(envelope / level * excitation, k1=len(sound))
+    return STFT.istft(envelope / level * excitation, k1=len(audio))
 
 
-def rebuild(rng: np.random.Generator, sound: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+def rebuild(rng: np.random.Generator, audio: np.ndarray, pitch: np.ndarray) -> np.ndarray:
     """Speak a recording again from its mel bands alone, with the phase that Griffin and Lim's iterations find.
 
-    The melody stays (`pitch` is not needed); the voice sounds as through a tube. Parameters and the value returned are
-    those of `revoice`.
+    The melody stays (`pitch` is not needed); the voice sounds as through a tube.
     """
-    magnitude = np.sqrt(_smoother(7600.0) @ np.abs(STFT.stft(sound)) ** 2)  # (F, S)
+    magnitude = np.sqrt(_smoother(7600.0) @ np.abs(STFT.stft(audio)) ** 2)  # (F, S)
     phase = rng.uniform(-np.pi, np.pi, magnitude.shape)
     for _ in range(_ITERATIONS):
-        guess = STFT.istft(magnitude * np.exp(1j * phase), k1=len(sound))
+        guess = STFT.istft(magnitude * np.exp(1j * phase), k1=len(audio))
         phase = np.angle(STFT.stft(guess))
-    return STFT.istft(magnitude * np.exp(1j * phase), k1=len(sound))
+    return STFT.istft(magnitude * np.exp(1j * phase), k1=len(audio))
 
 
 def _smoother(limit: float) -> np.ndarray:

@@ -113,26 +113,12 @@ def _lip_colour(rng: np.random.Generator, skin: Colour, woman: bool) -> Colour:
 
 @dataclass(frozen=True)
 class Portrait:
-    """Layers of a subject's picture, and where the features are.
+    """Layers of a subject's portrait, and where the features are, in pixels from the top."""
 
-    Attributes
-    ----------
-    scene
-        The room with the subject's body (224, 224, 3), float32 RGB.
-    head
-        The head without eyes and mouth (224, 224, 3), float32 RGB.
-    alpha
-        Where the head covers the scene (224, 224), 0 to 1.
-    jaw
-        How far each pixel of the head follows the jaw (224, 224), 0 to 1.
-    eyes_y, mouth_y, chin_y
-        Height of the features, in pixels from the top.
-    """
-
-    scene: np.ndarray
-    head: np.ndarray
-    alpha: np.ndarray
-    jaw: np.ndarray
+    scene: np.ndarray  # the room with the subject's body (224, 224, 3), float32 RGB
+    head: np.ndarray  # the head without eyes and mouth (224, 224, 3), float32 RGB
+    alpha: np.ndarray  # where the head covers the scene (224, 224), 0 to 1
+    jaw: np.ndarray  # how far each pixel of the head follows the jaw (224, 224), 0 to 1
     eyes_y: float
     mouth_y: float
     chin_y: float

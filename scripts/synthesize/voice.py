@@ -1,4 +1,4 @@
-"""Speech-like sound: a glottal source through a moving vocal tract, in the manner of Klatt's formant synthesiser.
+"""Speech-like audio: a glottal source through a moving vocal tract, in the manner of Klatt's formant synthesiser.
 
 D. H. Klatt, "Software for a cascade/parallel formant synthesizer", JASA 67(3), 1980. The tract is applied in the
 short-time Fourier domain, which needs no loop over samples.
@@ -56,21 +56,11 @@ class Voice:
 
 @dataclass(frozen=True)
 class Utterance:
-    """A spoken sound and what its speaker did to make it.
+    """Speech and what its speaker did to make it; all but the audio at the control rate of 200 a second (C,)."""
 
-    Attributes
-    ----------
-    sound
-        The speech (N,) at 16 kHz, with silence before and after and no room around it.
-    pitch
-        Hz at the control rate of 200 a second (C,); 0 where the voice is off.
-    openness, spread
-        Shape of the lips for the vowels, at the control rate (C,).
-    """
-
-    sound: np.ndarray
-    pitch: np.ndarray
-    openness: np.ndarray
+    audio: np.ndarray  # (N,) at 16 kHz, with silence before and after and no room around it
+    pitch: np.ndarray  # Hz; 0 where the voice is off
+    openness: np.ndarray  # of the lips for the vowels
     spread: np.ndarray
 
 
@@ -87,17 +77,7 @@ class _Score:
 
 
 def speak(rng: np.random.Generator, voice: Voice, frames: int) -> Utterance:
-    """Utter random syllables.
-
-    Parameters
-    ----------
-    rng
-        Draws what is said.
-    voice
-        Who says it.
-    frames
-        Length in video frames of 40 ms.
-    """
+    """Utter random syllables for so many video frames of 40 ms."""
     length = frames * SAMPLES_PER_FRAME
     start = int(rng.uniform(0.05, 0.22) * SAMPLE_RATE)
     stop = length - int(rng.uniform(0.02, 0.12) * SAMPLE_RATE)
@@ -105,11 +85,11 @@ def speak(rng: np.random.Generator, voice: Voice, frames: int) -> Utterance:
     first, last = (round(edge * CONTROL_RATE / SAMPLE_RATE) for edge in (start, stop))
     score = _write_score(rng, voice, controls, first, last)
     pitch = _draw_pitch(rng, voice, controls)
-    sound = _perform(rng, voice, score, pitch, length)
+    audio = _perform(rng, voice, score, pitch, length)
     time = np.arange(length)
-    sound *= np.clip(np.minimum(time - start, stop - time) / _FADE, 0, 1)
+    audio *= np.clip(np.minimum(time - start, stop - time) / _FADE, 0, 1)
     voiced = np.where(score.voicing > 0.15, pitch, 0.0)
-    return Utterance(sound / np.abs(sound).max(), voiced, score.openness, score.spread)
+    return Utterance(audio / np.abs(audio).max(), voiced, score.openness, score.spread)
 
 
 def _write_score(rng: np.random.Generator, voice: Voice, controls: int, first: int, last: int) -> _Score:
@@ -186,7 +166,7 @@ def pulses(pitch: np.ndarray, length: int) -> np.ndarray:
 
 
 def _perform(rng: np.random.Generator, voice: Voice, score: _Score, pitch: np.ndarray, length: int) -> np.ndarray:
-    """Turn control tracks into sound (N,)."""
+    """Turn control tracks into audio (N,)."""
     shimmer = 1 + 0.06 * rng.standard_normal(len(pitch))
     voicing = _stretch(score.voicing * shimmer, length)
     hiss = rng.standard_normal(length)

@@ -10,7 +10,6 @@ import pytest
 
 from dataset import FakeAVCelebDataModule, loading
 from dataset.loading import Loading, batch_bytes, default_workers, fit_shared_memory
-from utils import parallel
 
 FRAME = 3 * 100 * 100 + 4 * 104 + 1
 SetFree = Callable[[int], None]
@@ -37,36 +36,6 @@ def test_default_workers(
 ) -> None:
     monkeypatch.setattr(loading, "usable_cores", lambda: cores)
     assert default_workers(processes, on_gpu) == expected
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "cores"),
-    [
-        ("0::/\n", {"cpu.max": "max 100000\n"}, 16),
-        ("0::/\n", {"cpu.max": "250000 100000\n"}, 2),
-        ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
-        ("0::/a/b\n", {"a/cpu.max": "300000 100000\n", "a/b/cpu.max": "max 100000\n"}, 3),
-        ("0::/not/visible\n", {"cpu.max": "400000 100000\n"}, 4),
-        (
-            "5:memory:/job\n3:cpu,cpuacct:/job\n",
-            {"cpu,cpuacct/job/cpu.cfs_quota_us": "600000\n", "cpu,cpuacct/job/cpu.cfs_period_us": "100000\n"},
-            6,
-        ),
-        ("3:cpu:/job\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
-        (None, {}, 16),
-    ],
-)
-def test_usable_cores(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, groups: str | None, files: dict[str, str], cores: int
-) -> None:
-    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
-    proc = tmp_path / "cgroup"
-    if groups is not None:
-        proc.write_text(groups)
-    for name, text in files.items():
-        (tmp_path / "mount" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "mount" / name).write_text(text)
-    assert parallel.usable_cores(proc, tmp_path / "mount") == cores
 
 
 def test_size_of_the_largest_batch() -> None:

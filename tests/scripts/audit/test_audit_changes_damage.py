@@ -13,13 +13,13 @@ from scipy.signal import correlate, welch
 from dataset.media import read_audio, read_video
 from scripts.audit.changes import LEVELS, change_clip
 from scripts.audit.clip import Clip, Context, scaled
-from scripts.audit.damage import AUDIO_DAMAGE, VIDEO_DAMAGE
+from scripts.audit.damage import OF_AUDIO
 from tests.audit_clips import changed, give_audio, named, speech, untouched
 from tests.media_files import copy_clip, even_times, write_clip
 from utils.errors import DataError
 
-VIDEO = [family for family in LEVELS["damage"] if family in VIDEO_DAMAGE]
-AUDIO = [family for family in LEVELS["damage"] if family in AUDIO_DAMAGE]
+VIDEO = [family for family in LEVELS["damage"] if family not in OF_AUDIO]
+AUDIO = [family for family in LEVELS["damage"] if family in OF_AUDIO]
 
 
 @pytest.fixture

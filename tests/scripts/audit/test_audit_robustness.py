@@ -13,8 +13,8 @@ from dataset.media import read_audio, read_video
 from scripts.audit.changes import CHANGES, ORIGINAL, ROBUSTNESS, Change, change_clip
 from scripts.audit.clip import Clip, Context
 from scripts.audit.command import choose
-from scripts.audit.damage import AUDIO_TYPES, SETS, blocks, contrast, damaged, gaussian_noise, means, pitch, saturation
-from scripts.audit.effects import find_effects
+from scripts.audit.damage import OF_AUDIO, SETS, blocks, contrast, damaged, gaussian_noise, pitch, saturation
+from scripts.audit.effects import find_effects, means
 from scripts.audit.report import write_audit
 from scripts.audit.sentences import sentences
 from tests.audit_clips import speech
@@ -32,9 +32,9 @@ def test_levels_are_those_of_the_papers() -> None:
     assert len(ROBUSTNESS) == (7 + 4) * 5
     assert len({change.name for change in (*CHANGES, *ROBUSTNESS)}) == len(CHANGES) + len(ROBUSTNESS)
     types = SETS["deeperforensics"].types
-    assert types["JPEG pixelation"].levels == (2, 3, 4, 5, 6)
-    assert types["VC H.264"].levels == (30, 32, 35, 38, 40)
-    assert types["GB blur"].levels == (7, 9, 13, 17, 21)
+    assert types["JPEG pixelation"].amounts == (2, 3, 4, 5, 6)
+    assert types["VC H.264"].amounts == (30, 32, 35, 38, 40)
+    assert types["GB blur"].amounts == (7, 9, 13, 17, 21)
     assert choose("deeperforensics") == tuple(change for change in ROBUSTNESS if change.kind == "deeperforensics")
     assert choose("auvire-audio, RV reverberation") == tuple(c for c in ROBUSTNESS if c.kind == "auvire-audio")
     assert choose("probes,GB blur level 3")[-1] == Change("GB blur", "level 3", "deeperforensics")
@@ -88,7 +88,7 @@ def test_changes_leave_the_other_stream_alone(reference: Path, tmp_path: Path, c
     assert_array_equal(media.frames, again.frames)
     assert_array_equal(media.samples, again.samples)
     assert media.frames.shape == frames.shape
-    if change.family in AUDIO_TYPES:
+    if change.family in OF_AUDIO:
         assert_array_equal(media.frames, frames)
         assert (media.samples != samples).any()
     else:

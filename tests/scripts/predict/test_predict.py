@@ -118,8 +118,8 @@ def test_what_is_no_file_is_called_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "nowhere.mp4").symlink_to(tmp_path / "gone")
     (tmp_path / "circle.mp4").symlink_to(tmp_path / "circle.mp4")
     paths = {
-        tmp_path / "pipe.mp4": "a named pipe, no file",
-        Path("/dev/null"): "a device, no file",
+        tmp_path / "pipe.mp4": "no file, but a pipe, a socket or a device",
+        Path("/dev/null"): "no file, but a pipe, a socket or a device",
         tmp_path: "a folder",
         tmp_path / "nowhere.mp4": "a link that leads nowhere",
         tmp_path / "circle.mp4": "too many levels of symbolic links",

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scripts.synthesize import synthesize
-from scripts.synthesize.clip import CATEGORIES, make_cast, make_clip, make_sound, write_clip
+from scripts.synthesize.clip import CATEGORIES, make_audio, make_cast, make_clip, write_clip
 from scripts.synthesize.face import frame_energy
 
 SUBJECTS = 15
@@ -38,16 +38,16 @@ class Clip:
     category: str
     file: Path
     frames: np.ndarray = field(repr=False)  # (T, 224, 224, 3)
-    sound: np.ndarray = field(repr=False)  # (N,)
+    audio: np.ndarray = field(repr=False)  # (N,)
 
 
 @dataclass(frozen=True)
 class Track:
-    """The sound of a clip before it is encoded."""
+    """The audio of a clip before it is encoded."""
 
     source: str
     category: str
-    sound: np.ndarray = field(repr=False)  # (N,)
+    audio: np.ndarray = field(repr=False)  # (N,)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +74,12 @@ def clips(table: pd.DataFrame) -> list[Clip]:
 
 @pytest.fixture(scope="module")
 def tracks() -> list[Track]:
-    """The sound of four clips each of eighty subjects."""
+    """The audio of four clips each of eighty subjects."""
     made = []
     for index, subject in enumerate(make_cast(80, seed=7)):
         for kind, category in enumerate(CATEGORIES):
-            sound = make_sound(subject, category, SECONDS, np.random.SeedSequence(7, spawn_key=(index, kind)))
-            made.append(Track(subject.id, category.letter, sound.samples))
+            audio = make_audio(subject, category, SECONDS, np.random.SeedSequence(7, spawn_key=(index, kind)))
+            made.append(Track(subject.id, category.letter, audio.samples))
     return made
 
 
@@ -87,8 +87,8 @@ def _decode(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with av.open(str(path)) as container:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     with av.open(str(path)) as container:
-        sound = np.concatenate([block.to_ndarray()[0] for block in container.decode(audio=0)])
-    return frames, sound[: len(frames) * 640]
+        audio = np.concatenate([block.to_ndarray()[0] for block in container.decode(audio=0)])
+    return frames, audio[: len(frames) * 640]
 
 
 def _auc(clips: list[Clip] | list[Track], features: list, fake: str) -> float:
@@ -112,26 +112,26 @@ def _chance(clips_each: int) -> float:
     return 0.5 + 3.1 * np.sqrt((2 * clips_each + 1) / (12 * clips_each**2))
 
 
-def _loudness(sound: np.ndarray) -> float:
-    return float(20 * np.log10(np.sqrt(np.mean(sound**2))))
+def _loudness(audio: np.ndarray) -> float:
+    return float(20 * np.log10(np.sqrt(np.mean(audio**2))))
 
 
-def _leading_silence(sound: np.ndarray) -> int:
-    """Steps of 5 ms before the sound comes within 30 dB of its loudest."""
-    blocks = sound[: len(sound) // 80 * 80].reshape(-1, 80)
+def _leading_silence(audio: np.ndarray) -> int:
+    """Steps of 5 ms before the audio comes within 30 dB of its loudest."""
+    blocks = audio[: len(audio) // 80 * 80].reshape(-1, 80)
     level = 10 * np.log10(np.mean(blocks**2, axis=1) + 1e-10)
     return int(np.argmax(level > level.max() - 30))
 
 
-def _log_mel(sound: np.ndarray) -> np.ndarray:
-    """Log mel energies (N, 26) of a sound in [-1, 1]."""
-    return logfbank(np.round(sound * 32767).astype(np.int16), 16_000)
+def _log_mel(audio: np.ndarray) -> np.ndarray:
+    """Log mel energies (N, 26) of a audio in [-1, 1]."""
+    return logfbank(np.round(audio * 32767).astype(np.int16), 16_000)
 
 
 def _sharpness(frames: np.ndarray) -> tuple[float, float]:
-    """Mean strength of the Laplacian on cheeks and chin and on forehead and eyes, in the halved grey picture."""
+    """Mean strength of the Laplacian on cheeks and chin and on forehead and eyes, in the halved grey frame."""
     grey = [cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (112, 112)) for frame in frames]
-    strength = np.mean([np.abs(cv2.Laplacian(picture.astype(np.float32), cv2.CV_32F)) for picture in grey], axis=0)
+    strength = np.mean([np.abs(cv2.Laplacian(frame.astype(np.float32), cv2.CV_32F)) for frame in grey], axis=0)
     return float(strength[62:98, 36:76].mean()), float(strength[24:56, 36:76].mean())
 
 
@@ -141,12 +141,12 @@ def _dark_mouth(frames: np.ndarray) -> np.ndarray:
     return np.percentile(mouth, 80, axis=1) - mouth.mean(axis=1)
 
 
-def _pitch_spread(sound: np.ndarray) -> float:
+def _pitch_spread(audio: np.ndarray) -> float:
     """Distance between the quartiles of the pitch over the loud pieces of 60 ms, in semitones, by autocorrelation."""
-    level = frame_energy(sound)
+    level = frame_energy(audio)
     pitches = []
     for at in np.flatnonzero(level > level.max() - 12)[1:-1] * 640:
-        piece = sound[at - 160 : at + 800] * np.hanning(960)
+        piece = audio[at - 160 : at + 800] * np.hanning(960)
         correlation = np.correlate(piece, piece, mode="full")[959:]
         pitches.append(12 * np.log2(16_000 / (55 + np.argmax(correlation[55:230]))))  # 70 to 290 Hz
     return float(np.subtract(*np.percentile(pitches, [75, 25])))
@@ -181,31 +181,31 @@ def test_streams_are_those_of_fakeavceleb(clips: list[Clip]) -> None:
             assert (video.pix_fmt, video.average_rate) == ("yuv420p", 25)
             assert (audio.codec_context.name, audio.rate, audio.layout.name) == ("aac", 16_000, "mono")
             assert float(audio.duration * audio.time_base) == pytest.approx(len(clip.frames) / 25, abs=1e-3)
-        assert len(clip.sound) == 640 * len(clip.frames)
+        assert len(clip.audio) == 640 * len(clip.frames)
         assert 0.9 * SECONDS * 25 - 1 <= len(clip.frames) <= 1.1 * SECONDS * 25 + 1
 
 
-def test_sound_is_not_shifted_against_the_picture(tmp_path: Path) -> None:
-    """Encoding neither delays nor advances the sound by as much as 2 ms."""
+def test_audio_is_not_shifted_against_the_video(tmp_path: Path) -> None:
+    """Encoding neither delays nor advances the audio by as much as 2 ms."""
     made = make_clip(make_cast(1, seed=3)[0], CATEGORIES[0], SECONDS, np.random.SeedSequence(3))
-    write_clip(tmp_path / "clip.mp4", made.frames, made.sound)
-    _, sound = _decode(tmp_path / "clip.mp4")
-    correlation = np.correlate(sound, made.sound[2000:-2000], mode="valid")
+    write_clip(tmp_path / "clip.mp4", made.frames, made.audio)
+    _, audio = _decode(tmp_path / "clip.mp4")
+    correlation = np.correlate(audio, made.audio[2000:-2000], mode="valid")
     assert abs(int(np.argmax(correlation)) - 2000) < 32
-    assert np.corrcoef(sound, made.sound)[0, 1] > 0.98
+    assert np.corrcoef(audio, made.audio)[0, 1] > 0.98
 
 
 @pytest.mark.parametrize("fake", FAKES)
-def test_sound_alone_gives_nothing_away(tracks: list[Track], fake: str) -> None:
+def test_audio_alone_gives_nothing_away(tracks: list[Track], fake: str) -> None:
     for measure in (len, _loudness, _leading_silence):
-        assert _auc(tracks, [measure(track.sound) for track in tracks], fake) < _chance(80), measure.__name__
+        assert _auc(tracks, [measure(track.audio) for track in tracks], fake) < _chance(80), measure.__name__
 
 
 @pytest.mark.parametrize("fake", FAKES)
 def test_encoded_clips_give_nothing_away(clips: list[Clip], fake: str) -> None:
     chance = _chance(SUBJECTS)
     for measure in (len, _loudness, _leading_silence):
-        assert _auc(clips, [measure(clip.sound) for clip in clips], fake) < chance, measure.__name__
+        assert _auc(clips, [measure(clip.audio) for clip in clips], fake) < chance, measure.__name__
     assert _auc(clips, [clip.frames.mean(axis=(0, 1, 2)) for clip in clips], fake) < chance
 
 
@@ -214,11 +214,11 @@ def test_rerendering_keeps_what_it_must() -> None:
     real, _, fake, _ = _four_of_one_seed(make_clip)
     np.testing.assert_allclose(real.frames.mean(axis=(0, 1, 2)), fake.frames.mean(axis=(0, 1, 2)), atol=1.0)
     assert np.array_equal(real.frames[:, :60], fake.frames[:, :60])  # above the pasted part not one pixel differs
-    assert np.array_equal(real.sound, fake.sound)
+    assert np.array_equal(real.audio, fake.audio)
 
 
 def test_revoicing_keeps_what_it_must() -> None:
-    real, fake, _, _ = (sound.samples for sound in _four_of_one_seed(make_sound))
+    real, fake, _, _ = (audio.samples for audio in _four_of_one_seed(make_audio))
     assert len(real) == len(fake)
     assert _loudness(real) == pytest.approx(_loudness(fake), abs=3.0)  # drawn between -26 and -20 dB
     assert abs(_leading_silence(real) - _leading_silence(fake)) <= 2
@@ -233,7 +233,7 @@ def _four_of_one_seed(make: Callable[..., Any]) -> list[Any]:
 @pytest.mark.parametrize(("category", "synchronous"), [("A", True), ("B", True), ("C", False), ("D", False)])
 def test_lips_follow_the_sound_in_real_video_only(clips: list[Clip], category: str, synchronous: bool) -> None:
     chosen = [clip for clip in clips if clip.category == category]
-    agreement = np.median([spearmanr(_dark_mouth(clip.frames), frame_energy(clip.sound)).statistic for clip in chosen])
+    agreement = np.median([spearmanr(_dark_mouth(clip.frames), frame_energy(clip.audio)).statistic for clip in chosen])
     assert agreement > 0.75 if synchronous else agreement < 0.5
 
 
@@ -247,7 +247,7 @@ def test_fake_video_is_softer_in_the_lower_face(clips: list[Clip]) -> None:
 
 
 def test_fake_audio_has_no_high_band(clips: list[Clip]) -> None:
-    mel = [_log_mel(clip.sound).mean(axis=0) for clip in clips]
+    mel = [_log_mel(clip.audio).mean(axis=0) for clip in clips]
     high = _by_category(clips, [bands[21:].mean() - bands[5:15].mean() for bands in mel])
     assert high[["B", "D"]].max() < high[["A", "C"]].min() - 1
     assert _auc(clips, mel, "B") > 0.95
@@ -256,13 +256,13 @@ def test_fake_audio_has_no_high_band(clips: list[Clip]) -> None:
 
 
 def test_fake_audio_has_a_flat_pitch(clips: list[Clip]) -> None:
-    spread = _by_category(clips, [_pitch_spread(clip.sound) for clip in clips])
+    spread = _by_category(clips, [_pitch_spread(clip.audio) for clip in clips])
     assert spread[["B", "D"]].max() < 0.5 * spread[["A", "C"]].min()
 
 
-def test_clips_share_no_picture_and_no_sound(clips: list[Clip]) -> None:
+def test_clips_share_no_frame_and_no_audio(clips: list[Clip]) -> None:
     assert len({frame.tobytes() for clip in clips for frame in clip.frames}) == sum(len(clip.frames) for clip in clips)
-    assert len({clip.sound[:640].tobytes() for clip in clips}) == len(clips)
+    assert len({clip.audio[:640].tobytes() for clip in clips}) == len(clips)
 
 
 def test_marker_tells_the_options(root: Path) -> None:
