@@ -263,7 +263,7 @@ SETS = {
     "deeperforensics": Set(
         {
             "CS saturation": Damage("frame", saturation, (0.4, 0.3, 0.2, 0.1, 0.0)),
-            "CC contrast": Damage("frame", brightness, (0.85, 0.725, 0.6, 0.475, 0.35)),
+            "CC contrast": Damage("frame", contrast, (0.85, 0.725, 0.6, 0.475, 0.35)),
             "BW blocks": Damage("frame", blocks, (16, 32, 48, 64, 80)),
             "GNC noise": Damage("frame", gaussian_noise, (0.001, 0.002, 0.005, 0.01, 0.05)),
             "GB blur": Damage("frame", gaussian_blur, (7, 9, 13, 17, 21)),

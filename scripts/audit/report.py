@@ -172,7 +172,7 @@ def draw_audit(shortcuts: pd.DataFrame, effects: pd.DataFrame, title: str) -> Fi
     upper.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=8, frameon=False, handlelength=3.5)
     if families:
         panels = lower.subplots(lines, CURVES, sharey=True, squeeze=False).flat
-        for axes, family in zip(panels, families, strict=False):
+        for family, axes in zip(families, panels, strict=False):  # families first, which leaves all other panels
             _draw_damage(axes, damage[damage["family"] == family], effects[effects["change"] == ORIGINAL])
             axes.set_ylim(min(0.45, damage["after"].min()) - 0.03, 1.04)
             axes.set_ylabel("AUC" if axes.get_subplotspec().is_first_col() else "", fontsize=8)

@@ -28,7 +28,8 @@ def card(
     Parameters
     ----------
     checkpoint
-        A checkpoint whose fold has been tested, by train.py or by test.py.
+        Checkpoint whose fold has been tested by train.py or by test.py, or a folder that main.py export wrote, which
+        test.py has tested.
     out
         The file to write; by default MODEL_CARD.md beside the results of the fold.
     outputs

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dataset import FakeAVCelebDataModule
 from dataset.corpora import corpus_folder, read_corpus
-from model import detector_of, read_checkpoint
+from model import detector_of, read_checkpoint, weights_file
 from model.threshold import Threshold, threshold_of
 from utils.errors import DataError
 from utils.files import file_digest
@@ -115,7 +115,7 @@ def read_facts(path: Path, outputs: Path, resamples: int, seed: int) -> Facts:
     checkpoint = read_checkpoint(path)
     trained = checkpoint.get("config") or {}
     name = trained.get("save_name") or path.stem
-    digest = file_digest(path)
+    digest = file_digest(weights_file(path))
     run = _tested_fold(path, outputs / "results" / name, trained)
     run.resamples, run.seed = resamples, seed
     (fold,) = run.folds
@@ -177,7 +177,8 @@ def _check_origin(path: Path, digest: str, metrics: Path, trained: dict[str, Any
         if ours is not None and theirs is not None and ours != theirs:
             raise DataError(f"{metrics}: is of another training than {path}, {name} is {theirs}, not {ours}; {again}")
     recorded = Path(str(config.get("checkpoint")))
-    same = file_digest(recorded) == digest if recorded.is_file() else recorded.name == path.name
+    weights = weights_file(recorded)
+    same = file_digest(weights) == digest if weights.is_file() else recorded.name == path.name
     if not same:
         raise DataError(f"{metrics}: is of {recorded}, which is not {path}; {again}")
 

@@ -102,8 +102,13 @@ def synthesize(
     DataError
         If an option is out of range, or `out` holds something else.
     """
-    limits = {"subjects": (subjects, 1, 10_000), "seconds": (seconds, 0.8, 60), "clips": (clips, 1, 100)}
-    limits |= {"silent_fakes": (silent_fakes, 0, seconds / 2), "num_workers": (num_workers, 1, 1000)}
+    limits: dict[str, tuple[float, float, float]] = {
+        "subjects": (subjects, 1, 10_000),
+        "seconds": (seconds, 0.8, 60),
+        "clips": (clips, 1, 100),
+        "silent_fakes": (silent_fakes, 0, seconds / 2),
+        "num_workers": (num_workers, 1, 1000),
+    }
     for name, (value, least, most) in limits.items():
         if not least <= value <= most:
             raise DataError(f"{name} must be between {least} and {most}, not {value}")
