@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dataset.media import FRAME_RATE, SAMPLE_RATE, read_audio
 from model import weights_file
-from scripts.predict.output import HEADS, OF_WINDOWS, described, numbers, of_probabilities, printable
+from scripts.predict.output import OF_WINDOWS, described, numbers, of_probabilities, printable
 from scripts.predict.results import HEAD_THRESHOLD, POLARITY, THUMBNAILS, ClipResult, Decision, Film, Prediction
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic
@@ -34,17 +34,6 @@ LONGEST_AUDIO = 60  # seconds of a clip that can be played
 MOST_AUDIO = 32_000_000  # bytes of all clips together; a page that is much larger opens slowly
 KILOBITS = 32
 WIDTH, HEIGHT, TOP, BOTTOM = 1000, 240, 14, 206  # of a chart, in units of its drawing
-MOST_WINDOWS = 4  # that are named as having lowered a score
-
-
-class Bar(NamedTuple):
-    """A window in a chart."""
-
-    left: float
-    right: float
-    y: float
-    said: str
-    lowers: bool  # the clip's score
 
 
 class Shown(NamedTuple):
@@ -57,11 +46,6 @@ class Shown(NamedTuple):
     strip: str
     wave: str
     audio: str
-    bars: list[Bar]
-    heads: dict[str, str]  # audio and video alone: points of a line
-    gaps: list[tuple[float, float]]
-    ticks: list[tuple[float, str]]
-    lowered: list[str]
 
 
 def keep_film(path: Path, clip: Path, film: Film) -> None:
@@ -149,7 +133,9 @@ def as_page(
         calibrated=of_probabilities(decision),
         of_windows=OF_WINDOWS,
         threshold=decision.threshold.value,
-        threshold_y=_y(decision.threshold.value),
+        x=_x,
+        y=_y,
+        ticks=_ticks,
         style=(FOLDER / "page.css").read_text(encoding="utf-8"),
         script=script,
         # Only this very script runs, whatever the names of the clips hold.
@@ -170,30 +156,13 @@ def _shown(results: Mapping[str, ClipResult], films: Sequence[Path], decision: D
         room -= len(kept["audio"])
         said = "" if clip.score is None else numbers(clip.score, decision.threshold.value)
         strip, wave, audio = kept["strip"], _wave(kept["levels"]), kept["audio"]
-        yield Shown(number, printable(file), clip, said, strip, wave, audio, *_chart(clip))
+        yield Shown(number, printable(file), clip, said, strip, wave, audio)
 
 
-def _chart(
-    clip: Prediction,
-) -> tuple[list[Bar], dict[str, str], list[tuple[float, float]], list[tuple[float, str]], list[str]]:
-    """What is drawn of the scores over time, and the windows that lowered them in words, the lowest first."""
-    if clip.score is None or not clip.seconds:
-        return [], {}, [], [], []
-    low = [window for window in clip.windows if window.score < clip.score - 1e-9]
-    bars = [
-        Bar(_x(w.start, clip), _x(w.end, clip), _y(w.score), f"{w.start:.1f} to {w.end:.1f} s: {w.score:.3f}", w in low)
-        for w in clip.windows
-    ]
-    heads = {}
-    for word, column in HEADS.items():
-        if getattr(clip, column) is not None:
-            middles = [(_x((w.start + w.end) / 2, clip), _y(getattr(w, column))) for w in clip.windows]
-            heads[word] = " ".join(f"{x:.1f},{y:.1f}" for x, y in middles)
-    gaps = [(_x(start, clip), _x(end, clip)) for start, end in clip.no_face]
+def _ticks(clip: Prediction) -> list[float]:
+    """Seconds that a chart marks: at most eleven, at even steps."""
     step = next(step for step in (0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 600, 3600, 86_400) if clip.seconds / step <= 10)
-    ticks = [(_x(step * k, clip), f"{step * k:g}") for k in range(int(clip.seconds / step) + 1)]
-    lowest = sorted(low, key=lambda window: window.score)[:MOST_WINDOWS]
-    return bars, heads, gaps, ticks, [f"{w.start:.1f} to {w.end:.1f} s ({w.score:.3f})" for w in lowest]
+    return [step * k for k in range(int(clip.seconds / step) + 1)]
 
 
 def _x(second: float, clip: Prediction) -> float:
