@@ -19,8 +19,9 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dataset.check import stamp
 from dataset.features import audio_features
-from dataset.media import DECODING, MAX_FRAMES, wav_beside
+from dataset.media import DECODING, MAX_FRAMES
 from dataset.transforms import centre_crop
 from model import load_detector, weights_file
 from scripts.audit.changes import CHANGES, ORIGINAL, Change, change_clip
@@ -219,15 +220,7 @@ def _of_all(clips: Sequence[Clip], measure: Callable[[Clip], float]) -> list[flo
 def _stamps(clips: pd.DataFrame) -> list[Any]:
     """What is known of the clips without reading them: rows of the table, sizes and times of the files."""
     rows = clips[[*TEXTS, "m_label", "race", "gender"]].astype(str).to_numpy().tolist()
-    return [[*row, _stamp(Path(path)), _stamp(wav_beside(path))] for row, path in zip(rows, clips["path"], strict=True)]
-
-
-def _stamp(path: Path) -> list[int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]
+    return [[*row, stamp(str(path))] for row, path in zip(rows, clips["path"], strict=True)]
 
 
 def _digest(value: Any) -> str:

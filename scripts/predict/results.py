@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dataset.check import stamp
 from dataset.faces import Window
-from dataset.media import FRAME_RATE, wav_beside
+from dataset.media import FRAME_RATE
 from model import weights_file
 from model.threshold import Threshold, calibration_of, threshold_of
 from utils.files import file_digest
@@ -265,7 +266,7 @@ class Journal:
     def __init__(self, path: Path, fresh: bool = False) -> None:
         self.path = path
         self._entries: dict[str, dict[str, Any]] = {}
-        self._stamps: dict[Path, list[list[int]]] = {}
+        self._stamps: dict[Path, list[int]] = {}
         if fresh:
             path.unlink(missing_ok=True)
         elif path.is_file():
@@ -277,7 +278,7 @@ class Journal:
 
         None unless its figure, if there is to be one, is there as it was drawn, with this threshold.
         """
-        self._stamps[clip.path] = stamp(clip.path)  # as it is before it is read, since files change meanwhile
+        self._stamps[clip.path] = _stamp(clip.path)  # as it is before it is read, since files change meanwhile
         entry = self._entries.get(os.path.abspath(clip.path))
         if entry is None or entry["stamp"] != self._stamps[clip.path]:
             return None
@@ -316,17 +317,10 @@ class Journal:
                     log.debug("%s: a line is damaged; its clip is done again", self.path)
 
 
-def stamp(clip: Path) -> list[list[int]]:
-    """Size and time of change of a file and of the wav beside it, which has its audio; those that exist."""
-    stamps = []
-    for path in (clip, wav_beside(clip)):
-        try:
-            found = os.stat(path)
-        except (OSError, ValueError):
-            continue
-        stamps.append([found.st_size, found.st_mtime_ns])
-    return stamps
+def _stamp(path: Path) -> list[int]:
+    """Sizes and times of change of a file and of the wav beside it, which has its audio; none if there is no file."""
+    return list(stamp(str(path)) or ())
 
 
 def _drawn(figure: Path, threshold: float) -> list[Any]:
-    return [os.path.abspath(figure), stamp(figure), threshold]
+    return [os.path.abspath(figure), _stamp(figure), threshold]
