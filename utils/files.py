@@ -42,19 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def plain_name(name: str, flag: str) -> str:
-    """Check a name that becomes part of the names of files and folders.
-
-    Parameters
-    ----------
-    name
-        The name, such as that of a run.
-    flag
-        The flag that gave it, for the message.
-
-    Returns
-    -------
-    str
-        The name.
+    """Return a name that becomes part of the names of files and folders; `flag` gave it.
 
     Raises
     ------
@@ -119,13 +107,7 @@ def alone_in(folder: Path, waiting: str) -> Iterator[None]:
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
+    """SHA-256 of a file."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
@@ -134,13 +116,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def markdown_table(grid: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table that also reads well as plain text.
-
-    Parameters
-    ----------
-    grid
-        Cells row by row, the headings first. The first column goes to the left, the others to the right.
-    """
+    """Lines of a Markdown table that also reads well as plain text: of cells row by row, the headings first."""
     widths = [max(2, *map(len, column)) for column in zip(*grid, strict=True)]
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     aligned = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in grid]
@@ -174,12 +150,7 @@ def _plain(value: Any) -> Any:
 def read_csv(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> pd.DataFrame:
     """Read a csv as stripped strings, indexed by line number; any line ends, with or without a byte order mark.
 
-    Parameters
-    ----------
-    path
-        The file.
-    encodings
-        Tried in turn.
+    The encodings are tried in turn.
 
     Raises
     ------

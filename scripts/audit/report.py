@@ -162,8 +162,17 @@ def draw_audit(shortcuts: pd.DataFrame, effects: pd.DataFrame, title: str) -> Fi
     # Figures of their own, as long names beside the dots would push the curves apart.
     upper, lower = figure.subfigures(2, 1, height_ratios=(heights[0] + 0.3, sum(heights[1:]) or 0.01))
     left, right = upper.subplots(1, 2)
-    _draw_shortcuts(left, shortcuts)
-    _draw_probes(right, probes)
+    tidy(left, "What single facts give away", xlabel="AUC on other subjects")
+    stars = shortcuts.groupby("shortcut", sort=False)["named"].any()
+    _draw_rows(left, shortcuts.rename(columns={"shortcut": "row", "auc": "value"}), 0.5)
+    left.set_yticks(range(len(stars)), [f"{'★ ' * bool(star)}{_wrapped(name)}" for name, star in stars.items()])
+    left.set_xlim(min(0.35, np.nanmin([*shortcuts["low"], 0.35])), 1.02)
+    tidy(right, "What the detector loses without it", xlabel="change of its AUC")
+    _draw_rows(right, probes.rename(columns={"change": "row", "difference": "value"}), 0)
+    names = list(probes["change"].unique())
+    right.set_yticks(range(len(names)), [_wrapped(name) for name in names])
+    if probes.empty:
+        say(right, "no probe was made")
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dashes, label=FAKES[name], **EDGE)
         for name, look in LOOKS.items()
@@ -187,23 +196,6 @@ def draw_audit(shortcuts: pd.DataFrame, effects: pd.DataFrame, title: str) -> Fi
         "Damage: AUC from mild to severe; the marks at the left are the untouched clips." if families else "",
     )
     return figure
-
-
-def _draw_shortcuts(axes: Axes, shortcuts: pd.DataFrame) -> None:
-    tidy(axes, "What single facts give away", xlabel="AUC on other subjects")
-    stars = shortcuts.groupby("shortcut", sort=False)["named"].any()
-    _draw_rows(axes, shortcuts.rename(columns={"shortcut": "row", "auc": "value"}), 0.5)
-    axes.set_yticks(range(len(stars)), [f"{'★ ' * bool(star)}{_wrapped(name)}" for name, star in stars.items()])
-    axes.set_xlim(min(0.35, np.nanmin([*shortcuts["low"], 0.35])), 1.02)
-
-
-def _draw_probes(axes: Axes, probes: pd.DataFrame) -> None:
-    tidy(axes, "What the detector loses without it", xlabel="change of its AUC")
-    _draw_rows(axes, probes.rename(columns={"change": "row", "difference": "value"}), 0)
-    names = list(probes["change"].unique())
-    axes.set_yticks(range(len(names)), [_wrapped(name) for name in names])
-    if probes.empty:
-        say(axes, "no probe was made")
 
 
 def _draw_rows(axes: Axes, table: pd.DataFrame, chance: float) -> None:
