@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -150,24 +151,32 @@ def _plain(value: Any) -> Any:
 def read_csv(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> pd.DataFrame:
     """Read a csv as stripped strings, indexed by line number; any line ends, with or without a byte order mark.
 
-    The encodings are tried in turn.
+    Cells may be parted by commas, semicolons or tabs, whichever its first line has most of. The encodings are tried in
+    turn.
 
     Raises
     ------
     DataError
         If it is not a csv file, or holds no row.
     """
+    separator = _separator(path)
     for encoding in encodings:
         try:
             # Blank lines are kept at first, so that the index can be turned into line numbers.
             table = pd.read_csv(
-                path, header=None, dtype=str, keep_default_na=False, encoding=encoding, skip_blank_lines=False
+                path,
+                sep=separator,
+                header=None,
+                dtype=str,
+                keep_default_na=False,
+                encoding=encoding,
+                skip_blank_lines=False,
             )
             break
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
             if encoding == encodings[-1] or not isinstance(error, UnicodeDecodeError):
                 raise DataError(f"{path}: not a csv file that can be read ({str(error).strip()})") from error
-    table = table.fillna("").apply(lambda column: column.str.strip())
+    table = table.fillna("").apply(lambda column: column.str.strip()).replace(["nan", "NaN"], "")
     table.index += 1
     table.columns = table.iloc[0].rename(None)
     table = table.loc[:, ~table.columns.duplicated()].iloc[1:]
@@ -175,3 +184,9 @@ def read_csv(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> pd.DataFr
     if table.empty:
         raise DataError(f"{path}: holds no row")
     return table
+
+
+def _separator(path: Path) -> str:
+    with path.open("rb") as file:
+        first = re.split(rb"[\r\n]", file.read(10_000).lstrip(b"\r\n"))[0].decode("latin-1")
+    return max(",;\t", key=first.count)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.csv import FOLD_NUMBERS, SPLITS, table_path
-from dataset.corpora.table import Corpus, table_digest
+from dataset.corpora.csv import table_path
+from dataset.corpora.table import FOLD_NUMBERS, SPLITS, Corpus, table_digest
 from utils.errors import DataError
 
 __all__ = ["NAMES", "Corpus", "corpus", "corpus_folder", "fold_numbers", "read_corpus", "table_digest"]

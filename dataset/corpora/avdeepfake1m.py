@@ -27,6 +27,7 @@ OF_NAME = {
     "real_video_fake_audio": "audio_modified",
     "fake_video_real_audio": "visual_modified",
     "fake_video_fake_audio": "both_modified",
+    "fake": "visual_modified",  # of the silent videos
 }
 COUNTS = {
     "all": 1_146_760, "train real": 186_666, "train fake": 559_514, "val real": 14_235, "val fake": 43_105,
@@ -71,7 +72,8 @@ def read_splits(
         raise DataError(f"{root}: holds neither metadata nor clips of {', '.join(splits)}")
     table = pd.concat(parts, ignore_index=True)
     table["subject"] = table["name"].map(_subject)
-    kind = table["modify_type"].str.replace("-", "_")
+    kind = table["modify_type"].where(table["modify_type"].isna(), table["modify_type"].astype(str))
+    kind = kind.str.lower().str.replace("-", "_")
     unknown = kind.notna() & ~kind.isin(list(STREAMS))
     if unknown.any():
         notes.append(f"{unknown.sum():,} clips have an unknown modify_type ({kind[unknown].iloc[0]}): not labelled")
@@ -82,7 +84,7 @@ def read_splits(
 
 
 def _labelled(root: Path, folder: str, notes: list[str]) -> pd.DataFrame:
-    """Rows of a split with labels: from its list, else from the JSON of each clip, else from the names of its clips."""
+    """Rows of a split with labels: from its list, else from the JSON of each clip, and the names of those without."""
     path = root / f"{folder}_metadata.json"
     table = read_rows(path, FIELDS) if path.is_file() else _single_files(root, folder, notes)
     table["name"] = table["file"].str.removeprefix(f"{folder}/")
@@ -91,17 +93,23 @@ def _labelled(root: Path, folder: str, notes: list[str]) -> pd.DataFrame:
 
 
 def _single_files(root: Path, folder: str, notes: list[str]) -> pd.DataFrame:
-    singles = sorted((root / f"{folder}_metadata").rglob("*.json")) or sorted((root / folder).rglob("*.json"))
+    singles = sorted((root / f"{folder}_metadata").rglob("[!.]*.json")) or sorted((root / folder).rglob("[!.]*.json"))
+    rows = [read_json(path, FIELDS) for path in singles]
+    for path, row in zip(singles, rows, strict=True):
+        if not isinstance(row, tuple) or not isinstance(row[0], str):
+            raise DataError(f"{path}: has no file")
     if singles:
         notes.append(f"{folder}_metadata.json is missing: {len(singles):,} JSON files of single clips are read instead")
-        rows = [read_json(path, FIELDS) for path in singles]
-        return pd.DataFrame([row for row in rows if isinstance(row, tuple) and row[0]], columns=list(FIELDS))
+    known = pd.DataFrame(rows, columns=list(FIELDS), dtype=object)
+    described = set(known["file"].str.removeprefix(f"{folder}/"))
     files = [name.removeprefix(f"{folder}/") for name in media_files(root / folder, root)]
+    files = [name for name in files if name not in described]
     if files:
         notes.append(f"{folder}_metadata.json is missing: {len(files):,} clips are labelled by their names")
     stems = [re.sub(r"_p\d+$", "", Path(name).stem) for name in files]
     kinds = [OF_NAME.get(stem) for stem in stems]
-    return pd.DataFrame({"file": files, "modify_type": kinds, "audio_model": None, "video_model": None}, dtype=object)
+    named = {"file": files, "modify_type": kinds, "audio_model": None, "video_model": None}
+    return pd.concat([known, pd.DataFrame(named, dtype=object)], ignore_index=True)
 
 
 def _test_clips(root: Path, folder: str, notes: list[str]) -> pd.DataFrame:
@@ -130,9 +138,9 @@ def _subject(name: str) -> str:
 
 
 def _methods(table: pd.DataFrame, default_video: str) -> pd.Series:
-    video = table["video_model"].where(table["video_model"].notna(), default_video)
+    video = table["video_model"].where(table["video_model"].notna(), default_video).astype(str)
     video = video.where((table["v_label"] == 0).fillna(False), "")
-    audio = table["audio_model"].where(table["audio_model"].notna(), "")
+    audio = table["audio_model"].where(table["audio_model"].notna(), "").astype(str)
     audio = audio.where((table["a_label"] == 0).fillna(False), "")
     both = video + BOTH + audio
     real = ((table["v_label"] == 1) & (table["a_label"] == 1)).fillna(False)

@@ -20,16 +20,23 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import TYPES, Corpus, clip_table, need_columns
+from dataset.corpora.table import (
+    FOLD_NUMBERS,
+    SAME_SPLIT,
+    SPLITS,
+    TYPES,
+    Corpus,
+    clip_table,
+    need_columns,
+    need_values,
+    with_slashes,
+)
 from utils.errors import DataError
 from utils.files import read_csv
 
 TABLE_NAME = "clips.csv"
 REQUIRED = ("file", "subject", "category")
 OPTIONAL = ("method", "split", "race", "gender", "target1", "target2")
-SPLITS = ("train", "val", "test")
-FOLD_NUMBERS = ("1", "2", "3", "4", "5")
-SAME_SPLIT = {"dev": "val", "valid": "val", "validation": "val", "training": "train", "testing": "test"}
 
 
 def read(source: Path) -> pd.DataFrame:
@@ -54,10 +61,10 @@ def read(source: Path) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: no such file; --dataset csv needs a table with the columns {', '.join(REQUIRED)}")
     table = read_csv(path)
+    table.columns = table.columns.str.lower()
     need_columns(table, REQUIRED, path)
-    for name in ("file", "subject"):
-        if (table[name] == "").any():
-            raise DataError(f"{path} line {(table[name] == '').idxmax()}: {name} is empty")
+    need_values(table, ("file", "subject"), path)
+    table["file"] = with_slashes(table["file"])
     kind = _kinds(table["category"], path)
     given = {name: table[name] for name in ("file", "subject", *OPTIONAL) if name in table}
     clips = pd.DataFrame({"line": table.index, **given, "split": _splits(table, path)}, index=table.index)

@@ -13,8 +13,10 @@ from dataset.corpora.table import (
     clip_table,
     media_files,
     missing_note,
+    name_of,
     need_columns,
     need_folder,
+    need_values,
 )
 from utils.files import read_csv
 
@@ -41,22 +43,22 @@ def read(root: Path) -> pd.DataFrame:
 
 
 def _read_version(folder: Path, root: Path, notes: list[str], published: dict[str, int]) -> pd.DataFrame:
-    files = media_files(folder, root)
-    places = by_name(files, notes)
+    places = by_name(media_files(folder, root), notes)
     parts = []
     if (folder / FAKE).is_file():
         parts.append(_fakes(folder / FAKE, notes, published))
     if (folder / REAL).is_file():
         reals = read_csv(folder / REAL)
         need_columns(reals, ("video-file", "identity"), folder / REAL)
+        need_values(reals, ("video-file", "identity"), folder / REAL)
         rows = {"name": reals["video-file"], "subject": reals["identity"], "v_label": 1, "a_label": 1, "method": "real"}
         parts.append(pd.DataFrame(rows).rename_axis("line").reset_index())
     table = pd.concat(parts, ignore_index=True)
-    table["file"] = table["name"].map(places)
+    table["file"] = table["name"].map(name_of).map(places)
     prefix = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
     missing_note(int(table["file"].isna().sum()), "the annotations", notes)
     table["file"] = table["file"].fillna(prefix + table["name"])
-    unnamed = _unnamed(sorted(set(files) - set(table["file"])), notes)
+    unnamed = _unnamed(sorted(set(places.values()) - set(table["file"])), notes)
     table = pd.concat([table, unnamed], ignore_index=True).fillna({"target1": "", "subject": ""})
     table["split"] = _splits(table, folder, notes)
     if prefix:  # identities are numbered anew in each version
@@ -69,6 +71,7 @@ def _fakes(path: Path, notes: list[str], published: dict[str, int]) -> pd.DataFr
     fakes = read_csv(path)
     version = next((column for column in FAKES if column in fakes), "audio-config")
     need_columns(fakes, ("video-file", "engine", "identity-source", "identity-target", version), path)
+    need_values(fakes, ("video-file", "identity-target"), path)
     published["fake"] += FAKES[version]
     published["real"] += REALS[version]
     name, told = fakes["video-file"], fakes[version]
@@ -86,6 +89,7 @@ def _fakes(path: Path, notes: list[str], published: dict[str, int]) -> pd.DataFr
     else:
         voice = pd.Series("", fakes.index)
         audio = (told.str.lower() != "true").astype("Int64")
+    audio = audio.mask(told == "")
     source, target = fakes["identity-source"], fakes["identity-target"]
     rows = {
         "name": name,
@@ -99,13 +103,14 @@ def _fakes(path: Path, notes: list[str], published: dict[str, int]) -> pd.DataFr
 
 
 def _unnamed(files: list[str], notes: list[str]) -> pd.DataFrame:
-    """Clips that no annotation names: real or fake by their folder, and nothing else is known."""
+    """Clips that no annotation names: real or fake by their folder; names of real ones begin with their identity."""
     folders = pd.Series([f"/{file.lower()}".split("/")[:-1] for file in files], dtype=object)
     kinds = [next((kind for kind in ("real", "fake") if kind in names), "") for names in folders]
     if files:
         notes.append(f"{len(files):,} clips are in no annotation (such as {files[0]}); their folder labels them")
     real = pd.array([{"real": 1, "fake": 0}.get(kind) for kind in kinds], dtype="Int64")
-    rows = {"file": files, "v_label": real, "a_label": pd.Series(real).where(pd.Series(real) == 1)}
+    subject = pd.Series(files, dtype=str).str.extract(r"(?:^|/)(\d+)-\d+\.\w+$")[0].fillna("")
+    rows = {"file": files, "subject": subject, "v_label": real, "a_label": pd.Series(real).where(pd.Series(real) == 1)}
     return pd.DataFrame(rows).assign(method=["real" if kind == "real" else "" for kind in kinds])
 
 

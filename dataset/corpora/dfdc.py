@@ -11,13 +11,17 @@ import pandas as pd
 
 from dataset.corpora.lavdf import sources
 from dataset.corpora.table import (
+    SAME_SPLIT,
+    SPLITS,
     Corpus,
     by_name,
     clip_table,
     media_files,
     missing_note,
+    name_of,
     need_columns,
     need_folder,
+    need_values,
     read_json,
 )
 from utils.errors import DataError
@@ -28,8 +32,8 @@ COUNTS = {
     "test real": 2_500, "test fake": 2_500,
 }  # fmt: skip
 METADATA = ("metadata.json", "labels.csv", "dataset.json")
-REAL = {"real": 1, "fake": 0, "0": 1, "1": 0, "false": 1, "true": 0}  # in all of its files 1 is fake
-SPLITS = {"train": "train", "val": "val", "test": "test"}
+# In all of its files 1 is fake.
+REAL = {"real": 1, "fake": 0, "0": 1, "1": 0, "false": 1, "true": 0, "0.0": 1, "1.0": 0}
 
 
 def read(root: Path) -> pd.DataFrame:
@@ -42,8 +46,7 @@ def read(root: Path) -> pd.DataFrame:
     DataError
         If there is no such file, or one of them cannot be read.
     """
-    depths = ("", "*/", "*/*/")
-    need_folder(root, "metadata.json or labels.csv", *(f"{depth}{name}" for depth in depths for name in METADATA))
+    need_folder(root, "metadata.json or labels.csv", *(f"**/{name}" for name in METADATA))
     notes: list[str] = []
     files = media_files(root, root)
     tables = [_read_one(path, root) for path in _metadata(root)]
@@ -54,14 +57,14 @@ def read(root: Path) -> pd.DataFrame:
     if without:
         folders = sorted({file.rpartition("/")[0] or "." for file in without})
         notes.append(f"{len(without):,} clips have no label ({', '.join(folders[:5])}): no metadata file names them")
-        table = table.set_index("file").reindex([*table["file"], *without]).reset_index()
-        table["method"] = table["method"].fillna("")
+        table = pd.concat([table, pd.DataFrame({"file": without, "method": ""})])
     table = table.reset_index(drop=True)
     real = table["real"].astype("Int64")
     stream = real.where(real == 1)  # of a fake clip's streams, nothing is known
     given = table["set"].fillna("") if "set" in table else ""
     table = table.assign(v_label=stream, a_label=stream, m_label=real, given=given)
-    table["split"] = [_split(*row) for row in zip(table["file"], table["given"], strict=True)]
+    splits = zip(table["file"], table["given"], strict=True)
+    table["split"] = [_split(file, str(told), root.name) for file, told in splits]
     table["method"] = table["method"].where(table["method"] != "", (real == 1).map({True: "real"}).fillna(""))
     table["subject"] = _sources(table)
     is_preview = (root / "dataset.json").is_file()
@@ -82,10 +85,11 @@ def _read_one(path: Path, root: Path) -> pd.DataFrame:
     if path.suffix == ".csv":
         table = read_csv(path)
         need_columns(table, ("filename", "label"), path)
+        need_values(table, ("filename",), path)
         rows = [(name, label, None, None) for name, label in zip(table["filename"], table["label"], strict=True)]
     else:
         entries = read_json(path)
-        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        if not entries or not isinstance(entries, dict) or not all(isinstance(one, dict) for one in entries.values()):
             raise DataError(f"{path}: not an object with an entry for each file")
         for name, entry in entries.items():
             label = entry.get("label", entry.get("is_fake"))
@@ -109,7 +113,7 @@ def _place(table: pd.DataFrame, files: list[str], notes: list[str]) -> list[str]
     for folder, name in zip(table["folder"], table["name"], strict=True):
         file = f"{folder}{name}"
         if file not in present:
-            file = places[folder].get(name.rpartition("/")[2], file)
+            file = places[folder].get(name_of(name), file)
             absent += file not in present
         found.append(file)
     missing_note(absent, "the metadata", notes)
@@ -131,16 +135,17 @@ def _agree(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return once.assign(real=once["file"].map(known).astype("Int64"))
 
 
-def _split(file: str, given: str) -> str:
-    """The split of a clip: by its folder, else, as in the preview, by its entry."""
-    top = re.match(r"(?:dfdc_)?(train|val|test)[^/]*/", file.lower())
-    return SPLITS[top[1]] if top else SPLITS.get(given, "")
+def _split(file: str, given: str, root: str) -> str:
+    """The split of a clip: by its folder, else, as in the preview, by its entry, else by the root, if it is a split."""
+    if folder := re.search(r"(?:^|/)(?:dfdc_)?(train|val|test)[^/]*/", file.lower()):
+        return folder[1]
+    return given or (root if root in SAME_SPLIT or root in SPLITS else "")
 
 
 def _sources(table: pd.DataFrame) -> pd.Series:
     """The real clip that each one comes from, in its own folder."""
     folder = table["file"].str.rpartition("/")[0]
-    original = (folder + "/" + table["original"]).where(table["original"].notna(), None)
+    original = (folder + "/" + table["original"].astype(str)).where(table["original"].notna(), None)
     return sources(table["file"], original.str.removeprefix("/"))
 
 

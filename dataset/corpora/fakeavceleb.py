@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import MARKER, TYPES, Corpus, Layout, clip_table, need_columns, need_folder
+from dataset.corpora.table import (
+    MARKER,
+    TYPES,
+    Corpus,
+    Layout,
+    clip_table,
+    need_columns,
+    need_folder,
+    need_values,
+    with_slashes,
+)
 from utils.errors import DataError
 from utils.files import read_csv
 
 CSV_NAME = "meta_data.csv"
-PREFIX = "FakeAVCeleb/"
+PREFIX = r"^FakeAVCeleb[^/]*/"
 NEEDED = ("source", "method", "category", "type", "race", "gender", "path")
 COUNTS = {"all": 21_544, "A": 500, "B": 500, "C": 9_709, "D": 10_835}
 IDENTITY = r"id\d{5}"
@@ -40,8 +50,9 @@ def read(root: Path) -> pd.DataFrame:
     table = read_csv(root / CSV_NAME)
     need_columns(table, NEEDED, Path(CSV_NAME))
     _check_categories(table)
+    need_values(table, ("source", "path"), Path(CSV_NAME))
     layout = Layout.PREPARED if "vid" in table else Layout.ORIGINAL
-    file = _files(table).str.removeprefix(PREFIX)
+    file = with_slashes(_files(table)).str.replace(PREFIX, "", regex=True)
     paths = _paths_on_disk(root, file, layout)
     kind = table["type"].map(TYPES)
     table = table.assign(line=table.index, file=file, path=paths, subject=table["source"], layout=layout.value)
@@ -56,8 +67,10 @@ def _files(table: pd.DataFrame) -> pd.Series:
     """Folder/name of each clip, from whichever columns the copy has."""
     if "vid" in table or "filename" in table:
         return table["path"].str.rstrip("/") + "/" + table["vid" if "vid" in table else "filename"]
-    if "" in table:
-        return table[""].str.rstrip("/") + "/" + table["path"]
+    # A copy that pandas has saved has a nameless column of row numbers, and a name for this one.
+    for name in ("", "Unnamed: 9"):
+        if name in table and not table[name].str.isdigit().all():
+            return table[name].str.rstrip("/") + "/" + table["path"]
     return table[["type", "race", "gender", "source", "path"]].agg("/".join, axis=1)
 
 

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import Corpus, by_name, clip_table, media_files, missing_note
+from dataset.corpora.table import (
+    Corpus,
+    by_name,
+    clip_table,
+    media_files,
+    missing_note,
+    name_of,
+    need_columns,
+    need_values,
+)
 from utils.errors import DataError
 from utils.files import read_csv
 
@@ -18,6 +27,7 @@ VIDEO, PERSON, TARGET, SOURCE, MODEL, GENDER = "영상ID", "UUID", "타겟UUID",
 GENDERS = {"남성": "men", "여성": "women"}
 MODELS = {"1": "dfl", "2": "dffs", "3": "fsgan", "4": "fo", "5": "audio-driven"}  # the digit in a fake's name
 ACTOR = r"(?:[0-9a-f]{20}|\d{6})"
+UNKNOWN = "unknown"  # method of a fake whose model is not told, until the streams are labelled
 FAKE = re.compile(rf"(?P<target>{ACTOR})_(?P<source>{ACTOR})_(?P<code>\d)_\d+$")
 REAL = re.compile(rf"(?P<target>{ACTOR})_\d+$")
 
@@ -39,13 +49,14 @@ def read(root: Path) -> pd.DataFrame:
     places = by_name(files, notes)
     table = _from_csv(root, places, notes)
     named = set(table["file"])
-    table = pd.concat([table, _from_names([file for file in files if file not in named], notes)], ignore_index=True)
+    table = pd.concat([table, _from_names([file for file in places.values() if file not in named], notes)])
+    table = table.reset_index(drop=True)
     if table.empty:
         raise DataError(f"{root}: holds neither clips nor csv files with a column {VIDEO}")
-    is_fake = table["method"] != "real"
     known = table["method"] != ""
-    table["v_label"] = (~is_fake).astype("Int64").where(known)
+    table["v_label"] = (table["method"] == "real").astype("Int64").where(known)
     table["a_label"] = pd.Series(1, table.index, dtype="Int64").where(known)
+    table["method"] = table["method"].replace(UNKNOWN, "")
     return clip_table(table, root, notes, COUNTS)
 
 
@@ -53,7 +64,7 @@ def _from_csv(root: Path, places: dict[str, str], notes: list[str]) -> pd.DataFr
     parts = [part for path in _csv_files(root) if (part := _read_one(path, root)) is not None]
     columns = ["name", "method", "subject", "target1", "gender", "split", "source"]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns, dtype=str)
-    table["file"] = table["name"].map(places)
+    table["file"] = table["name"].map(name_of).map(places)
     missing_note(int(table["file"].isna().sum()), "the csv files", notes)
     table["file"] = table["file"].fillna(table["name"])
     return _one_split(table, notes)
@@ -91,12 +102,14 @@ def _read_one(path: Path, root: Path) -> pd.DataFrame | None:
         return None
     table = read_csv(path, ("utf-8-sig", "cp949"))
     table.columns = [unicodedata.normalize("NFC", name) for name in table.columns]
+    need_columns(table, (VIDEO,), path)
+    need_values(table, (VIDEO,), path)
     table = table.assign(**{name: "" for name in (PERSON, TARGET, SOURCE, GENDER) if name not in table})
     is_fake = MODEL in table
     name = table[VIDEO]
     rows = {
         "name": name.where(name.str.contains(r"\.\w{2,4}$"), name + ".mp4"),
-        "method": table[MODEL].str.lower() if is_fake else "real",
+        "method": table[MODEL].str.lower().replace("", UNKNOWN) if is_fake else "real",
         "subject": table[TARGET if is_fake else PERSON],
         "target1": table[SOURCE].where(table[SOURCE] != table[TARGET], "") if is_fake else "",
         "gender": table[GENDER].map(GENDERS).fillna(""),
@@ -118,22 +131,30 @@ def _from_names(files: list[str], notes: list[str]) -> pd.DataFrame:
     for file in files:
         stem = Path(file).stem.lower()
         if match := FAKE.fullmatch(stem):
-            folders = set(file.lower().split("/"))
-            told = next((model for model in MODELS.values() if model in folders), "")
-            model = MODELS.get(match["code"], told)
+            model = MODELS.get(match["code"], _by_folder(file))
             source = match["source"] if match["source"] != match["target"] else ""
             rows.append((file, model, match["target"], source))
         elif match := REAL.fullmatch(stem):
             rows.append((file, "real", match["target"], ""))
         else:
             odd.append(file)
-            rows.append((file, "", "", ""))
+            rows.append((file, _by_folder(file), "", ""))
     if odd:
         notes.append(
-            f"{len(odd):,} clips are in no csv and have names of no known form (such as {odd[0]}): not labelled"
+            f"{len(odd):,} clips are in no csv and have names of no known form (such as {odd[0]}): "
+            "labelled by their folders, if these tell"
         )
     table = pd.DataFrame(rows, columns=["file", "method", "subject", "target1"], dtype=str)
     return table.assign(gender="", split=table["file"].map(_split_of), line=range(1, len(table) + 1))
+
+
+def _by_folder(file: str) -> str:
+    """The method that the folders of a clip tell, or empty."""
+    folders = file.lower().split("/")[:-1]
+    if "original_videos" in folders:
+        return "real"
+    known = next((model for model in MODELS.values() if model in folders), "")
+    return known or (UNKNOWN if "synthesized_videos" in folders else "")
 
 
 CORPUS = Corpus(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from dataset.corpora.table import Corpus, clip_table, need_folder, read_rows
+from utils.errors import DataError
 
 FIELDS = ("file", "original", "modify_video", "modify_audio", "split", "duration", "fake_periods")
 COUNTS = {
@@ -22,14 +24,17 @@ def read(root: Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If neither is there, or a row has no file.
+        If neither is there, a row has no file, or none has a label.
     """
     need_folder(root, "metadata.min.json", "metadata.min.json", "metadata.json")
     path = root / "metadata.min.json"
     table = read_rows(path if path.is_file() else root / "metadata.json", FIELDS)
     notes = _notes(table)
+    for name in ("modify_video", "modify_audio"):
+        if table[name].isna().all():
+            raise DataError(f"{path}: no entry has {name}")
     table["v_label"], table["a_label"] = (_real(table[name]) for name in ("modify_video", "modify_audio"))
-    table["split"] = table["split"].fillna(table["file"].str.partition("/")[0]).replace("dev", "val")
+    table["split"] = table["split"].fillna(table["file"].str.partition("/")[0])
     table["subject"] = sources(table["file"], table["original"])
     is_real = ((table["v_label"] == 1) & (table["a_label"] == 1)).fillna(False)
     table["method"] = is_real.map({True: "real", False: ""})
@@ -38,7 +43,7 @@ def read(root: Path) -> pd.DataFrame:
 
 def _real(modified: pd.Series) -> pd.Series:
     """1 where a stream is as it was, 0 where it was modified, NA where neither is said."""
-    return modified.map({False: 1, True: 0}).astype("Int64")
+    return modified.astype(str).str.lower().map({"false": 1, "true": 0, "0": 1, "1": 0}).astype("Int64")
 
 
 def sources(file: pd.Series, original: pd.Series) -> pd.Series:
@@ -58,12 +63,17 @@ def sources(file: pd.Series, original: pd.Series) -> pd.Series:
 
 
 def _notes(table: pd.DataFrame) -> list[str]:
-    late = [
-        any(isinstance(period, list) and period[-1] > duration for period in periods)
+    late = sum(
+        isinstance(duration, int | float) and any(end > duration for end in _ends(periods))
         for duration, periods in zip(table["duration"], table["fake_periods"], strict=True)
-        if isinstance(periods, list) and isinstance(duration, int | float)
-    ]
-    return [f"clips whose fake periods go past their end: {sum(late):,}"] if any(late) else []
+    )
+    return [f"clips whose fake periods go past their end: {late:,}"] if late else []
+
+
+def _ends(periods: Any) -> list[float]:
+    periods = periods if isinstance(periods, list) else []
+    ends = [period[-1] for period in periods if isinstance(period, list) and period]
+    return [end for end in ends if isinstance(end, int | float)]
 
 
 CORPUS = Corpus(

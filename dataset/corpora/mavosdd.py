@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from dataset.corpora.table import BOTH, Corpus, clip_table, need_columns, need_folder, read_json
+from dataset.corpora.table import BOTH, Corpus, clip_table, need_columns, need_folder, read_json, with_slashes
 from utils.errors import DataError
 
 COUNTS = {"train": 19_770, "val": 3_295, "test": 37_299}
 COLUMNS = ("video_path", "label", "split", "generative_method", "audio_generative_method")
+OPEN_SET = {"open_set_language": "language", "open_set_model": "model"}
+SPLITS = ("train", "validation", "test")  # folders of a data set that was saved split by split
 YOUTUBE = r"([\w-]{11})(?:_\d+p)?_\d+_\d+(?:_\d+fps)?(?:\.\w+)*$"
 
 
@@ -24,10 +26,12 @@ def read(root: Path) -> pd.DataFrame:
     DataError
         If there is none, one cannot be read, or a column is missing.
     """
-    need_folder(root, "data-*.arrow", "*.arrow", "*/*.arrow")
     notes: list[str] = []
-    table = pd.concat([_read_arrow(path) for path in _arrow_files(root)], ignore_index=True)
+    table = _read_all(root, notes)
     need_columns(table, COLUMNS, root / "data-*.arrow")
+    nameless = ~table["video_path"].map(lambda name: isinstance(name, str) and name != "")
+    if nameless.any():
+        raise DataError(f"{root / 'data-*.arrow'}: row {nameless.idxmax() + 1} has no video_path")
     label = table["label"].astype(str).str.lower().map({"real": 1, "fake": 0}).astype("Int64")
     generator, voice = (table[name].fillna("real").astype(str) for name in COLUMNS[3:])
     video = (generator.str.lower() == "real").astype("Int64")
@@ -43,7 +47,7 @@ def read(root: Path) -> pd.DataFrame:
         notes.append(f"{odd.sum():,} clips have a label against their methods: their streams are not labelled")
     method = generator.where(generator.str.lower() != "real", "")
     voice = voice.where(voice.str.lower() != "real", "")
-    file = table["video_path"].astype(str)
+    file = with_slashes(table["video_path"])
     clips = pd.DataFrame(
         {
             "file": file,
@@ -52,17 +56,40 @@ def read(root: Path) -> pd.DataFrame:
             "a_label": audio.mask(odd),
             "m_label": label,
             "method": (method + BOTH + voice).str.strip(BOTH).replace("", "real"),
-            "split": table["split"].astype(str).replace("validation", "val"),
+            "split": table["split"].fillna("").astype(str),
         }
     )
     return clip_table(clips, root, notes, COUNTS)
 
 
-def _arrow_files(root: Path) -> list[Path]:
+def open_set(root: Path) -> pd.DataFrame | None:
+    """Whether language and method of each clip are in the test alone, as the owners say: `language`, `model` a file.
+
+    None where the Arrow files, or these columns of theirs, are not there.
+    """
+    table = _read_all(root, []) if any(root.glob("*.arrow")) else pd.DataFrame()
+    if not {"video_path", *OPEN_SET} <= set(table):
+        return None
+    told = table[[*OPEN_SET]].fillna(False).astype(bool).rename(columns=OPEN_SET)
+    told = told.set_index(with_slashes(table["video_path"].astype(str)))
+    return told[~told.index.duplicated()]
+
+
+def _read_all(root: Path, notes: list[str]) -> pd.DataFrame:
+    """The rows of all Arrow files."""
+    need_folder(root, "data-*.arrow", "*.arrow", *(f"{split}/*.arrow" for split in SPLITS))
     state = root / "state.json"
-    named = read_json(state).get("_data_files", []) if state.is_file() else []
-    files = [root / entry["filename"] for entry in named if isinstance(entry, dict) and "filename" in entry]
-    return files or sorted(root.glob("*.arrow")) or sorted(root.glob("*/*.arrow"))
+    content = read_json(state) if state.is_file() else {}
+    named = (content.get("_data_files") if isinstance(content, dict) else None) or []
+    named = [root / entry["filename"] for entry in named if isinstance(entry, dict) and "filename" in entry]
+    files = [path for path in named if path.is_file()]
+    if named and len(files) < len(named):
+        notes.append(f"{len(named) - len(files)} of the {len(named)} Arrow files that state.json names are not there")
+    files = files or sorted(root.glob("*.arrow")) or sorted(root.glob("*/*.arrow"))
+    table = pd.concat([_read_arrow(path) for path in files], ignore_index=True)
+    if table.empty:
+        raise DataError(f"{files[0]}: holds no row")
+    return table
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def read(root: Path) -> pd.DataFrame:
     """
     need_folder(root, "clips", "**/*.mp4", "**/*.json")
     notes: list[str] = []
-    files = media_files(root, root)
+    files = sorted(by_name(media_files(root, root), notes).values())
     known = _characters(root)
     rows: list[tuple[str, int | None, str, str]] = []
     odd = []
@@ -46,27 +46,29 @@ def read(root: Path) -> pd.DataFrame:
             rows.append((file, label, "real" if label else "", ""))
     if odd:
         notes.append(f"{len(odd):,} clips have names of no known form (such as {odd[0]}); their folder labels them")
-    absent = sorted(set(known) - set(by_name(files, notes)))
+    absent = sorted(known.keys() - {Path(file).stem.lower() for file in files})
     missing_note(len(absent), "real_json_files", notes)
-    rows += [(name, 1, "real", Path(name).stem.lower()) for name in absent]
+    rows += [(f"{stem}.mp4", 1, "real", stem) for stem in absent]
     table = pd.DataFrame(rows, columns=["file", "v_label", "method", "subject"])
-    genders = {Path(name).stem.lower(): gender for name, gender in known.items()}
-    table = table.assign(a_label=table["v_label"], gender=table["subject"].map(genders).fillna(""))
+    table = table.assign(a_label=table["v_label"], gender=table["subject"].map(known).fillna(""))
     return clip_table(table, root, notes, COUNTS)
 
 
 def _characters(root: Path) -> dict[str, str]:
-    """Real clip → the gender of the one person in it, or empty."""
+    """Real clip, without its extension → the gender of the one person in it, or empty."""
     known = {}
     for path in sorted(root.glob("**/real_json_files/*.json")):
         content = read_json(path)
         videos: Any = content.get("videos") if isinstance(content, dict) else content
         if not isinstance(videos, list) or not all(isinstance(video, dict) for video in videos):
             raise DataError(f"{path}: has no list `videos`")
-        for video in videos:
-            people = video.get("characters") or []
-            alone = people[0].get("sex", "") if len(people) == 1 else ""
-            known[str(video.get("filename"))] = GENDERS.get(str(alone).lower(), "")
+        for number, video in enumerate(videos, start=1):
+            if not video.get("filename"):
+                raise DataError(f"{path}: video {number} has no filename")
+            people = video.get("characters")
+            alone = people[0] if isinstance(people, list) and len(people) == 1 else {}
+            gender = alone.get("sex") if isinstance(alone, dict) else ""
+            known[Path(str(video["filename"])).stem.lower()] = GENDERS.get(str(gender).lower(), "")
     return known
 
 

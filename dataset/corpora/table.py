@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path, PurePosixPath
@@ -39,6 +39,9 @@ TEXTS = (
 )  # fmt: skip
 MARKER = "miniature.json"  # lies in a corpus that main.py synthesize drew
 MEDIA = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+SPLITS = ("train", "val", "test")
+FOLD_NUMBERS = ("1", "2", "3", "4", "5")
+SAME_SPLIT = {"dev": "val", "valid": "val", "validation": "val", "training": "train", "testing": "test"}
 BOTH = "+"  # between the methods of a clip: of its two streams, or of two rows that name it
 
 
@@ -118,8 +121,9 @@ def clip_table(
         table["path"] = f"{root}{os.sep}" + table["file"]
     _add_labels(table)
     told = list(notes)
+    table["split"] = _splits(table["split"], told)
     table = _one_row_a_file(table, told)
-    told += count_notes(table, published or {})
+    told += [*_unlabelled(table), *count_notes(table, published or {})]
     table = table[["line", *TEXTS, *LABELS]].reset_index(drop=True)
     table.attrs["notes"] = told
     return table
@@ -142,22 +146,48 @@ def _add_labels(table: pd.DataFrame) -> None:
         table.loc[rows, "mm_label"] = values[5]
 
 
+def _splits(split: pd.Series, notes: list[str]) -> pd.Series:
+    """Splits in one spelling, empty where they are none; notes get a word about these."""
+    split = split.fillna("").str.lower().replace(SAME_SPLIT)
+    odd = ~split.isin([*SPLITS, *FOLD_NUMBERS, ""])
+    if odd.any():
+        notes.append(f"{odd.sum():,} clips are of no known split (such as {split[odd].iloc[0]!r}): of none here")
+    return split.mask(odd, "")
+
+
+def _unlabelled(table: pd.DataFrame) -> Iterator[str]:
+    """Say which clips lack labels."""
+    unknown = table["m_label"].isna()
+    if unknown.any():
+        example = table["file"][unknown].iloc[0]
+        yield f"{unknown.sum():,} clips are not labelled (such as {example}): they can be scored, not evaluated"
+    partly = (table["m_label"] == 0).fillna(False) & (table["v_label"].isna() | table["a_label"].isna())
+    if partly.any():
+        yield f"{partly.sum():,} fake clips do not tell which of their streams are fake"
+
+
 def _one_row_a_file(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Keep the first row of each file, with the methods of all its rows; notes get a word about the others."""
     again = table["file"].duplicated()
     if not again.any():
         return table
     rows = table[table["file"].isin(set(table.loc[again, "file"]))]
-    methods = rows.groupby("file", sort=False)["method"].agg(lambda names: BOTH.join(dict.fromkeys(names)))
-    differing = rows.groupby("file")["m_label"].nunique(dropna=False) > 1
+    methods = rows.groupby("file", sort=False)["method"].agg(
+        lambda names: BOTH.join(filter(None, dict.fromkeys(names)))
+    )
     kept = table[~again].copy()
     of_both = kept["file"].map(methods)
-    kept["method"] = of_both.where(of_both.notna(), kept["method"])
     example = rows["file"].iloc[0]
     more = f"{len(methods):,} files have" if len(methods) > 1 else "a file has"
     notes.append(f"{more} more than one row (such as {example}); each counts once, with the methods of all its rows")
-    if differing.any():
-        notes.append(f"{differing.sum():,} of them are real in one row and fake in another; the first one counts")
+    told = {"m_label": "real in one row and fake in another", "category": "of two categories", "split": "of two splits"}
+    for column, what in told.items():
+        differing = rows.groupby("file")[column].nunique(dropna=False) > 1
+        if differing.any():
+            files = list(differing.index[differing])
+            notes.append(f"{len(files):,} of them are {what} (such as {files[0]}); the first row counts")
+            of_both = of_both.mask(kept["file"].isin(files)) if column == "m_label" else of_both
+    kept["method"] = of_both.where(of_both.notna(), kept["method"])
     return kept
 
 
@@ -214,6 +244,25 @@ def need_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> Non
         raise DataError(f"{path}: column {', '.join(missing)} is missing")
 
 
+def need_values(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    """Refuse a table, indexed by line, in which one of these cells is empty.
+
+    Raises
+    ------
+    DataError
+        If one is.
+    """
+    for name in columns:
+        empty = table[name] == ""
+        if empty.any():
+            raise DataError(f"{path} line {empty.idxmax()}: {name} is empty")
+
+
+def with_slashes(names: pd.Series) -> pd.Series:
+    """Paths with one `/` between folders, as a table may have been made on Windows."""
+    return names.str.replace(r"[\\/]+(?:\.[\\/]+)*", "/", regex=True).str.removeprefix("./")
+
+
 def read_json(path: Path, fields: Sequence[str] = ()) -> Any:
     """Read a JSON file, in whose text control characters may stand.
 
@@ -242,16 +291,18 @@ def read_rows(path: Path, fields: Sequence[str]) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If it is not such a list, or a row has no ``file``.
+        If it is not such a list, is empty, or a row has no ``file``.
     """
     rows = read_json(path, fields)
     if not isinstance(rows, list) or not all(isinstance(row, tuple) for row in rows):
         raise DataError(f"{path}: not a list of objects, one a clip")
+    if not rows:
+        raise DataError(f"{path}: holds no entry")
     table = pd.DataFrame(rows, columns=list(fields), dtype=object)
     nameless = ~table["file"].map(lambda name: isinstance(name, str) and name != "")
     if nameless.any():
         raise DataError(f"{path}: entry {nameless.idxmax() + 1} has no file")
-    return table.assign(line=np.arange(1, len(table) + 1))
+    return table.assign(file=with_slashes(table["file"]), line=np.arange(1, len(table) + 1))
 
 
 def media_files(folder: Path, root: Path) -> list[str]:
@@ -266,16 +317,21 @@ def media_files(folder: Path, root: Path) -> list[str]:
 
 
 def by_name(files: Sequence[str], notes: list[str]) -> dict[str, str]:
-    """File name → where it lies, for corpora whose metadata give names only."""
+    """File name, in lower case → where it lies, for corpora whose metadata give names only: see `name_of`."""
     places: dict[str, str] = {}
     double = 0
     for file in files:
-        name = file.rpartition("/")[2]
+        name = name_of(file)
         double += name in places
         places.setdefault(name, file)
     if double:
         notes.append(f"{double:,} media files have the name of another; the first one, by its path, is taken")
     return places
+
+
+def name_of(file: str) -> str:
+    """The name of a file, in lower case, without its folders."""
+    return file.replace("\\", "/").rpartition("/")[2].lower()
 
 
 def missing_note(absent: int, where: str, notes: list[str]) -> None:
