@@ -50,9 +50,10 @@ def read(root: Path) -> pd.DataFrame:
     table = read_csv(root / CSV_NAME)
     need_columns(table, NEEDED, Path(CSV_NAME))
     _check_categories(table)
-    need_values(table, ("source", "path"), Path(CSV_NAME))
+    name = next((column for column in ("vid", "filename") if column in table), "path")
+    need_values(table, ("source", name), Path(CSV_NAME))
     layout = Layout.PREPARED if "vid" in table else Layout.ORIGINAL
-    file = with_slashes(_files(table)).str.replace(PREFIX, "", regex=True)
+    file = with_slashes(_files(table, name)).str.replace(PREFIX, "", regex=True)
     paths = _paths_on_disk(root, file, layout)
     kind = table["type"].map(TYPES)
     table = table.assign(line=table.index, file=file, path=paths, subject=table["source"], layout=layout.value)
@@ -63,14 +64,14 @@ def read(root: Path) -> pd.DataFrame:
     return clip_table(table, root, published={} if is_part else COUNTS, source=CSV_NAME)
 
 
-def _files(table: pd.DataFrame) -> pd.Series:
-    """Folder/name of each clip, from whichever columns the copy has."""
-    if "vid" in table or "filename" in table:
-        return table["path"].str.rstrip("/") + "/" + table["vid" if "vid" in table else "filename"]
+def _files(table: pd.DataFrame, name: str) -> pd.Series:
+    """Folder/name of each clip, from whichever columns the copy has beside that of the name."""
+    if name != "path":
+        return table["path"].str.rstrip("/") + "/" + table[name]
     # A copy that pandas has saved has a nameless column of row numbers, and a name for this one.
-    for name in ("", "Unnamed: 9"):
-        if name in table and not table[name].str.isdigit().all():
-            return table[name].str.rstrip("/") + "/" + table["path"]
+    for folder in ("", "Unnamed: 9"):
+        if folder in table and not table[folder].str.isdigit().all():
+            return table[folder].str.rstrip("/") + "/" + table["path"]
     return table[["type", "race", "gender", "source", "path"]].agg("/".join, axis=1)
 
 

@@ -267,7 +267,7 @@ def _record(folder: Path) -> dict[str, Any]:
     """
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     if file_digest(folder / "scores.csv") != record["scores_sha256"]:
-        raise ValueError("scores.csv was cut or changed")
+        raise DataError("scores.csv was cut or changed")
     return record
 
 
