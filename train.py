@@ -26,7 +26,7 @@ from dataset.corpora import corpus_folder, table_digest
 from dataset.prepared import find_cache
 from dataset.protocols import folds_of_corpus
 from model import MODELS, Detector, load_detector, read_checkpoint
-from model.pretrained import encoder_options, load_encoder, start_encoder
+from model.pretrained import encoder_options, start_encoder
 from model.threshold import with_calibration
 from model.training.callbacks import (
     EpochSeed,
@@ -207,7 +207,9 @@ def make_detector(options: TrainOptions) -> Detector:
             f"{config.encoder_layers} layers; leave --encoder_layers out"
         )
     detector = MODELS[options.model_type](**choices, encoder=encoder_options(config))
-    load_encoder(detector, weights)
+    detector.model.load_state_dict(
+        weights, strict=False
+    )  # but for its head, which no detector uses, all of it is there
     return detector
 
 

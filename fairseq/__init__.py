@@ -5,15 +5,15 @@ archived and does not install on a current Python.
 """
 
 from fairseq.attention import MultiheadAttention
-from fairseq.checkpoint import read_checkpoint
-from fairseq.encoder import TransformerEncoder, TransformerEncoderLayer, activation
+from fairseq.checkpoint import CheckpointError, read_checkpoint
+from fairseq.encoder import TransformerEncoder, TransformerEncoderLayer
 from fairseq.positional import PositionalConvolution
 
 __all__ = [
+    "CheckpointError",
     "MultiheadAttention",
     "PositionalConvolution",
     "TransformerEncoder",
     "TransformerEncoderLayer",
-    "activation",
     "read_checkpoint",
 ]

@@ -1,81 +1,90 @@
 """Checkpoints as fairseq writes them, read without running anything that they contain.
 
-They are PyTorch files, but hold objects of omegaconf, argparse and fairseq itself, so that `torch.load` either refuses
-them or imports and runs what they ask for. Here such objects become inert records.
+They are PyTorch files, but hold objects of omegaconf, argparse and fairseq itself, which PyTorch's own reader of
+weights and plain values refuses. Here it is given an inert stand-in for each class that such a file names.
 """
 
 from __future__ import annotations
 
 import io
+import pickle
+import pickletools
 import re
-import struct
+import sys
 import zipfile
-from collections.abc import Callable
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from fairseq.record import Global, Record
-from fairseq.unpickle import CheckpointError, Unpickler
+from utils.errors import DataError
 
-MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # how the format before PyTorch 1.6 begins
-DTYPES = {
-    "Double": torch.float64,
-    "Float": torch.float32,
-    "Half": torch.float16,
-    "BFloat16": torch.bfloat16,
-    "Long": torch.int64,
-    "Int": torch.int32,
-    "Short": torch.int16,
-    "Char": torch.int8,
-    "Byte": torch.uint8,
-    "Bool": torch.bool,
+# Of these packages a file may name what PyTorch allows by itself, and what is listed here.
+GUARDED = sys.stdlib_module_names | {"torch", "numpy"}
+NAMES = {
+    "argparse.Namespace",
+    "numpy.ndarray",
+    *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "object", "str", "tuple")),
+    *(f"typing.{name}" for name in ("Any", "Dict", "List", "Optional", "Tuple", "Union")),
 }
-STORAGES = {f"{module}.{kind}Storage": dtype for module in ("torch", "torch.cuda") for kind, dtype in DTYPES.items()}
-# What a file may call beside CALLS below. Such a call gives a record of its name and arguments.
-INERT = frozenset(
-    {
-        "builtins.frozenset",
-        "builtins.set",
-        "numpy.core.multiarray._reconstruct",
-        "numpy._core.multiarray._reconstruct",
-        "numpy.dtype",
-        "pathlib.PosixPath",
-        "pathlib._local.PosixPath",
-        "torch.Size",
-        "torch.device",
-    }
-)
-# What else it may name, apart from the classes of other packages. All of it stays a name.
-NAMES = frozenset(
-    {
-        "argparse.Namespace",
-        "numpy.ndarray",
-        *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "long", "object")),
-        *(f"builtins.{name}" for name in ("str", "tuple", "unicode")),
-        *(f"typing.{name}" for name in ("Any", "Dict", "List", "Optional", "Tuple", "Union")),
-        *(str(dtype) for dtype in DTYPES.values()),
-        *STORAGES,
-    }
-)
-# What reading a damaged file may end in.
-DAMAGE = (
-    zipfile.BadZipFile,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,  # RecursionError is one of them
-    TypeError,
-    ValueError,
-    struct.error,
-)
+# What a file may call: each call gives a record.
+CALLS = {
+    "builtins.frozenset",
+    "numpy.dtype",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *(f"pathlib.{name}" for name in ("PosixPath", "_local.PosixPath")),
+}
+# What else it may call, and functions of ours in place of that.
+EMPTY: dict[str, Callable[..., Any]] = {
+    "builtins.bytes": lambda: b"",  # which is how protocol 2 writes empty ones
+    "collections.defaultdict": lambda *factory: {},
+}
+# A member of these packages' enums is written as a call of its class with the value.
+ENUM = re.compile(r"(fairseq|avhubert|omegaconf|hydra)\.(\w+\.)*[A-Z]\w*")
+
+
+class CheckpointError(DataError):
+    """A file is not a checkpoint that can be used; the message names the file and says why."""
+
+
+class Record:
+    """An object of a class that is not here: its state as the file has it, and no behaviour (see `plain`).
+
+    Each class has a subclass of its own, whose `source` is its full name.
+    """
+
+    source = ""
+    state: Any = None
+
+    def __init__(self, *arguments: Any) -> None:
+        """Stand for what a call returns. A pickle makes ordinary objects by `__new__` alone."""
+        if ENUM.fullmatch(self.source) and len(arguments) == 1 and isinstance(arguments[0], (str, int, float)):
+            self.state = {"_val": arguments[0]}
+        elif self.source not in CALLS:
+            raise _Refused(f"a call of {self.source}")
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __repr__(self) -> str:
+        return f"<{self.source}>"
+
+
+class _Refused(Exception):
+    """A file asks for something that could run code."""
+
+
+def plain(value: Any) -> Any:
+    """What a record stands for: the value of an enum's member or an omegaconf node, a container's content, attributes.
+
+    Any other value, and a record that says nothing, is returned as it is; what lies within stays as it was.
+    """
+    if not isinstance(value, Record) or not isinstance(value.state, dict):
+        return value
+    return value.state.get("_val", value.state.get("_content", value.state))
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -90,7 +99,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     -------
     dict
         What fairseq saved: `model` (name → tensor, on the CPU), `cfg` or `args`, and so on. Objects of classes come as
-        `fairseq.record.Record`.
+        `Record`. Tensors of today's format are views of the file until they are copied.
 
     Raises
     ------
@@ -106,151 +115,82 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         is_zip = file.read(4) == b"PK\x03\x04"
         file.seek(0)
         try:
-            checkpoint = _read_zip(path, file) if is_zip else _read_legacy(path, file)
-        except CheckpointError:
-            raise
-        except DAMAGE as error:
-            reason = str(error)[:200] or type(error).__name__
-            raise CheckpointError(f"{path}: not a PyTorch checkpoint, or damaged ({reason})") from error
+            names = _names_in_zip(file) if is_zip else _names([file] * 5)
+        except Exception as error:  # any bytes can come here
+            raise _damaged(path, error) from error
+    known = NAMES | CALLS | EMPTY.keys()
+    stand_ins = {name: _stand_in(name) for name in names if name in known or name.partition(".")[0] not in GUARDED}
+    # Views of the file, as PyTorch before 2.10 reads beyond a storage that is said to be larger than it is.
+    checkpoint = load_plain(path, stand_ins, mmap=is_zip)
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path}: holds a {type(checkpoint).__name__}, not the dict that fairseq saves")
     return checkpoint
 
 
-class _Storages:
-    """The storages of a file by their key, each a flat tensor that is made when it is first asked for.
+def load_plain(path: Path, stand_ins: dict[str, Any] | None = None, mmap: bool = False) -> Any:
+    """Load what `torch.save` has written, if it holds nothing but weights and plain values.
 
     Parameters
     ----------
     path
-        The file.
-    fill
-        Puts a storage's bytes into the tensor; called with key and tensor.
+        The file, which is there.
+    stand_ins
+        What to take in place of classes and functions, by their full names.
+    mmap
+        Leave the weights in the file until they are asked for.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not a PyTorch file, is damaged, or asks for anything else.
     """
-
-    def __init__(self, path: Path, fill: Callable[[str, Tensor], None]) -> None:
-        self.path = path
-        self.fill = fill
-        self.tensors: dict[str, Tensor] = {}
-        self.bytes_left = path.stat().st_size  # a small file must not ask for much memory
-
-    def unpickler(self) -> Unpickler:
-        """An unpickler whose tensors lie in these storages."""
-        return Unpickler(self.path, CALLS, INERT, NAMES, self.load)
-
-    def load(self, persistent_id: Any) -> Tensor:
-        """The storage of ("storage", type, key, device, count[, None]), whatever its device was."""
-        match persistent_id:
-            case ("storage", Global() as kind, str(key), str(), int(count), *view) if view in ([], [None]):
-                dtype = STORAGES.get(str(kind))
-            case _:
-                dtype = None
-        if dtype is None:
-            raise CheckpointError(f"{self.path}: refused, it has a persistent id that is not a storage of weights")
-        if key not in self.tensors:
-            self.bytes_left -= count * dtype.itemsize
-            if count < 0 or self.bytes_left < 0:
-                raise ValueError(f"storage {key!a} is said to be larger than the file")
-            self.tensors[key] = torch.empty(count, dtype=dtype)
-            self.fill(key, self.tensors[key])
-        tensor = self.tensors[key]
-        if (len(tensor), tensor.dtype) != (count, dtype):
-            raise ValueError(f"storage {key!a} has two sizes or types")
-        return tensor
+    try:
+        with torch.serialization.safe_globals([(value, name) for name, value in (stand_ins or {}).items()]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except OSError:
+        raise
+    except Exception as error:  # any bytes can reach the unpickler, which raises whatever they lead it to
+        raise _damaged(path, error) from error
 
 
-def _read_zip(path: Path, file: BinaryIO) -> Any:
-    """Read today's format: a zip of uncompressed members, the pickle `data.pkl` and a member for each storage."""
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    """What is wrong with a file, in one line."""
+    if isinstance(error, pickle.UnpicklingError) and error.__context__ is not None:
+        error = error.__context__  # PyTorch wraps it in advice that would run code
+    asked = re.search(r"GLOBAL (\S+)", str(error))
+    if asked or isinstance(error, _Refused):
+        return CheckpointError(
+            f"{path}: refused, reading it would run code from outside (it asks for {asked[1] if asked else error}); "
+            "only weights and plain values are read"
+        )
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return CheckpointError(f"{path}: not a PyTorch checkpoint, or damaged ({reason[:200]})")
+
+
+def _names_in_zip(file: BinaryIO) -> set[str]:
+    """Names in today's format, a zip, of which PyTorch itself does not look at the checksums."""
     with zipfile.ZipFile(file) as archive:
-        roots = [name[:-8] for name in archive.namelist() if re.fullmatch(r"[^/]+/data\.pkl", name)]
-        if len(roots) != 1:
-            raise ValueError("a zip without data.pkl")
-        (root,) = roots
-
-        def member(name: str) -> bytes:
-            info = archive.getinfo(root + name)
+        for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{name!a} is compressed, which PyTorch never does")
-            return archive.read(info)
-
-        def fill(key: str, tensor: Tensor) -> None:
-            _copy(member(f"data/{key}"), tensor)
-
-        if f"{root}byteorder" in archive.namelist() and member("byteorder") != b"little":
-            raise CheckpointError(f"{path}: written on a big-endian machine, which is not supported")
-        return _Storages(path, fill).unpickler().load(io.BytesIO(member("data.pkl")))
+                raise ValueError(f"{info.filename!a} is compressed, which PyTorch never does")
+        if broken := archive.testzip():
+            raise ValueError(f"{broken!a} has another checksum")
+        found = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        return _names(io.BytesIO(archive.read(name)) for name in found)
 
 
-def _read_legacy(path: Path, file: BinaryIO) -> Any:
-    """Read the format before PyTorch 1.6: pickles of header, object and storage keys, then the storages' bytes."""
-    storages = _Storages(path, lambda key, tensor: None)
-    unpickler = storages.unpickler()
-    if unpickler.load(file) != MAGIC or unpickler.load(file) != VERSION:
-        raise ValueError("neither of PyTorch's formats")
-    if unpickler.load(file).get("little_endian") is not True:
-        raise CheckpointError(f"{path}: written on a big-endian machine, which is not supported")
-    value = unpickler.load(file)
-    keys = unpickler.load(file)
-    if not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages.tensors):
-        raise ValueError("its list of storages does not match its tensors")
-    for key in keys:
-        tensor = storages.tensors[key]
-        if int.from_bytes(file.read(8), "little") != len(tensor):
-            raise ValueError(f"storage {key!a} has another size than its tensors say")
-        _copy(file.read(tensor.nbytes), tensor)
-    return value
+def _names(pickles: Iterable[BinaryIO]) -> set[str]:
+    """Full names of the classes and functions that pickles name, in Python 3's spelling; before 1.6 a file has five."""
+    names = set()
+    with suppress(ValueError):  # what is no pickle PyTorch will refuse
+        for file in pickles:
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "GLOBAL":
+                    module, name = argument.split(" ", 1)
+                    names.add(".".join(NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))))
+    return names
 
 
-def _copy(data: bytes, tensor: Tensor) -> None:
-    """Put the bytes of a storage into a flat tensor."""
-    if len(data) != tensor.nbytes:
-        raise ValueError(f"a storage has {len(data)} bytes in place of {tensor.nbytes}")
-    tensor.view(torch.uint8).numpy()[:] = np.frombuffer(data, np.uint8)
-
-
-def _rebuild_tensor(storage: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    """A view of a storage, if it lies within and has each value once, so that copying it takes no more room."""
-    if len(size) != len(stride) or not all(isinstance(n, int) and n >= 0 for n in (offset, *size, *stride)):
-        raise ValueError("a tensor whose size or stride makes no sense")
-    end = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1
-    if 0 not in size and end > storage.numel():
-        raise ValueError(f"a tensor of size {size} does not fit its storage of {storage.numel()} values")
-    reach = 1  # values up to which the dimensions seen so far lie
-    for step, n in sorted((step, n) for n, step in zip(size, stride, strict=True) if n > 1):
-        if step < reach:
-            raise ValueError(f"a tensor of size {size} repeats values of its storage")
-        reach += (n - 1) * step
-    return storage.as_strided(size, stride, offset)
-
-
-def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
-    return data
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """Bytes, which protocol 2 writes as text."""
-    if encoding != "latin1":
-        raise ValueError("bytes that are not written as latin1")
-    return text.encode("latin1")
-
-
-def _numpy_scalar(dtype: Record, data: bytes) -> Any:
-    """A number as Python's own; a scalar of any other type as a record."""
-    code, order = dtype.args[0], dtype.state[1]
-    if not isinstance(code, str) or not re.fullmatch("[iu][1248]|b1|f[248]", code) or order not in ("<", ">", "|"):
-        return Record(Global("numpy", "generic"), (dtype, data))
-    (value,) = np.frombuffer(data, order + code)
-    return value.item()
-
-
-# What a file may call, and what is called in its place.
-CALLS: dict[str, Callable[..., Any]] = {
-    "builtins.bytes": lambda: b"",  # which is how protocol 2 writes empty ones
-    "collections.OrderedDict": dict,
-    "collections.defaultdict": lambda *factory: {},
-    "_codecs.encode": _encode,
-    "numpy.core.multiarray.scalar": _numpy_scalar,
-    "numpy._core.multiarray.scalar": _numpy_scalar,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-}
+def _stand_in(name: str) -> Any:
+    """What stands for the class or function `name`."""
+    return EMPTY.get(name) or type(name.rpartition(".")[2], (Record,), {"source": name})

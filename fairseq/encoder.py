@@ -15,13 +15,6 @@ from fairseq.positional import PositionalConvolution
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 
 
-def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The activation function that fairseq calls `name`; ValueError for one that is not known."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation_fn '{name}' is not supported; use one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
-
-
 class TransformerEncoderLayer(nn.Module):
     """Self-attention and a feed-forward network, each with a residual.
 
@@ -50,7 +43,7 @@ class TransformerEncoderLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.layer_norm_first = layer_norm_first
-        self.activation = activation(activation_fn)
+        self.activation = ACTIVATIONS[activation_fn]
         self.self_attn = MultiheadAttention(embed_dim, num_heads, attention_dropout)
         self.self_attn_layer_norm = nn.LayerNorm(embed_dim)
         self.fc1 = nn.Linear(embed_dim, ffn_dim)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 import model
-from fairseq.unpickle import CheckpointError
+from fairseq.checkpoint import CheckpointError, load_plain
 from model.model import Detector
 
 # What main.py export leaves in a folder.
@@ -54,22 +52,7 @@ def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
         return _read_export(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        refused = re.search(r"(?:GLOBAL|global|class|Class) `?([\w.]+\.\w+)", str(error))
-        if refused:
-            raise CheckpointError(
-                f"{path}: refused, reading it would run code from outside (it asks for {refused[1]}); "
-                "only weights and plain values are read"
-            ) from error
-        raise CheckpointError(
-            f"{path}: not a PyTorch checkpoint of weights and plain values; nothing else is read, as it could run code"
-        ) from error
-    except OSError:
-        raise
-    except Exception as error:  # any bytes can reach the unpickler, which raises whatever they lead it to
-        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or cut short") from error
+    checkpoint = load_plain(path, mmap=mmap)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise CheckpointError(f"{path}: holds no state_dict; train.py and the authors' release write one")
     return checkpoint

@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from utils.errors import DataError
+
+
+def _field(default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
+    return field(default=default, metadata={"fits": fits, "expected": expected})
+
+
+def _whole(default: int, least: int = 1, most: int = 1_000_000) -> Any:
+    """A whole number; no larger model exists, and a small file must not ask for one."""
+    return _field(
+        default, lambda value: type(value) is int and least <= value <= most, f"a whole number from {least} to {most}"
+    )
+
+
+def _rate(default: float) -> Any:
+    return _field(default, lambda value: type(value) in (int, float) and 0 <= value <= 1, "a number from 0 to 1")
+
+
+def _one_of(default: Any, *choices: Any) -> Any:
+    """What the published models use, and what is written here; compared by type too, as 1 is equal to True."""
+
+    def fits(value: Any) -> bool:
+        return any(type(value) is type(choice) and value == choice for choice in choices)
+
+    return _field(default, fits, " or ".join(map(str, choices)))
 
 
 @dataclass
@@ -12,35 +40,40 @@ class AVHubertConfig:
     Every entry of an official checkpoint's `cfg.model` is a field, so `AVHubertConfig(**cfg)` takes one as it is; the
     last group is kept for that alone. `video_channels` is this project's own: official models see grey mouth crops,
     the detectors RGB faces.
+
+    Raises
+    ------
+    DataError
+        If a value is none that the model can be built from.
     """
 
     # The encoder
-    encoder_layers: int = 12
-    encoder_embed_dim: int = 768
-    encoder_ffn_embed_dim: int = 3072
-    encoder_attention_heads: int = 12
-    activation_fn: str = "gelu"
-    layer_norm_first: bool = False
-    conv_pos: int = 128
-    conv_pos_groups: int = 16
-    final_dim: int = 0  # 0: as wide as the encoder
+    encoder_layers: int = _whole(12, least=0, most=256)
+    encoder_embed_dim: int = _whole(768)
+    encoder_ffn_embed_dim: int = _whole(3072)
+    encoder_attention_heads: int = _whole(12)
+    activation_fn: str = _one_of("gelu", "gelu", "relu")
+    layer_norm_first: bool = _one_of(False, True, False)
+    conv_pos: int = _whole(128)
+    conv_pos_groups: int = _whole(16)
+    final_dim: int = _whole(0, least=0, most=16_384)  # 0: as wide as the encoder
 
     # The two streams and their fusion
-    audio_feat_dim: int = 104
+    audio_feat_dim: int = _whole(104)
     video_channels: int = 1
-    modality_fuse: str = "concat"
-    resnet_relu_type: str = "prelu"
-    sub_encoder_layers: int = 0
+    modality_fuse: str = _one_of("concat", "concat", "add")
+    resnet_relu_type: str = _one_of("prelu", "prelu")
+    sub_encoder_layers: int = _one_of(0, 0)
 
     # Dropout in training, and the factor on the gradient that reaches the two streams
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    activation_dropout: float = 0.0
-    encoder_layerdrop: float = 0.0
-    dropout_input: float = 0.0
-    modality_dropout: float = 0.0
-    audio_dropout: float = 0.0
-    feature_grad_mult: float = 1.0
+    dropout: float = _rate(0.1)
+    attention_dropout: float = _rate(0.1)
+    activation_dropout: float = _rate(0.0)
+    encoder_layerdrop: float = _rate(0.0)
+    dropout_input: float = _rate(0.0)
+    modality_dropout: float = _rate(0.0)
+    audio_dropout: float = _rate(0.0)
+    feature_grad_mult: float = _rate(1.0)
 
     # Pre-training and speech recognition: read from checkpoints, without effect here
     _name: str = "av_hubert"
@@ -88,6 +121,19 @@ class AVHubertConfig:
     max_target_positions: int = 2048
     share_decoder_input_output_embed: bool = False
     no_scale_embedding: bool = True
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if each.metadata and not each.metadata["fits"](getattr(self, each.name)):
+                raise self._bad(each.name, each.metadata["expected"])
+        for name in ("encoder_attention_heads", "conv_pos_groups"):
+            if self.encoder_embed_dim % getattr(self, name):
+                raise self._bad(name, f"a divisor of encoder_embed_dim={self.encoder_embed_dim}")
+
+    def _bad(self, name: str, expected: str) -> DataError:
+        value = getattr(self, name)
+        shown = f"{value!a}"[:100] if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+        return DataError(f"{name}={shown}, which is not {expected}")
 
     @property
     def fused_dim(self) -> int:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fairseq.checkpoint import read_checkpoint
-from fairseq.unpickle import CheckpointError
+from fairseq.checkpoint import CheckpointError, plain, read_checkpoint
 from model.avhubert.config import AVHubertConfig
 from model.avhubert.model import AVHubertModel
-from model.avhubert.stated import check_values, config_of_values, model_values
+from utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
+FIELDS = {field.name for field in fields(AVHubertConfig)} - {"video_channels"}
 PREFIXES = ("encoder.w2v_model.", "w2v_encoder.w2v_model.")  # of the encoder in fine-tuned models: seq2seq, CTC
-HEAD = "final_proj."  # of the pre-training loss; its width is that loss's affair
+HEAD = ("final_proj.weight", "final_proj.bias")  # of the pre-training loss; its width is that loss's affair
 FRONTEND = "feature_extractor_video.resnet.frontend3D.0.weight"
 HEAD_WIDTH = 64  # of one attention head, in both published sizes
 
@@ -48,7 +48,7 @@ def load_avhubert(path: str | Path) -> AVHubertModel:
     CheckpointError
         If the file cannot be used; the message says why.
     """
-    config, weights, _ = read_avhubert(path)
+    config, weights = read_avhubert(path)
     with torch.device("meta"):  # random weights for 300 million parameters take their time
         model = AVHubertModel(config)
     model.to_empty(device="cpu")
@@ -57,8 +57,8 @@ def load_avhubert(path: str | Path) -> AVHubertModel:
     return model.eval()
 
 
-def read_avhubert(path: str | Path) -> tuple[AVHubertConfig, dict[str, Tensor], list[str]]:
-    """Read the encoder of an official checkpoint without running anything in the file.
+def read_avhubert(path: str | Path) -> tuple[AVHubertConfig, dict[str, Tensor]]:
+    """Read the encoder of an official checkpoint without running anything in the file; the log says what is left aside.
 
     Parameters
     ----------
@@ -73,8 +73,6 @@ def read_avhubert(path: str | Path) -> tuple[AVHubertConfig, dict[str, Tensor], 
     weights
         Official name → tensor, on the CPU: all that `AVHubertModel(config)` needs, save perhaps `final_proj`, which is
         of another shape in some files and absent from fine-tuned ones.
-    left_aside
-        Names of the file's other entries, which the log tells too.
 
     Raises
     ------
@@ -90,119 +88,152 @@ def read_avhubert(path: str | Path) -> tuple[AVHubertConfig, dict[str, Tensor], 
         raise CheckpointError(f"{path}: holds no 'model' with weights by their names, as fairseq saves it")
     prefix = next((prefix for prefix in PREFIXES for name in entries if name.startswith(prefix)), "")
     found = {name.removeprefix(prefix): value for name, value in entries.items() if name.startswith(prefix)}
-    config = _config(path, checkpoint, found, fine_tuned=prefix != "")
-    weights = _fitting(path, config, found, fine_tuned=prefix != "")
-    left_aside = [name for name in entries if not (name.startswith(prefix) and name.removeprefix(prefix) in weights)]
-    left_aside += [
-        str(name) for name, value in checkpoint.items() if name not in ("args", "cfg", "model") and value is not None
+    try:
+        config = _config(path, checkpoint, found, fine_tuned=prefix != "")
+        weights = _fitting(config, found, Path(path).stat().st_size, fine_tuned=prefix != "")
+    except DataError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    others = [name for name in entries if not (name.startswith(prefix) and name.removeprefix(prefix) in weights)]
+    others += [
+        str(name) for name in checkpoint if name not in ("args", "cfg", "model") and checkpoint[name] is not None
     ]
-    if left_aside:
-        log.warning("%s: only the encoder is used; left aside: %s", path, _summary(left_aside))
-    return config, weights, left_aside
+    if others:
+        starts = [name.partition(".")[0] for name in others]
+        many = {start for start, count in Counter(starts).items() if count > 4}
+        shown = dict.fromkeys(
+            f"{start}.* ({starts.count(start)})" if start in many else name
+            for name, start in zip(others, starts, strict=True)
+        )
+        named = ", ".join(name if name.isprintable() else ascii(name) for name in shown)
+        log.warning("%s: only the encoder is used; left aside: %s", path, named)
+    return config, weights
 
 
 def _config(path: str | Path, checkpoint: dict[str, Any], found: dict[str, Any], fine_tuned: bool) -> AVHubertConfig:
     """The encoder's configuration, checked against what the weights show."""
     matches = (re.match(r"encoder\.layers\.(\d+)\.", name) for name in found)
     layers = len({match[1] for match in matches if match})
-    source, values = model_values(checkpoint, fine_tuned)
+    source, values = _stated(checkpoint, fine_tuned)
     if values is not None:
-        config = config_of_values(path, source, values)
+        values = _known(path, source, values)
     elif fine_tuned:
-        source, config = "list of weights", _config_of_weights(path, found, layers)
+        source, values = "list of weights", _shown_by_weights(found, layers)
         log.warning(
             "%s: does not say what shape the encoder is; taken from its weights, with %d attention heads and pre-norm",
             path,
-            config.encoder_attention_heads,
+            values["encoder_attention_heads"],
         )
     else:
-        raise CheckpointError(f"{path}: has neither cfg.model nor args, which say what shape the encoder is")
-    check_values(path, source, config)
+        raise DataError("has neither cfg.model nor args, which say what shape the encoder is")
+    try:
+        config = AVHubertConfig(**values)
+    except DataError as error:
+        raise DataError(f"its {source} says {error}") from error
     if config.encoder_layers != layers:
-        raise CheckpointError(
-            f"{path}: its {source} says encoder_layers={config.encoder_layers}, but it holds {layers} layers"
-        )
-    channels = _size(path, found, FRONTEND, 5)[1]
+        raise DataError(f"its {source} says encoder_layers={config.encoder_layers}, but it holds {layers} layers")
+    channels = _size(found, FRONTEND, 5)[1]
     if channels not in (1, 3):
-        raise CheckpointError(f"{path}: {FRONTEND} takes {channels} channels; grey (1) or RGB (3) are supported")
+        raise DataError(f"{FRONTEND} takes {channels} channels; grey (1) or RGB (3) are supported")
     return replace(config, video_channels=channels)
 
 
-def _config_of_weights(path: str | Path, found: dict[str, Any], layers: int) -> AVHubertConfig:
+def _stated(checkpoint: dict[str, Any], fine_tuned: bool) -> tuple[str, dict[str, Any] | None]:
+    """The encoder's configuration as the file has it, and where it was found; None if nowhere."""
+    cfg, args = _mapping(checkpoint.get("cfg")), _mapping(checkpoint.get("args"))
+    model = _mapping(cfg.get("model"))
+    places: list[tuple[str, dict[str, Any], bool]] = []  # where, its values, whether they are the encoder's alone
+    if fine_tuned:
+        for place, outer in (("cfg.model.w2v_args", model), ("cfg.w2v_args", cfg), ("args.w2v_args", args)):
+            inner = _mapping(outer.get("w2v_args"))
+            places += [(f"{place}.model", _mapping(inner.get("model")), True), (place, inner, False)]
+    places += [("cfg.model", model, not fine_tuned), ("args", args, False)]
+    for place, values, alone in places:
+        # Arguments of a command line lie in one heap with the task's and the optimiser's, and a fine-tuned model has
+        # fields of its own, such as dropout.
+        known = {name: value for name, value in values.items() if alone or name in FIELDS}
+        if any(alone or name.startswith("encoder_") for name in known):
+            return place, known
+    return "", None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """A dict, or what a record holds as one, with plain values; an empty one for anything else."""
+    value = plain(value)
+    entries = value.items() if isinstance(value, dict) else ()
+    return {name: plain(entry) for name, entry in entries if isinstance(name, str)}
+
+
+def _known(path: str | Path, source: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of known fields, if all others are off or empty."""
+    unknown = sorted(values.keys() - FIELDS)
+    for name in unknown:
+        if isinstance(values[name], Tensor) or values[name]:
+            raise DataError(f"its {source} has {name!a}, which AV-HuBERT does not know")
+    if unknown:
+        text = "%s: its %s has fields that are not known, all off or empty: %s"
+        log.warning(text, path, source, ", ".join(map(ascii, unknown)))
+    known = {name: value for name, value in values.items() if name in FIELDS}
+    return {name: tuple(map(plain, value)) if isinstance(value, list) else value for name, value in known.items()}
+
+
+def _shown_by_weights(found: dict[str, Any], layers: int) -> dict[str, Any]:
     """The configuration that the weights show; heads and pre-norm, which they do not, as in the published sizes."""
-    D, group_width, conv_pos = _size(path, found, "encoder.pos_conv.0.weight_v", 3)
+    D, group_width, conv_pos = _size(found, "encoder.pos_conv.0.weight_v", 3)
     if D % HEAD_WIDTH:
-        raise CheckpointError(
-            f"{path}: does not say what shape the encoder is, and one of width {D} is none of the published ones"
-        )
-    return AVHubertConfig(
-        encoder_layers=layers,
-        encoder_embed_dim=D,
-        encoder_ffn_embed_dim=_size(path, found, "encoder.layers.0.fc1.weight", 2)[0],
-        encoder_attention_heads=D // HEAD_WIDTH,
-        layer_norm_first=True,
-        conv_pos=conv_pos,
-        conv_pos_groups=D // max(group_width, 1),
-        audio_feat_dim=_size(path, found, "feature_extractor_audio.proj.weight", 2)[1],
-        modality_fuse="add" if _size(path, found, "layer_norm.weight", 1) == (D,) else "concat",
-    )
+        raise DataError(f"does not say what shape the encoder is, and one of width {D} is none of the published ones")
+    return {
+        "encoder_layers": layers,
+        "encoder_embed_dim": D,
+        "encoder_ffn_embed_dim": _size(found, "encoder.layers.0.fc1.weight", 2)[0],
+        "encoder_attention_heads": D // HEAD_WIDTH,
+        "layer_norm_first": True,
+        "conv_pos": conv_pos,
+        "conv_pos_groups": D // max(group_width, 1),
+        "audio_feat_dim": _size(found, "feature_extractor_audio.proj.weight", 2)[1],
+        "modality_fuse": "add" if _size(found, "layer_norm.weight", 1) == (D,) else "concat",
+    }
 
 
-def _size(path: str | Path, found: dict[str, Any], name: str, ndim: int) -> tuple[int, ...]:
+def _size(found: dict[str, Any], name: str, ndim: int) -> tuple[int, ...]:
     """The shape of the tensor `name`, which has to have as many dimensions."""
-    shape = tuple(_tensor(path, found, name).shape)
+    shape = tuple(_tensor(found, name).shape)
     if len(shape) != ndim:
-        raise CheckpointError(f"{path}: {name} is {shape}, but needs {ndim} dimensions")
+        raise DataError(f"{name} is {shape}, but needs {ndim} dimensions")
     return shape
 
 
-def _tensor(path: str | Path, found: dict[str, Any], name: str) -> Tensor:
+def _tensor(found: dict[str, Any], name: str) -> Tensor:
     if name not in found:
-        raise CheckpointError(f"{path}: {name} is missing")
+        raise DataError(f"{name} is missing")
     if not isinstance(found[name], Tensor):
-        raise CheckpointError(f"{path}: {name} is a {type(found[name]).__name__}, not a tensor")
+        raise DataError(f"{name} is a {type(found[name]).__name__}, not a tensor")
     return found[name]
 
 
-def _fitting(path: str | Path, config: AVHubertConfig, found: dict[str, Any], fine_tuned: bool) -> dict[str, Tensor]:
+def _fitting(config: AVHubertConfig, found: dict[str, Any], most_bytes: int, fine_tuned: bool) -> dict[str, Tensor]:
     """Those weights that the model has, each of the right shape and type."""
-    try:
-        with torch.device("meta"):  # nothing is allocated for a shape that the file may have made up
-            expected = AVHubertModel(config).state_dict()
-    except (ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: {str(error)[:200]}") from error
-    parts = {name.partition(".")[0] for name in expected} - {HEAD.rstrip(".")}
+    with torch.device("meta"):  # nothing is allocated for a shape that the file may have made up
+        expected: Mapping[str, Tensor] = AVHubertModel(config).state_dict()
+    parts = {name.partition(".")[0] for name in expected} - {"final_proj"}
     for name in found:
         if name not in expected and name.partition(".")[0] in parts:
-            raise CheckpointError(f"{path}: {name!a} does not belong to AV-HuBERT's encoder")
-    heads = [name for name in expected if name.startswith(HEAD)]
-    odd_head = any(name in found and getattr(found[name], "shape", None) != expected[name].shape for name in heads)
+            raise DataError(f"{name!a} does not belong to AV-HuBERT's encoder")
+    odd_head = any(name in found and getattr(found[name], "shape", None) != expected[name].shape for name in HEAD)
     weights = {}
     for name, like in expected.items():
-        if name in heads and (odd_head or (fine_tuned and name not in found)):
+        if name in HEAD and (odd_head or (fine_tuned and name not in found)):
             continue
-        value = _tensor(path, found, name)
+        value = _tensor(found, name)
         if value.shape != like.shape:
-            raise CheckpointError(
-                f"{path}: {name} is {tuple(value.shape)}, but its configuration needs {tuple(like.shape)}"
-            )
+            raise DataError(f"{name} is {tuple(value.shape)}, but its configuration needs {tuple(like.shape)}")
         if value.is_floating_point() != like.is_floating_point() or value.dtype == torch.bool:
-            raise CheckpointError(f"{path}: {name} holds {value.dtype}, where {like.dtype} is needed")
+            raise DataError(f"{name} holds {value.dtype}, where {like.dtype} is needed")
         weights[name] = value
     # Tensors may lie over one another, and a small file must not ask for a large model.
-    if sum(value.nbytes for value in weights.values()) > Path(path).stat().st_size:
-        raise CheckpointError(f"{path}: its weights share memory: together they are larger than the file")
-    weights = {name: value.to(expected[name].dtype) for name, value in weights.items()}
+    if sum(value.nbytes for value in weights.values()) > most_bytes:
+        raise DataError("its weights share memory: together they are larger than the file")
+    weights = {name: value.to(expected[name].dtype, copy=True) for name, value in weights.items()}
     for name, value in weights.items():
         if not value.isfinite().all():
-            raise CheckpointError(f"{path}: {name} holds values that are NaN or infinite")
+            raise DataError(f"{name} holds values that are NaN or infinite")
     return weights
-
-
-def _summary(names: Iterable[str]) -> str:
-    """Names in one line, with those that begin alike and are many as one."""
-    names = list(names)
-    counts = Counter(name.partition(".")[0] for name in names)
-    starts = ((name, name.partition(".")[0]) for name in names)
-    shown = dict.fromkeys(f"{start}.* ({counts[start]})" if counts[start] > 4 else name for name, start in starts)
-    return ", ".join(name if name.isprintable() else ascii(name) for name in shown)

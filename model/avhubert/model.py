@@ -83,24 +83,12 @@ class AVHubertModel(nn.Module):
     checkpoint_activations
         Compute activations of the image encoder and the transformer layers again in the backward pass, not keeping
         them.
-
-    Raises
-    ------
-    DataError
-        If the configuration asks for a part that AV-HuBERT's published models do not use.
     """
 
     def __init__(
         self, config: AVHubertConfig, train_frontend: bool = True, checkpoint_activations: bool = False
     ) -> None:
         super().__init__()
-        for name, supported in (
-            ("modality_fuse", ("concat", "add")),
-            ("resnet_relu_type", ("prelu",)),
-            ("sub_encoder_layers", (0,)),
-        ):
-            if getattr(config, name) not in supported:
-                raise DataError(f"AV-HuBERT with {name}={getattr(config, name)!r} is not supported")
         self.config = config
         D = config.encoder_embed_dim
         self.mask_emb = nn.Parameter(torch.rand(config.audio_feat_dim))

@@ -21,13 +21,12 @@ import numpy as np
 import pytest
 import torch
 
-from fairseq import read_checkpoint
-from fairseq.record import plain
-from fairseq.unpickle import CheckpointError
+from fairseq.checkpoint import CheckpointError, plain, read_checkpoint
 
 LEGACY_HEADER = b"".join(
     pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True})
 )
+OPCODE = "Unsupported operand"  # that torch.save never writes
 EXTENSION = 0xF1  # a code that no package has registered
 
 
@@ -72,13 +71,13 @@ def torch_bytes(path: Path) -> bytes:
 ATTACKS: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "os.mkdir": ("mkdir", evil),
     "protocol 0": ("mkdir", lambda path: evil(path, 0)),
-    "STACK_GLOBAL": ("mkdir", lambda path: evil(path, 4)),
+    "STACK_GLOBAL": (OPCODE, lambda path: evil(path, 4)),
     "os.system": ("system", lambda path: pickle.dumps(Calls(os.system, f"mkdir '{path}'"), 2)),
-    "subprocess": ("subprocess.call", lambda path: pickle.dumps(Calls(subprocess.call, ["mkdir", str(path)]), 2)),
-    "eval": ("builtins.eval", lambda path: pickle.dumps(Calls(eval, f"__import__('os').mkdir('{path}')"), 2)),
-    "exec": ("builtins.exec", lambda path: pickle.dumps(Calls(exec, f"__import__('os').mkdir('{path}')"), 2)),
+    "subprocess": ("call", lambda path: pickle.dumps(Calls(subprocess.call, ["mkdir", str(path)]), 2)),
+    "eval": ("eval", lambda path: pickle.dumps(Calls(eval, f"__import__('os').mkdir('{path}')"), 2)),
+    "exec": ("exec", lambda path: pickle.dumps(Calls(exec, f"__import__('os').mkdir('{path}')"), 2)),
     "open": ("io.open", lambda path: pickle.dumps(Calls(open, str(path), "w"), 2)),
-    "getattr": ("builtins.getattr", lambda path: pickle.dumps(Calls(Calls(getattr, path, "mkdir")), 2)),
+    "getattr": ("getattr", lambda path: pickle.dumps(Calls(Calls(getattr, path, "mkdir")), 2)),
     "partial": ("functools.partial", lambda path: pickle.dumps(Calls(functools.partial(os.mkdir, str(path))), 2)),
     "operator": ("operator.methodcaller", lambda path: pickle.dumps(Calls(operator.methodcaller("mkdir"), path), 2)),
     "nested pickle": ("pickle.loads", lambda path: pickle.dumps(Calls(pickle.loads, evil(path)), 2)),
@@ -87,16 +86,16 @@ ATTACKS: dict[str, tuple[str, Callable[[Path], bytes]]] = {
         lambda path: pickle.dumps(Calls(torch.storage._load_from_bytes, torch_bytes(path)), 2),
     ),
     "a module that a module imports": (
-        "torch.serialization.os.mkdir",
+        OPCODE,
         lambda path: b"\x80\x04" + text("torch.serialization") + text("os.mkdir") + b"\x93" + text(path) + b"\x85R.",
     ),
     "the same in any package": (
         "tests.conftest.shutil.os.mkdir",
-        lambda path: b"\x80\x04" + text("tests.conftest") + text("shutil.os.mkdir") + b"\x93" + text(path) + b"\x85R.",
+        lambda path: b"\x80\x04ctests.conftest\nshutil.os.mkdir\n" + text(path) + b"\x85R.",
     ),
-    "INST": (f"INST '{os.name} mkdir'", lambda path: b"(" + text(path) + f"i{os.name}\nmkdir\n.".encode()),
+    "INST": (OPCODE, lambda path: b"(" + text(path) + f"i{os.name}\nmkdir\n.".encode()),
     "OBJ": ("mkdir", lambda path: f"(c{os.name}\nmkdir\n".encode() + text(path) + b"o."),
-    "EXT1": ("EXT1 241", lambda path: b"\x80\x02\x82" + bytes([EXTENSION]) + text(path) + b"\x85R."),
+    "EXT1": (OPCODE, lambda path: b"\x80\x02\x82" + bytes([EXTENSION]) + text(path) + b"\x85R."),
 }
 
 
@@ -126,7 +125,8 @@ def test_attacks(attack: str, container: str, tmp_path: Path) -> None:
     CONTAINERS[container](tmp_path / "evil.pt", data(tmp_path / "canary"))
     with pytest.raises(CheckpointError) as error:
         read_checkpoint(tmp_path / "evil.pt")
-    assert f"{tmp_path / 'evil.pt'}: refused, it asks for " in str(error.value)
+    refused = "not a PyTorch checkpoint, or damaged (" if called == OPCODE else "refused, reading it would run code "
+    assert str(error.value).startswith(f"{tmp_path / 'evil.pt'}: {refused}")
     assert called in str(error.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pt", "proof"]
 
@@ -147,7 +147,7 @@ def test_what_else_may_not_be_named(function: Callable, args: tuple, name: str, 
     (tmp_path / "canary").mkdir()
     modules = set(sys.modules)
     torch.save({"model": {}, "extra": Calls(function, *args)}, tmp_path / "evil.pt")
-    with pytest.raises(CheckpointError, match=rf"evil\.pt: refused, it asks for {name}; only weights"):
+    with pytest.raises(CheckpointError, match=rf"evil\.pt: refused, .* \(it asks for {name}\); only weights"):
         read_checkpoint(tmp_path / "evil.pt")
     for raw in (b"ccodecs\ndecode\n.", b"cos\nsystem\n.", b"coperator\ngetitem\n.", b"ccopy_reg\n_reconstructor\n."):
         as_zip(tmp_path / "evil.pt", raw)
@@ -161,8 +161,7 @@ def test_classes_of_other_packages_are_inert(tmp_path: Path) -> None:
     """Their `__setstate__` is not run, though it can be imported."""
     torch.save({"state": RunsOnState(tmp_path / "canary")}, tmp_path / "odd.pt")
     state = read_checkpoint(tmp_path / "odd.pt")["state"]
-    assert (state.module, state.name) == (__name__, "RunsOnState")
-    assert state.path == str(tmp_path / "canary")
+    assert (state.source, plain(state)) == (f"{__name__}.RunsOnState", {"path": str(tmp_path / "canary")})
     assert not callable(state)
     assert [path.name for path in tmp_path.iterdir()] == ["odd.pt"]
 
@@ -177,7 +176,6 @@ def test_classes_of_other_packages_are_inert(tmp_path: Path) -> None:
         ("fairseq.dataclass.constants.Choice", ("a", "b")),
         ("fairseq.dataclass.constants.Choice", ([],)),
         ("fairseq.dataclass.constants.Choice", ()),
-        ("torch._utils._rebuild_sparse_tensor", (0,)),
         ("argparse.Namespace", (1,)),
         ("builtins.list", (1,)),
     ],
@@ -186,7 +184,7 @@ def test_calls_of_what_is_not_listed_are_refused(kind: str, args: tuple, tmp_pat
     module, _, name = kind.rpartition(".")
     arguments = pickle.dumps(args, 2)[2:-1]
     as_zip(tmp_path / "odd.pt", b"\x80\x02}" + text("extra") + f"c{module}\n{name}\n".encode() + arguments + b"Rs.")
-    with pytest.raises(CheckpointError, match=rf"odd\.pt: refused, it asks for (a call of )?{kind}; only weights"):
+    with pytest.raises(CheckpointError, match=rf"odd\.pt: refused, .* \(it asks for a call of {kind}\); only weights"):
         read_checkpoint(tmp_path / "odd.pt")
 
 
@@ -196,10 +194,8 @@ def test_members_of_known_enums_are_their_values(tmp_path: Path) -> None:
     other = b"celsewhere\nrun\n" + text("static") + b"\x85\x81"  # as a new object, not a call
     as_zip(tmp_path / "odd.pt", b"\x80\x02}(" + text("member") + member + text("other") + other + b"u.")
     checkpoint = read_checkpoint(tmp_path / "odd.pt")
-    assert (repr(checkpoint["member"]), plain(checkpoint["member"])) == (
-        "<fairseq.dataclass.constants.Choice>",
-        "static",
-    )
+    assert repr(checkpoint["member"]) == "<fairseq.dataclass.constants.Choice>"
+    assert plain(checkpoint["member"]) == "static"
     assert plain(checkpoint["other"]) is checkpoint["other"]
 
 
@@ -212,7 +208,6 @@ def test_members_of_known_enums_are_their_values(tmp_path: Path) -> None:
         b"\x80\x02cfairseq.a\nB\n)\x81)\x81.",
         b"\x80\x02" + text("posix.system") + b")R.",
         b"\x80\x02}K\x01a.",  # dict.append
-        b"\x80\x02]K\x01K\x02s.",  # list[1] = 2
         b"\x80\x02" + text("a pid of text") + b"Q.",
         b"Pa pid of protocol 0\n.",
         b"\x80\x02(" + text("module") + b"cfairseq.a\nB\n" + text("a.py") + text("import os") + b"tQ.",
@@ -222,7 +217,7 @@ def test_members_of_known_enums_are_their_values(tmp_path: Path) -> None:
 )
 def test_odd_opcodes_are_refused(raw: bytes, tmp_path: Path) -> None:
     as_zip(tmp_path / "odd.pt", raw)
-    with pytest.raises(CheckpointError, match=r"odd\.pt: refused, "):
+    with pytest.raises(CheckpointError, match=r"odd\.pt: (refused|not a PyTorch checkpoint, or damaged)"):
         read_checkpoint(tmp_path / "odd.pt")
     assert not hasattr(argparse.Namespace, "a")
     assert torch._utils._rebuild_tensor_v2.__kwdefaults__ is None

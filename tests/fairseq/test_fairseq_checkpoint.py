@@ -16,9 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from fairseq import read_checkpoint
-from fairseq.record import Global, Record
-from fairseq.unpickle import CheckpointError
+from fairseq.checkpoint import CheckpointError, Record, plain, read_checkpoint
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 
@@ -34,17 +32,14 @@ def saved_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     class Config:
         layers: int = 3
 
-    module.Config, module.Items, module.Names = Config, type("Items", (list,), {}), type("Names", (dict,), {})
+    module.Config = Config
+    Config.__module__, Config.__qualname__ = "elsewhere", "Config"
     enums.Choice = Enum("Choice", {"STATIC": "static"}, module="hydra")
-    for kind in (module.Config, module.Items, module.Names):
-        kind.__module__, kind.__qualname__ = "elsewhere", kind.__name__
     history = defaultdict(dict, loss=np.float64(0.25), steps=np.int64(7), flag=np.bool_(True), name=np.str_("best"))
     torch.save(
         {
             "args": argparse.Namespace(arch="av_hubert", path=Path("/tmp"), choice=enums.Choice.STATIC),
             "config": Config(),
-            "items": module.Items([1, 2]),
-            "names": module.Names(a=1),
             "no factory": defaultdict(None, a=1),
             "history": history,
             "array": np.arange(3),
@@ -62,35 +57,18 @@ def saved_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_objects_become_plain_or_inert(saved_objects: Path) -> None:
     checkpoint = read_checkpoint(saved_objects)
-    args, config, names = checkpoint["args"], checkpoint["config"], checkpoint["names"]
-    assert (args.module, args.name, args.arch, args["choice"]) == ("argparse", "Namespace", "av_hubert", "static")
-    assert isinstance(args.path, Record)
-    assert (repr(config), config.layers, config.state, len(config)) == ("<elsewhere.Config>", 3, {"layers": 3}, 1)
-    assert list(checkpoint["items"]) == [1, 2]
-    assert (names["a"], dict(names)) == (1, {"a": 1})
-    history = checkpoint["history"]
-    assert {type(history[key]) for key in ("loss", "steps", "flag")} == {float, int, bool}
-    assert (history["loss"], history["steps"], history["flag"]) == (0.25, 7, True)
-    assert isinstance(history["name"], Record)
-    assert isinstance(checkpoint["array"], Record)
+    args, config = checkpoint["args"], checkpoint["config"]
+    assert (args.source, plain(args)["arch"]) == ("argparse.Namespace", "av_hubert")
+    assert plain(plain(args)["choice"]) == "static"
+    assert isinstance(plain(args)["path"], Record)
+    assert (repr(config), plain(config)) == ("<elsewhere.Config>", {"layers": 3})
+    assert all(isinstance(value, Record) for value in (*checkpoint["history"].values(), checkpoint["array"]))
     assert checkpoint["no factory"] == {"a": 1}
     assert (checkpoint["raw"], checkpoint["empty"]) == (b"\x00\xff", b"")
-    assert [value.args for value in checkpoint["sets"]] == [([1, 2],), ([("b", 1)],), ([3],)]
-    dtype, size, device, kind = checkpoint["types"]
-    assert (dtype, kind) == (Global("torch", "float16"), Global("builtins", "dict"))
-    assert (size.name, size.args, device.name, device.args) == ("Size", ((1,),), "device", ("cpu",))
+    assert checkpoint["sets"][:2] == ({1, 2}, {("b", 1)})
+    assert isinstance(checkpoint["sets"][2], Record)
+    assert checkpoint["types"][:3] == (torch.float16, torch.Size([1]), torch.device("cpu"))
     assert not {"elsewhere", "hydra"} & set(sys.modules)
-
-
-def test_special_methods_cannot_be_lent(tmp_path: Path) -> None:
-    torch.save({"args": argparse.Namespace(__array__=1, fine=3)}, tmp_path / "odd.pt")
-    args = read_checkpoint(tmp_path / "odd.pt")["args"]
-    assert args.fine == 3
-    assert args["__array__"] == 1
-    for name in ("__array__", "absent"):
-        assert not hasattr(args, name)
-    with pytest.raises(KeyError):
-        args["absent"]
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -119,7 +97,6 @@ def test_tensors(zipped: bool, tmp_path: Path) -> None:
     for name, value in model.items():
         assert read[name].dtype == value.dtype
         assert torch.equal(read[name], value.detach()), name
-    assert read["view"].untyped_storage().data_ptr() == read["base"].untyped_storage().data_ptr()
 
 
 @pytest.fixture
@@ -159,18 +136,10 @@ def rewrite(path: Path, changes: dict[str, bytes | None], compression: int = zip
                 archive.writestr(f"archive/{name}", data)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"byteorder": b"big"}, "big-endian machine, which is not supported"),
-        ({"data/0": None, "data/9": bytes(4000)}, "There is no item named 'archive/data/0'"),
-        ({"data/0": bytes(3999)}, "a storage has 3999 bytes in place of 4000"),
-        ({"data.pkl": None}, r"a zip without data\.pkl"),
-    ],
-)
-def test_members_that_are_odd(changes: dict[str, bytes | None], message: str, sound: Path) -> None:
+@pytest.mark.parametrize("changes", [{"data/0": None, "data/9": bytes(4000)}, {"data/0": b""}, {"data.pkl": None}])
+def test_members_that_are_odd(changes: dict[str, bytes | None], sound: Path) -> None:
     rewrite(sound, changes)
-    with pytest.raises(CheckpointError, match=rf"sound\.pt: .*{message}"):
+    with pytest.raises(CheckpointError, match=r"sound\.pt: not a PyTorch checkpoint, or damaged \(.+\)"):
         read_checkpoint(sound)
 
 
@@ -196,36 +165,28 @@ def tensor_pickle(count: int, offset: int, size: tuple, stride: tuple, keys: str
         + b"tR"
         for key in keys
     )
-    return b"\x80\x02}X\x05\x00\x00\x00model(" + tensors + b"ls."
+    return b"\x80\x02}X\x05\x00\x00\x00model](" + tensors + b"es."
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    "data",
     [
-        (tensor_pickle(1000, 1, (1000,), (1,)), "does not fit its storage of 1000 values"),
-        (tensor_pickle(1000, 0, (2, 2), (998, 2)), "does not fit its storage of 1000 values"),
-        (tensor_pickle(1000, 0, (1001,), (0,)), r"a tensor of size \(1001,\) repeats values of its storage"),
-        (tensor_pickle(1000, 0, (2, 500), (499, 1)), "repeats values of its storage"),
-        (tensor_pickle(1000, 0, (2**30, 2**30), (0, 0)), "repeats values of its storage"),
-        (tensor_pickle(1000, -1, (2,), (1,)), "size or stride makes no sense"),
-        (tensor_pickle(1000, 0, (2,), (1, 1)), "size or stride makes no sense"),
-        (tensor_pickle(1000, 0, ("a",), (1,)), "size or stride makes no sense"),
-        (tensor_pickle(2**40, 0, (2**40,), (1,)), "storage '0' is said to be larger than the file"),
-        (tensor_pickle(-1, 0, (0,), (1,)), "storage '0' is said to be larger than the file"),
-        (
-            tensor_pickle(1000, 0, (2,), (1,), keys="00123"),
-            "storage '1' is said to be larger than the file",
-        ),  # all together
+        tensor_pickle(1000, 1, (1000,), (1,)),
+        tensor_pickle(1000, 0, (2, 2), (998, 2)),
+        tensor_pickle(1000, -1, (2,), (1,)),
+        tensor_pickle(1000, 0, (2,), (1, 1)),
+        tensor_pickle(1000, 0, ("a",), (1,)),
+        tensor_pickle(2**20, 0, (2**20,), (1,)),
+        tensor_pickle(2**40, 0, (2**40,), (1,)),
     ],
 )
-def test_tensors_that_do_not_fit_the_file(data: bytes, message: str, sound: Path) -> None:
+def test_tensors_that_do_not_fit_the_file(data: bytes, sound: Path) -> None:
+    """Memory that lies beyond the file must not be read."""
     rewrite(sound, {"data.pkl": data})
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match="not a PyTorch checkpoint, or damaged"):
         read_checkpoint(sound)
     rewrite(sound, {"data.pkl": tensor_pickle(1000, 997, (3,), (1,))})
     assert read_checkpoint(sound)["model"][0].tolist() == [997, 998, 999]
-    rewrite(sound, {"data.pkl": tensor_pickle(1000, 0, (2, 1, 3), (1, 0, 2))})  # a dimension of 1 may have any stride
-    assert read_checkpoint(sound)["model"][0].tolist() == [[[0, 2, 4]], [[1, 3, 5]]]
 
 
 NESTS = {
@@ -244,32 +205,13 @@ def test_deep_nesting_does_no_harm(nest: str, sound: Path) -> None:
         read_checkpoint(sound)
 
 
-def test_nested_keys_are_refused(sound: Path) -> None:
-    """Python itself would overflow its stack when it hashes one that is deep enough."""
-    rewrite(sound, {"data.pkl": b"\x80\x02})" + b"\x85" * 100_000 + b"Ns."})
-    with pytest.raises(CheckpointError, match="a tuple as a key"):
-        read_checkpoint(sound)
-
-
 def legacy(*pickles: object) -> bytes:
     return b"".join(value if isinstance(value, bytes) else pickle.dumps(value, 2) for value in pickles)
 
 
 def test_legacy_files_that_are_odd(tmp_path: Path) -> None:
     path = tmp_path / "odd.pt"
-    little, storage = {"little_endian": True}, tensor_pickle(2, 0, (2,), (1,))
-    values = np.float32([3, 4]).tobytes()
-    for parts, message in (
-        ((1, VERSION, little, {}, []), "neither of PyTorch's formats"),
-        ((MAGIC, 1, little, {}, []), "neither of PyTorch's formats"),
-        ((MAGIC, VERSION, {"little_endian": False}, {}, []), "big-endian machine"),
-        ((MAGIC, VERSION, little, storage, []), "its list of storages does not match"),
-        ((MAGIC, VERSION, little, storage, [((),)]), "its list of storages does not match"),
-        ((MAGIC, VERSION, little, storage, ["0"], b"\x03" + bytes(7), values), "another size than its tensors say"),
-        ((MAGIC, VERSION, little, storage, ["0"], b"\x02" + bytes(7), values[:7]), "has 7 bytes in place of 8"),
-    ):
-        path.write_bytes(legacy(*parts))
-        with pytest.raises(CheckpointError, match=message):
+    for magic, version in ((1, VERSION), (MAGIC, 1)):
+        path.write_bytes(legacy(magic, version, {"little_endian": True}, {}, []))
+        with pytest.raises(CheckpointError, match="not a PyTorch checkpoint, or damaged"):
             read_checkpoint(path)
-    path.write_bytes(legacy(MAGIC, VERSION, little, storage, ["0"], b"\x02" + bytes(7), values))
-    assert read_checkpoint(path)["model"][0].tolist() == [3, 4]

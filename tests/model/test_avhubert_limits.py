@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fairseq.unpickle import CheckpointError
+from fairseq import CheckpointError
 from model.avhubert import read_avhubert
 from tests.fairseq.test_fairseq_attacks import as_zip, text
 from tests.model.test_avhubert_official import SMALL, hollow, save
@@ -30,12 +30,6 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "avhubert.pt"
 
 
-def test_a_tensor_that_repeats_its_values_is_refused(small: dict[str, Tensor], file: Path) -> None:
-    save(file, small | {FC1: torch.zeros(1).expand(48, 32)}, {"model": SMALL})
-    with pytest.raises(CheckpointError, match=r"avhubert\.pt: .*a tensor of size \(48, 32\) repeats values"):
-        read_avhubert(file)
-
-
 def test_weights_that_lie_over_one_another_are_refused(file: Path) -> None:
     """Each by itself is whole, but all are parts of one storage, so that the model would be larger than the file."""
     wide = SMALL | {"encoder_embed_dim": 512, "encoder_ffn_embed_dim": 2048, "encoder_layers": 8}
@@ -51,7 +45,7 @@ def test_weights_that_lie_over_one_another_are_refused(file: Path) -> None:
 
 def test_a_tensor_under_two_names_is_no_fault(small: dict[str, Tensor], file: Path) -> None:
     weights = small | {"label_embs_concat": small[FC1], "encoder.layers.1.fc1.weight": small[FC1]}
-    _, read, _ = read_avhubert(save(file, weights, {"model": SMALL}))
+    _, read = read_avhubert(save(file, weights, {"model": SMALL}))
     assert torch.equal(read["encoder.layers.1.fc1.weight"], small[FC1].float())
 
 
@@ -93,7 +87,7 @@ def test_unknown_fields_that_are_off_are_left_aside(
     small: dict[str, Tensor], file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     off = {"wav_input": False, "rate": 0, "share": 0.0, "path": "", "none": None, "items": [], "table": {}}
-    config, _, _ = read_avhubert(save(file, small, {"model": SMALL | off}))
+    config, _ = read_avhubert(save(file, small, {"model": SMALL | off}))
     assert config.encoder_layers == 2
     names = ", ".join(map(repr, sorted(off)))
     assert f"{file}: its cfg.model has fields that are not known, all off or empty: {names}" in caplog.messages
@@ -109,8 +103,8 @@ def test_unknown_fields_that_are_on_are_an_error(value: Any, small: dict[str, Te
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (b"celsewhere\nrun\nK\x01\x85R", r"refused, it asks for a call of elsewhere\.run"),
-        (b"celsewhere\nrun\nK\x01\x85\x81", r"dropout=a tuple, which is not a number from 0 to 1"),
+        (b"celsewhere\nrun\nK\x01\x85R", r"refused, .* \(it asks for a call of elsewhere\.run\)"),
+        (b"celsewhere\nrun\nK\x01\x85\x81", r"dropout=a run, which is not a number from 0 to 1"),
     ],
 )
 def test_no_call_or_object_becomes_a_value(value: bytes, message: str, small: dict[str, Tensor], file: Path) -> None:

@@ -80,7 +80,7 @@ def test_bad_requests_are_refused() -> None:
         model.extract_features()
     with pytest.raises(ValueError, match="output_layer 2 is not between 1 and 1"):
         model.extract_features(torch.randn(1, 104, 5), output_layer=2)
-    with pytest.raises(ValueError, match="resnet_relu_type='relu' is not supported"):
+    with pytest.raises(ValueError, match="resnet_relu_type='relu', which is not prelu"):
         AVHubertModel(AVHubertConfig(resnet_relu_type="relu"))
-    with pytest.raises(ValueError, match="activation_fn 'tanh' is not supported"):
+    with pytest.raises(ValueError, match="activation_fn='tanh', which is not gelu or relu"):
         AVHubertModel(AVHubertConfig(activation_fn="tanh"))
