@@ -23,7 +23,7 @@ from scripts.reproduce.folds import clips_digest
 from utils.cli import run
 from utils.environment import environment
 from utils.metrics import evaluate
-from utils.options import TestOptions, clips_of_each, plain
+from utils.options import TestOptions, clips_of_each, plain, taken_by
 from utils.results import record_of_training, write_fold
 from utils.signals import stopping
 from utils.summary import fold_table
@@ -59,22 +59,11 @@ def test_fold(options: TestOptions) -> None:
     log_run(options.outputs / "log" / save_name / "test.log")
     data = FakeAVCelebDataModule(
         options.data_root,
-        train_fold=options.train_fold,
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-        prefetch=options.prefetch,
-        trim_silence=options.trim_silence,
         padding=trained.get("padding"),
-        num_val=options.num_val,
-        seed=options.seed,
-        max_frames=options.max_frames,
-        skip_bad=options.skip_bad,
         fold_dir=options.outputs / "folds",
         prepare_dir=options.outputs / "prepare",
         cache=find_cache(corpus_folder(options.data_root, options.dataset), options.cache_dir, options.outputs),
-        dataset=options.dataset,
-        protocol=options.protocol,
-        lists=options.lists,
+        **taken_by(FakeAVCelebDataModule.__init__, options),
     )
     data.setup("test")
     protocol = data.protocol_record(trained.pop("trained_subjects", None) if is_same_corpus(trained, data) else None)
@@ -83,7 +72,7 @@ def test_fold(options: TestOptions) -> None:
     trainer = make_trainer(
         options.gpus, options.precision, accelerator=options.accelerator, deterministic=options.deterministic
     )
-    table, embeddings = score_fold(trainer, detector, data)
+    table, embeddings = score_fold(trainer, detector, data, options.compile)
     metrics = evaluate(table)
     if not trainer.is_global_zero:
         return

@@ -5,7 +5,6 @@ python train.py --model_type MRDF_CE --save_name MRDF_CE --data_root ./data/Fake
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import os
@@ -62,7 +61,7 @@ from utils.figures.curves import draw_roc
 from utils.figures.style import save_figure
 from utils.files import lock
 from utils.metrics import evaluate
-from utils.options import ALL_FOLDS, TrainOptions, plain
+from utils.options import ALL_FOLDS, TrainOptions, plain, taken_by
 from utils.results import read_scores, write_fold
 from utils.signals import Stopped, requeue, stopping
 from utils.summary import fold_table, summarise
@@ -196,8 +195,7 @@ def configuration(options: TrainOptions, fold: Fold, data: FakeAVCelebDataModule
 
 def make_detector(options: TrainOptions) -> Detector:
     """An untrained detector, or one that starts from AV-HuBERT's weights."""
-    names = inspect.signature(Detector).parameters.keys() & plain(options).keys()
-    choices = {name: getattr(options, name) for name in names} | {"compile_encoder": options.compile}
+    choices = taken_by(Detector.__init__, options) | {"compile_encoder": options.compile}
     if options.pretrained is None:
         return MODELS[options.model_type](**choices)
     config, weights = start_encoder(options.pretrained)
@@ -218,24 +216,10 @@ def make_data(options: TrainOptions, fold: str, shared: dict[str, Any]) -> FakeA
     return FakeAVCelebDataModule(
         options.data_root,
         train_fold=f"{fold}.txt",
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-        prefetch=options.prefetch,
-        trim_silence=options.trim_silence,
-        recipe=options.recipe,
-        padding=options.padding,
-        validation=options.validation,
-        num_train=options.num_train,
-        num_val=options.num_val,
-        seed=options.seed,
         fold_seed=fold_seed(options.seed, fold),
-        max_frames=options.max_frames,
-        skip_bad=options.skip_bad,
         fold_dir=options.outputs / "folds",
         prepare_dir=options.outputs / "prepare",
-        dataset=options.dataset,
-        protocol=options.protocol,
-        lists=options.lists,
+        **taken_by(FakeAVCelebDataModule.__init__, options),
         **shared,
     )
 

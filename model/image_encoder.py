@@ -164,15 +164,7 @@ class ImageEncoder(nn.Module):
 
 
 def _recomputed(function: Callable[..., Tensor], *args: Any, norms: nn.Module) -> Tensor:
-    """`function(*args)`, of which only the arguments are kept for the backward pass.
-
-    Parameters
-    ----------
-    function, args
-        What to call, now and again in the backward pass, there with the same random numbers.
-    norms
-        Module whose BatchNorm layers `function` uses: their running statistics move in the first call alone.
-    """
+    """`function(*args)`, computed again in the backward pass; the statistics of `norms` move the first time alone."""
     return checkpoint(
         function, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), _still_statistics(norms))
     )

@@ -269,7 +269,8 @@ class Detector(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer | dict[str, Any]:
         """The optimiser of the hyperparameters, with the schedule that goes on at each step if there is one."""
-        optimizer = make_optimizer(self)
+        clip = None if self._trainer is None else self._trainer.gradient_clip_val
+        optimizer = make_optimizer(self, clipped=bool(clip))
         if self.hparams.schedule != "cosine":
             return optimizer
         schedule = warmup_cosine(optimizer, self.hparams.warmup, self.trainer.estimated_stepping_batches)

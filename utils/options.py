@@ -5,7 +5,9 @@ The command line overrides a YAML file (`--config`), which overrides the default
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -362,6 +364,8 @@ class TestOptions:
         Folder of all outputs, in whose results/ the test is written.
     skip_bad
         Leave out clips that are missing or do not decode, instead of stopping before the test.
+    compile
+        Compile the image encoder with torch.compile: a slower start, then faster batches.
     deterministic
         Use only deterministic algorithms: slower on a GPU. By default as in training.
     """
@@ -389,6 +393,7 @@ class TestOptions:
     save_name: str | None = None
     outputs: Path = Path("outputs")
     skip_bad: bool = False
+    compile: bool = False
     deterministic: bool | None = None
 
     def __post_init__(self) -> None:
@@ -413,6 +418,12 @@ def plain(options: TrainOptions | TestOptions) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()} | {
         "gpus": int(options.gpus)
     }
+
+
+def taken_by(function: Callable[..., Any], options: TrainOptions | TestOptions) -> dict[str, Any]:
+    """Those of the options for which a function has a parameter of the same name."""
+    names = inspect.signature(function).parameters
+    return {field.name: getattr(options, field.name) for field in fields(options) if field.name in names}
 
 
 def _settle(options: TrainOptions | TestOptions) -> None:

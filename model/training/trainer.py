@@ -232,11 +232,11 @@ class FoldTest(NamedTuple):
     embeddings: dict[str, np.ndarray]
 
 
-def score_fold(trainer: Trainer, detector: Detector, data: LightningDataModule) -> FoldTest:
+def score_fold(trainer: Trainer, detector: Detector, data: LightningDataModule, compiled: bool = False) -> FoldTest:
     """Score the test clips of a fold, as `for_inference` does; the same result in every process of the trainer."""
     collected = _TestScores()
     trainer.callbacks.append(collected)
-    trainer.test(for_inference(detector), datamodule=data, verbose=False)
+    trainer.test(for_inference(detector, compiled), datamodule=data, verbose=False)
     scores = collected.table
     texts = data.test_dataset.clips[["file", "subject", "method", *GROUP_COLUMNS]]
     table = pd.concat([texts.loc[scores["id"]].reset_index(drop=True), scores.drop(columns="id")], axis=1)

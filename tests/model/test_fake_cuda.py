@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from model import MODELS, Detector
+from model.training.optimizer import make_optimizer
 
 B, T = 3, 5
 RECIPES = {
@@ -113,20 +114,39 @@ def test_a_test_step_stays_on_the_gpu_and_waits_for_nothing() -> None:
     assert all(value.is_cuda for value in found.values() if isinstance(value, Tensor))
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_optimiser_stays_on_the_gpu_and_waits_for_nothing(recipe: str) -> None:
+def test_the_optimiser_stays_on_the_gpu_and_waits_for_nothing(recipe: str, half: bool) -> None:
+    """Also where the gradient scaler of half precision looks for gradients that are infinite."""
     detector = made("MRDF_CE", recipe)
-    configured = detector.configure_optimizers()
-    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+    optimizer, scaler = detector.configure_optimizers(), torch.amp.GradScaler("cuda", enabled=half)
     for parameter in detector.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.empty_like(parameter)  # the backward pass needs a real GPU
+    scaler.scale(torch.empty(()))
     with Watch() as watch:
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
+    assert scaler.is_enabled() == half
     assert not watch.waits
     assert not watch.elsewhere
     for state in optimizer.state.values():
         assert state["exp_avg"].is_cuda
+
+
+def test_clipped_gradients_are_waited_for_as_lightning_cannot_clip_scaled_ones() -> None:
+    detector = made("AVDF", "clean")
+    clipped = make_optimizer(detector, clipped=True)
+    assert make_optimizer(detector)._step_supports_amp_scaling
+    assert not getattr(clipped, "_step_supports_amp_scaling", False)
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_a_state_from_another_device_does_not_change_the_kind_of_optimiser(clipped: bool) -> None:
+    detector = made("AVDF", "released")
+    optimizer, other = make_optimizer(detector, clipped), make_optimizer(detector, not clipped)
+    optimizer.load_state_dict(other.state_dict())
+    assert [group["fused"] for group in optimizer.param_groups] == [None if clipped else True]
 
 
 def test_padded_clips_are_convolved_once_and_without_their_padding() -> None:

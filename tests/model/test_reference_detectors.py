@@ -8,38 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from model import MODELS, Detector
+from scripts.verify.reference import OUTPUTS, filled
 from tests.reference import recipe
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 EXPECTED = json.loads((REFERENCE / "released_open.json").read_text())
 ARRAYS = np.load(REFERENCE / "released_open.npz")
-# The order in which the release returns its outputs.
-OUTPUTS = {
-    "AVDF": ["logits"],
-    "AVDF_Ensemble": ["video_logits", "audio_logits"],
-    "AVDF_Multilabel": ["logits"],
-    "AVDF_Multiclass": ["logits"],
-    "MRDF_Margin": ["logits", "video_cross", "audio_cross", "video_within", "audio_within"],
-    "MRDF_CE": ["logits", "video_cross", "audio_cross", "video_logits", "audio_logits"],
-}
 every_detector = pytest.mark.parametrize("name", MODELS)
-
-
-def filled(name: str) -> Detector:
-    """The detector with the reference's weights and no dropout."""
-    margins = {f"margin_{key}": value for key, value in EXPECTED["margins"].items()}
-    detector = MODELS[name](**margins)
-    with torch.no_grad():
-        for key, value in detector.state_dict().items():
-            weight = recipe.weight(key, tuple(value.shape), EXPECTED["fill_seed"])
-            value.copy_(torch.zeros_like(value) if value.dtype == torch.int64 else torch.as_tensor(weight))
-    for module in detector.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    return detector
 
 
 @pytest.fixture(scope="module")
