@@ -153,7 +153,7 @@ def load_plain(path: Path, stand_ins: dict[str, Any] | None = None, mmap: bool =
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> CheckpointError:
+def _damaged(path: Path, error: BaseException) -> CheckpointError:
     """What is wrong with a file, in one line."""
     if isinstance(error, pickle.UnpicklingError) and error.__context__ is not None:
         error = error.__context__  # PyTorch wraps it in advice that would run code

@@ -141,14 +141,10 @@ def with_calibration(
         "threshold_prior": platt.prior_at(threshold.value),
         "threshold": threshold.value,
         **errors,
-        **{stream: _fields(calibration_of(checkpoint, stream)) for stream in ("audio", "video")},
+        **{stream: checkpoint.get(f"{stream}_calibration") for stream in ("audio", "video")},
     }
     probability = platt.probability(table["score"].to_numpy(float), shown)
     return table.assign(probability=probability), metrics | {"calibration": record}
-
-
-def _fields(platt: Platt | None) -> dict[str, Any] | None:
-    return None if platt is None else platt._asdict()
 
 
 def threshold_of(checkpoint: dict[str, Any]) -> Threshold:

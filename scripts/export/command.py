@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from model import Detector, detector_of, read_checkpoint, weights_file
 from model.checkpoint import CONFIG, WEIGHTS
-from model.threshold import calibration_of, threshold_of
+from model.threshold import threshold_of
 from scripts.card.command import build
 from scripts.card.facts import Facts, read_facts
 from utils.errors import DataError
@@ -122,13 +122,6 @@ def settings(detector: Detector, contents: dict[str, Any], digest: str) -> dict[
         SHA-256 of the checkpoint.
     """
     trained = contents.get("config") or {}
-    calibrations = {
-        key: None if found is None else found._asdict()
-        for key, found in (
-            ("calibration", calibration_of(contents)),
-            *((f"{stream}_calibration", calibration_of(contents, stream)) for stream in ("audio", "video")),
-        )
-    }
     return {
         "model_type": type(detector).__name__,
         "hyper_parameters": dict(detector.hparams) | {"compile_encoder": False},
@@ -136,7 +129,7 @@ def settings(detector: Detector, contents: dict[str, Any], digest: str) -> dict[
         "preprocessing": PREPROCESSING,
         "threshold": contents.get("threshold"),
         "threshold_in_words": threshold_of(contents)._asdict(),
-        **calibrations,
+        **{name: contents.get(name) for name in ("calibration", "audio_calibration", "video_calibration")},
         "protocol": trained.get("protocol"),
         "config": {name: value for name, value in trained.items() if name not in PRIVATE},
         "epoch": contents.get("epoch"),

@@ -54,17 +54,6 @@ def test_names_and_shapes_are_the_official_ones(name: str) -> None:
 
 
 @torch.no_grad()
-def test_features(case: tuple[str, AVHubertModel, torch.Tensor, torch.Tensor]) -> None:
-    name, model, video, audio = case
-    agree(model.extract_features(audio, video), f"{name}/av")
-    agree(model.extract_features(audio, video, output_layer=1), f"{name}/layer1")
-    agree(model.extract_features(audio=audio), f"{name}/audio_only")
-    agree(model.extract_features(video=video), f"{name}/video_only")
-    agree(model.feature_extractor_audio(audio).transpose(1, 2), f"{name}/feat_audio")
-    agree(model.feature_extractor_video(video).transpose(1, 2), f"{name}/feat_video")
-
-
-@torch.no_grad()
 def test_features_under_a_padding_mask(case: tuple[str, AVHubertModel, torch.Tensor, torch.Tensor]) -> None:
     name, model, video, audio = case
     mask = mask_of(audio)

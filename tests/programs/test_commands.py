@@ -13,7 +13,7 @@ import torch
 
 import test as test_program
 import train as train_program
-from model import read_checkpoint, threshold_of
+from model import fast, read_checkpoint, threshold_of
 from utils.cli import run
 from utils.metrics import equal_error_threshold, evaluate
 from utils.options import TestOptions, TrainOptions, plain
@@ -117,10 +117,19 @@ def test_scores_tell_race_and_gender_where_the_corpus_does(trained: tuple[Path, 
         assert set(scores[name]) == set(corpus.loc["id00076", name])
 
 
-def test_testing_a_checkpoint_gives_the_figures_of_its_training(trained: tuple[Path, Path], tmp_path: Path) -> None:
+def test_testing_a_checkpoint_gives_the_figures_of_its_training(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_compiler(*_: object) -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    fast._can_compile.cache_clear()
     data, outputs = trained
     checkpoint = outputs / "ckpts/MRDF_CE/MRDF_CE_train_1.ckpt"
-    assert test("--data_root", data, "--checkpoint", checkpoint, "--outputs", tmp_path) == 0
+    assert test("--data_root", data, "--checkpoint", checkpoint, "--outputs", tmp_path, "--compile") == 0
+    fast._can_compile.cache_clear()
+    assert "going on without it: no compiler" in (tmp_path / "log/MRDF_CE/test.log").read_text()
     for name in ("metrics.json", "scores.csv"):
         ours, theirs = (folder / "results/MRDF_CE/train_1" / name for folder in (tmp_path, outputs))
         if name == "scores.csv":
