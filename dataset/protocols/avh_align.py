@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from dataset.corpora.table import need_columns
 from dataset.protocols.base import (
     Protocol,
     Setting,
@@ -38,14 +39,15 @@ def _side(setting: Setting, side: str) -> pd.DataFrame:
     else:
         path = find_list(setting, "avh-align", f"{side}_labels.csv")
         table, column = read_csv(path), "path"
-    if column not in table:
-        raise DataError(f"{path}: column {column} is missing")
-    key = (
-        name_key if setting.dataset == "fakeavceleb" else lambda file: file.removeprefix("train/").removeprefix("val/")
-    )
+    told = "category" if setting.dataset == "fakeavceleb" else "label"
+    need_columns(table, (column, told), path)
+    known = ("A", "B", "C", "D") if told == "category" else ("0", "1")
+    wrong = ~table[told].isin(known)
+    if wrong.any():
+        raise DataError(f"{path} line {wrong.idxmax()}: {told} is {table.at[wrong.idxmax(), told]!r}")
+    key = name_key if setting.dataset == "fakeavceleb" else _without_split
     clips = labelled(pick(setting, table[column], path.name, key))
-    fake = table["category"] != "A" if "category" in table else table["label"] == "1"
-    real = {key(file): not made for file, made in zip(table[column], fake, strict=True)}
+    real = dict(zip(table[column].map(key), table[told].isin(("A", "0")), strict=True))
     compare_labels(setting, clips, (real[key(file)] for file in clips["file"]), path.name)
     return clips
 

@@ -127,9 +127,11 @@ def pick(setting: Setting, files: Iterable[str], what: str, key: Callable[[str],
     Raises
     ------
     DataError
-        If the table has none of them.
+        If there are none, or the table has none of them.
     """
     wanted = pd.Index([key(file) for file in files]).drop_duplicates()
+    if wanted.empty:
+        raise DataError(f"{what}: names no clip")
     known = pd.Series(np.arange(len(setting.clips)), index=[key(file) for file in setting.clips["file"]])
     known = known[~known.index.duplicated()]
     rows = known.reindex(wanted)

@@ -35,7 +35,7 @@ def _clips(setting: Setting, name: str) -> pd.DataFrame:
     path = find_list(setting, "factor", f"{name}.npy")
     try:
         files = np.load(path, allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise DataError(f"{path}: not a plain array of names ({error})") from error
     return pick(setting, map(str, files.ravel()), path.name)
 

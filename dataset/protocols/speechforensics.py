@@ -30,7 +30,7 @@ def sides(setting: Setting, _fold: str) -> Sides:
     """
     path = find_list(setting, "speechforensics", f"{FOLDERS[setting.dataset]}/test_list.txt")
     real = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         file, _, label = line.strip().rpartition(" ")
         if line.strip() and (label not in ("0", "1") or not file):
             raise DataError(f"{path} line {number}: {line!r} is not a path, a space and 0 or 1")

@@ -176,6 +176,34 @@ def test_speechforensics_of_kodf(tmp_path: Path) -> None:
     assert not setting.notes
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "content", "match"),
+    [
+        ("factor", "rvra.npy", b"", r"rvra\.npy: not a plain array of names"),
+        ("factor", "rvra.npy", b"version https://git-lfs.github.com/spec/v1", r"rvra\.npy: not a plain array of names"),
+        ("speechforensics", "FakeAVCeleb/test_list.txt", b"", r"test_list\.txt: names no clip"),
+        (
+            "speechforensics",
+            "FakeAVCeleb/test_list.txt",
+            b"a b.mp4\n",
+            r"test_list\.txt line 1: .* is not a path, a space",
+        ),
+        ("speechforensics", "FakeAVCeleb/test_list.txt", b"\xe9.mp4 1\n", "none of its 1 clips is in the corpus"),
+        ("avh-align", "train_split.csv", b"full_path\nx\n", r"train_split\.csv: column category is missing"),
+        ("avh-align", "train_split.csv", b"full_path,category\nx,\n", r"train_split\.csv line 2: category is ''"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_one_clear_line(
+    tmp_path: Path, name: str, file: str, content: bytes, match: str
+) -> None:
+    path = tmp_path / "clone" / file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    clips = fakeavceleb(["RealVideo-RealAudio/African/men/id09999/00001.mp4"], tmp_path).clips
+    with pytest.raises(DataError, match=match):
+        sides(name, Setting(clips, "fakeavceleb", tmp_path, lists=tmp_path / "clone"))
+
+
 def split_table(**counts: int) -> Setting:
     """A corpus with so many clips in each split, a quarter of each category."""
     rows = [(f"{split}/{n}.mp4", split, n // 2 % 2, n % 2) for split, count in counts.items() for n in range(count)]
