@@ -70,9 +70,7 @@ def sentences(shortcuts: pd.DataFrame, effects: pd.DataFrame, together: pd.DataF
         swaps=found.family("swap"),
         losing=[effect for effect in losses.values() if effect],
         standing=[family for family, effect in losses.items() if not effect],
-        sets=[
-            (n, table[:-1], table.iloc[-1], table["mean"][:-1].idxmin()) for n, table in tables.items() if len(table)
-        ],
+        sets=[(name, table[:-1], table.iloc[-1], table["mean"][:-1].idxmin()) for name, table in tables.items()],
         absent=not_measured(set(effects["change"])),
     )
     return [" ".join(sentence.split()) for sentence in f"\n{text}".split("\n- ")[1:]]
