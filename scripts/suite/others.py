@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dataset.protocols.base import name_key
@@ -23,12 +24,13 @@ def read_others(detector: Detector, files: Iterable[str]) -> tuple[dict[str, flo
     detector
         Its file, column, polarity and threshold.
     files
-        Paths of clips as the corpus has them. Those without a score are left out.
+        Paths of clips as the corpus has them. Those that it does not name are left out.
 
     Returns
     -------
     tuple of dict and float
-        As in the file, with the other sign where a high score means fake. A clip is real from the threshold on.
+        As in the file, with the other sign where a high score means fake; NaN where it is no finite number. A clip is
+        real from the threshold on.
 
     Raises
     ------
@@ -49,16 +51,18 @@ def read_others(detector: Detector, files: Iterable[str]) -> tuple[dict[str, flo
     if again.any():
         raise DataError(f"{path} line {again.idxmax()}: {table.at[again.idxmax(), 'file']!r} is there twice")
     sign = 1 if _polarity(detector, table) == "real" else -1
-    real = sign * value.to_numpy(float)
+    real = sign * value.where(np.isfinite(value)).to_numpy(float)
     found = _match(list(files), table["file"].tolist())
     if not found:
         raise DataError(f"{path}: has none of the clips of this test (its first is {table['file'].iloc[0]!r})")
-    return {file: real[row] for file, row in found.items()}, sign * detector.threshold
+    # From its threshold on a clip is of the class of high scores: at the very threshold it is fake if that is fake.
+    threshold = detector.threshold if sign == 1 else float(np.nextafter(-detector.threshold, np.inf))
+    return {file: real[row] for file, row in found.items()}, threshold
 
 
 def _polarity(detector: Detector, table: pd.DataFrame) -> str:
     """What a high score means: as asked for, else as the csv says."""
-    told = sorted(set(table["polarity"])) if "polarity" in table else []
+    told = sorted(set(table["polarity"].str.lower())) if "polarity" in table else []
     polarity = detector.polarity or (told[0] if len(told) == 1 else None)
     if polarity not in ("real", "fake"):
         found = f"its column polarity holds {', '.join(told)}" if told else "it has no column polarity"

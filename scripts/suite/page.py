@@ -145,6 +145,8 @@ def notes_of(rows: Rows) -> list[str]:
             )
         if any(told.startswith("0.5") for told in row["threshold_of"]):
             notes.append(f"{where}: the checkpoint has no threshold, so ACC is at 0.5.")
+        if "as given" in row["threshold_of"]:
+            notes.append(f"{where}: scores of another; ACC is at the threshold that the suite file gives, or 0.5.")
         if row["folds"] > 1:
             notes.append(f"{where}: the clips of {row['folds']} folds together.")
         for reason, count in list(row["unscored"].items())[:MANY]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,7 +108,7 @@ def _detector(path: Path, name: Any, entry: Any) -> Detector:
         if polarity not in ("real", "fake", None):
             raise DataError(f"{path}: polarity of {where} is {polarity!r}; a high score means real or fake")
         threshold = entry.get("threshold", 0.5)
-        if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
             raise DataError(f"{path}: threshold of {where} is {threshold!r}, not a number")
         column = str(entry.get("column", "score"))
         return Detector(name, {}, Path(str(entry["scores"])), column, polarity, float(threshold))
@@ -144,7 +145,7 @@ def _groups(path: Path, groups: Any, tests: list[Test]) -> dict[str, list[str]]:
         known = {test.name for test in tests} | {test.corpus for test in tests}
         unknown = [member for member in listed if member not in known]
         if unknown:
-            raise DataError(f"{path}: group {name} has {unknown[0]!r}; known are {', '.join(sorted(known))}")
+            raise DataError(f"{path}: group {name} has {unknown[0]!r}; known are {'; '.join(sorted(known))}")
         found[str(name)] = [test.name for test in tests if test.name in listed or test.corpus in listed]
     return found
 

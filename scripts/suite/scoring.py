@@ -219,7 +219,10 @@ class Bench:
         clips = data.sides(False)[2]
         scores, threshold = read_others(cell.detector, clips["file"])
         table = _clips_with(clips, scores)
-        table["reason"] = np.where(table["score"].isna(), f"not in {cell.source.name}", "")
+        table["reason"] = [
+            "" if known else "its score is not a number" if file in scores else f"not in {cell.source.name}"
+            for file, known in zip(table["file"], table["score"].notna(), strict=True)
+        ]
         record = {"protocol": data.protocol, "fold_meaning": data.fold_meaning, "trained_subjects_tested": None}
         return Scored(table[COLUMNS], record | {"threshold": threshold, "threshold_of": "as given", "trained_on": None})
 

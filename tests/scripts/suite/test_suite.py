@@ -114,7 +114,16 @@ def test_scores_of_others_find_their_clips(tmp_path: Path, names: list[str]) -> 
         Detector("d", scores=path, column="p", polarity="fake", threshold=1.0), ["y/b.mp4", "x/a.mp4", "z/c.mp4"]
     )
     assert found == {"x/a.mp4": -3.5, "y/b.mp4": 2.0}
-    assert threshold == -1.0
+    assert -1.0 < threshold < -0.999  # a clip of 1.0 itself is fake
+
+
+def test_scores_of_others_at_the_threshold_and_beyond_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("file,score,polarity\na.mp4,0.5,Fake\nb.mp4,0.25,fake\nc.mp4,inf,fake\nd.mp4,,fake\n")
+    found, threshold = read_others(Detector("d", scores=path), ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"])
+    assert [score >= threshold for score in found.values()] == [False, True, False, False]
+    assert np.isnan([found["c.mp4"], found["d.mp4"]]).all()
+    assert "e.mp4" not in found
 
 
 @pytest.mark.parametrize(
