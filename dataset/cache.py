@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,58 +28,31 @@ log = logging.getLogger(__name__)
 
 BYTES_PER_FRAME = 3 * SIDE * SIDE + 4 * FEATURES
 HEADER_BYTES = 2048  # of a clip's file at most, roughly
+LONGEST_HEAD = 1 << 20  # bytes, beyond which it is damaged
 AUDIBLE = 5e-4 * 32_768  # level of a 16-bit sample above which there is no silence any more: see `leading_silence`
 
 
 class Reading(NamedTuple):
-    """How the clips of a corpus are read.
+    """How the clips of a corpus are read."""
 
-    Attributes
-    ----------
-    trim_silence
-        Leave out the silence at the start, with the frames that go with it.
-    crop_faces
-        Find the face and cut it out, as in the clips of FakeAVCeleb.
-    """
-
-    trim_silence: bool = False
-    crop_faces: bool = False
+    trim_silence: bool = False  # leave out the silence at the start, with the frames that go with it
+    crop_faces: bool = False  # find the face and cut it out, as in the clips of FakeAVCeleb
 
 
 class Faces(NamedTuple):
-    """What the face finder said of a clip.
+    """What the face finder said of a clip."""
 
-    Attributes
-    ----------
-    people
-        Faces that are to be seen at once for a noticeable time.
-    is_crop
-        The frames are a crop already, and taken as they are.
-    notes
-        Short sentences on what is unusual.
-    """
-
-    people: int
-    is_crop: bool
+    people: int  # faces that are to be seen, at once for a noticeable time or one after the other
+    is_crop: bool  # the frames are a crop already, and taken as they are
     notes: list[str]
 
 
 class Decoded(NamedTuple):
-    """A clip as it is decoded.
+    """A clip as it is decoded."""
 
-    Attributes
-    ----------
-    video
-        Frames (3, T, 112, 112) uint8; channel first, so that a crop copies whole rows.
-    audio
-        Features (T, 104) float32.
-    faces
-        What the face finder said, if it was asked.
-    """
-
-    video: np.ndarray
-    audio: np.ndarray
-    faces: Faces | None = None
+    video: np.ndarray  # frames (3, T, 112, 112) uint8; channel first, so that a crop copies whole rows
+    audio: np.ndarray  # features (T, 104) float32
+    faces: Faces | None = None  # what the face finder said, if it was asked
 
 
 def leading_silence(path: str | Path) -> int:
@@ -100,16 +73,7 @@ def leading_silence(path: str | Path) -> int:
 
 
 def decode_clip(path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading | None = None) -> Decoded:
-    """Decode a clip.
-
-    Parameters
-    ----------
-    path
-        The mp4.
-    max_frames
-        Where decoding stops, counted from the first frame that is used.
-    reading
-        How it is read.
+    """Decode a clip; `max_frames` is counted from the first frame that is used.
 
     Raises
     ------
@@ -122,15 +86,14 @@ def decode_clip(path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading
     if reading.crop_faces:
         from dataset.faces import crop_clip  # whose networks nobody else needs
 
-        clip = crop_clip(path, max_frames + skipped)
-        frames, samples = clip.frames, clip.samples
-        faces = Faces(int(clip.people), bool(clip.is_crop), list(clip.notes))
+        clip, found = crop_clip(path, max_frames + skipped)
+        faces = Faces(found.people, found.is_crop, list(clip.notes))
     else:
-        frames, samples, _ = read_clip(path, max_frames + skipped)
-    frames, samples = frames[skipped:], samples[skipped * SAMPLES_PER_FRAME :]  # (T, 112, 112, 3), (N,)
+        clip = read_clip(path, max_frames + skipped)
+    frames, samples = clip.frames[skipped:], clip.samples[skipped * SAMPLES_PER_FRAME :]
     if len(frames) == 0:
         raise DataError(f"{path}: nothing is left of it without its leading silence")
-    audio = audio_features(samples, len(frames)).numpy()  # (T, 104)
+    audio = audio_features(samples, len(frames)).numpy()
     return Decoded(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)), audio, faces)
 
 
@@ -186,10 +149,9 @@ class Entry(NamedTuple):
         """Why this is not what decoding the clip at `path` now would give; "" if it is."""
         if (self.decoding, self.reading) != (DECODING, reading):
             return "was decoded by another version of this program"
-        has_wav = wav_beside(path).is_file()
-        if not self.mp4.is_still(path) or has_wav != (self.wav is not None):
-            return "has changed since it was cached"
-        return "" if self.wav is None or self.wav.is_still(wav_beside(path)) else "has changed since it was cached"
+        wav = wav_beside(path)
+        is_same = self.mp4.is_still(path) and (self.wav.is_still(wav) if self.wav else not wav.is_file())
+        return "" if is_same else "has changed since it was cached"
 
 
 class CachedClip(NamedTuple):
@@ -199,17 +161,10 @@ class CachedClip(NamedTuple):
     entry: Entry
 
     def read(self, max_frames: int = MAX_FRAMES) -> tuple[np.ndarray, np.ndarray]:
-        """Read the clip into memory.
+        """Read frames (3, T, 112, 112) uint8 and features (T, 104) float32 into memory, both cut at `max_frames`.
 
-        It is not mapped there: where another machine rebuilds the cache on a shared disk, a mapped file would end
-        this process by a bus error.
-
-        Returns
-        -------
-        numpy.ndarray
-            Frames (3, T, 112, 112) uint8, cut at `max_frames`.
-        numpy.ndarray
-            Audio features (T, 104) float32, cut likewise.
+        The file is not mapped there: where another machine rebuilds the cache on a shared disk, that would end this
+        process by a bus error.
 
         Raises
         ------
@@ -223,12 +178,12 @@ class CachedClip(NamedTuple):
 
 
 class CacheReport(NamedTuple):
-    """What `ClipCache.build` did: clips kept and built, why some were built again, clips that cannot be used."""
+    """What `ClipCache.build` did."""
 
     kept: int
     built: int
-    replaced: list[str]
-    bad: list[BadClip]
+    replaced: list[str]  # why some were built again
+    bad: list[BadClip]  # clips that cannot be used
 
 
 class ClipCache:
@@ -264,18 +219,7 @@ class ClipCache:
     ) -> CacheReport:
         """Decode the clips of a table that are not in the cache, or not as they are now.
 
-        Parameters
-        ----------
-        clips
-            Rows of the clip table.
-        reading
-            How they are read.
-        num_workers
-            Threads; by default one for each usable core. The bytes written do not depend on it.
-        progress
-            Show a progress bar.
-        every_byte
-            Compare also each byte of what is there with its checksum.
+        With `every_byte`, each byte of what is there is compared with its checksum too.
 
         Raises
         ------
@@ -302,19 +246,11 @@ class ClipCache:
         Each clip is looked at once in the life of this object: share one among the folds of a run. What is damaged
         inside is found by `main.py prepare --verify`.
 
-        Parameters
-        ----------
-        clips
-            Rows of the clip table.
-        max_frames
-            How many frames will be read; a clip of which the cache has fewer than it could have is left out.
-        reading
-            How they are read.
-
         Returns
         -------
         dict
-            File → clip. What is missing or stale is not in it, which the log says.
+            File → clip. What is missing or stale is not in it, which the log says, nor are clips of which the cache
+            has fewer than `max_frames` frames though there are more.
         """
         reading = reading or Reading()
         rows = clips.drop_duplicates("file")[["file", "path"]].itertuples(index=False, name=None)
@@ -354,7 +290,7 @@ class ClipCache:
         if not path.is_file():
             return "is not there"
         try:
-            entry = _read_entry(path)
+            entry, _ = _read(path, head_only=True)
         except DataError as error:
             return f"cannot be read, {error}"
         return entry.fault(Path(source), reading) or CachedClip(path, entry)
@@ -404,57 +340,34 @@ def _damage(clip: CachedClip) -> str:
     return "" if crc32 == clip.entry.crc32 else "is damaged"
 
 
-def _read_entry(path: Path) -> Entry:
-    """The head of a clip's file, if the file is as long as it says."""
-    try:
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = _header(path, file.read(min(length, 1 << 20)))
-            size = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return _checked(path, header, 8 + length, size)
-
-
-def _read(path: Path) -> tuple[Entry, dict[str, np.ndarray]]:
-    """A clip's file whole: what it says of itself, and its arrays."""
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    length = int.from_bytes(data[:8].tobytes(), "little")
-    header = _header(path, data[8 : 8 + length].tobytes())
-    entry = _checked(path, header, 8 + length, len(data))
-    arrays = {}
-    for name, dtype in (("video", np.uint8), ("audio", np.dtype("<f4"))):
-        start, end = header[name]["data_offsets"]
-        arrays[name] = data[8 + length + start : 8 + length + end].view(dtype).reshape(header[name]["shape"])
-    return entry, arrays
-
-
-def _header(path: Path, text: bytes) -> dict[str, Any]:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}: its head is damaged") from error
-
-
-def _checked(path: Path, header: dict[str, Any], start: int, size: int) -> Entry:
-    """What the head says of the clip, if all of it is there.
+def _read(path: Path, head_only: bool = False) -> tuple[Entry, dict[str, np.ndarray]]:
+    """What a clip's file says of itself, if all of it is there, and its arrays.
 
     Raises
     ------
     DataError
-        If the head is not one that this program writes, or the file is of another length.
+        If the file cannot be read, is none that this program writes, or is of another length than it says.
     """
+    arrays = {}
     try:
+        with open(path, "rb") as file:
+            start = 8 + int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(start - 8, LONGEST_HEAD)))
+            size = os.fstat(file.fileno()).st_size
+            data = None if head_only else np.fromfile(file, np.uint8)
         entry = Entry.from_json(header["__metadata__"]["clip"])
-        ends = [header[name]["data_offsets"][1] for name in ("video", "audio")]
-        shapes = [header["video"]["shape"], header["audio"]["shape"]]
+        is_whole = size == start + max(header[name]["data_offsets"][1] for name in ("video", "audio"))
+        for name, dtype, shape in (
+            ("video", np.uint8, [3, entry.frames, SIDE, SIDE]),
+            ("audio", np.dtype("<f4"), [entry.frames, FEATURES]),
+        ):
+            is_whole &= header[name]["shape"] == shape
+            if data is not None:
+                arrays[name] = data[slice(*header[name]["data_offsets"])].view(dtype).reshape(shape)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: its head is damaged, or of another version") from error
-    if shapes != [[3, entry.frames, SIDE, SIDE], [entry.frames, FEATURES]]:
-        raise DataError(f"{path}: its head contradicts itself")
-    if size != start + max(ends):
-        raise DataError(f"{path}: is truncated, {size} of {start + max(ends)} bytes are there")
-    return entry
+        raise DataError(f"{path}: is truncated, damaged, or of another version") from error
+    if not is_whole:
+        raise DataError(f"{path}: is truncated, or its head contradicts itself")
+    return entry, arrays

@@ -13,8 +13,10 @@ import av
 import numpy as np
 import pandas as pd
 
+from dataset.audio import AudioTrack
 from dataset.media import FRAME_RATE, MAX_FRAMES, SAMPLE_RATE, framing_notes, open_wav, read_clip, wav_beside
 from dataset.reader import Reader
+from dataset.video import VideoTrack
 from utils.errors import DataError
 from utils.parallel import in_threads
 
@@ -26,56 +28,29 @@ Stamp = tuple[int, ...]
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What is known of one clip; None where it is not.
+    """What is known of one clip; None where it is not."""
 
-    Attributes
-    ----------
-    state
-        "ok", "missing" or "broken".
-    reason
-        Why training cannot read it, in the words of the DataError, without the path; "" if it can.
-    frames, fps, constant_rate
-        Frames as stored, how many a second by their time stamps, and whether at a constant rate.
-    width, height
-        Of the frames as they are shown.
-    video_codec, video_seconds
-        Of the video, from the start of its first frame to the end of its last.
-    audio
-        Where it comes from: "wav" for the one beside the clip, otherwise the clip's own extension; "" if there is none.
-    sample_rate, channels, audio_codec, audio_seconds
-        Of the audio as stored.
-    leading_silence
-        Seconds before the first sample (mono, 16 kHz) above -60 dB of full scale; all of them if none is.
-    frames_25
-        Frames at 25 a second, however many of them are used.
-    video_bytes, audio_bytes
-        Of the packets of either track inside the clip.
-    bytes
-        Size of the clip, without the wav.
-    notes
-        Short sentences on what is unusual about it.
-    """
-
-    state: str
-    reason: str
-    frames: int | None = None
-    fps: float | None = None
+    state: str  # "ok", "missing" or "broken"
+    reason: str  # why training cannot read it, in the words of the DataError, without the path; "" if it can
+    frames: int | None = None  # as stored
+    fps: float | None = None  # by their time stamps
     constant_rate: bool | None = None
-    width: int | None = None
+    width: int | None = None  # of the frames as they are shown
     height: int | None = None
     video_codec: str | None = None
-    video_seconds: float | None = None
-    audio: str | None = None
-    sample_rate: int | None = None
+    video_seconds: float | None = None  # from the start of the first frame to the end of the last
+    audio: str | None = None  # "wav" for the one beside the clip, else the clip's own extension; "" if there is none
+    sample_rate: int | None = None  # of the audio as stored
     channels: int | None = None
     audio_codec: str | None = None
     audio_seconds: float | None = None
+    # Seconds before the first sample (mono, 16 kHz) above -60 dB of full scale; all of them if none is.
     leading_silence: float | None = None
-    frames_25: int | None = None
-    video_bytes: int | None = None
+    frames_25: int | None = None  # frames at 25 a second, however many of them are used
+    video_bytes: int | None = None  # of the packets of the track inside the clip
     audio_bytes: int | None = None
-    bytes: int | None = None
-    notes: tuple[str, ...] = ()
+    bytes: int | None = None  # of the clip, without the wav
+    notes: tuple[str, ...] = ()  # short sentences on what is unusual about it
 
     @classmethod
     def missing(cls) -> ClipFacts:
@@ -95,17 +70,22 @@ def inspect_clip(path: str | Path) -> ClipFacts:
     facts: dict[str, Any] = {"bytes": path.stat().st_size}
     notes: tuple[str, ...] = ()
     wav, reason = wav_beside(path), ""
+    has_wav = os.path.isfile(wav)
+    silence = _LeadingSilence()
     try:
-        has_wav = os.path.isfile(wav)
         with Reader(path, audio=not has_wav) as reader:
-            quiet = _Quiet()
-            _see(reader, quiet, facts)
+            try:
+                for _ in reader.frames():
+                    silence.hear(reader.heard())
+            finally:
+                facts |= _video_facts(reader.video)
             with open_wav(wav) if has_wav else nullcontext(reader) as source:
-                facts["audio"] = "wav" if has_wav else path.suffix[1:].lower() if source.sound else ""
-                _hear(source, quiet, facts)
-            facts["video_bytes"] = reader.sizes[reader.video.index]
+                facts["audio"] = "wav" if has_wav else path.suffix[1:].lower() if source.audio else ""
+                silence.hear(source.chunks())
+                facts |= _audio_facts(source.audio) | {"leading_silence": silence.samples / SAMPLE_RATE}
+            facts["video_bytes"] = reader.sizes[reader.video.stream.index]
             if reader.audios:
-                facts["audio_bytes"] = reader.sizes[(reader.audio or reader.audios[0]).index]
+                facts["audio_bytes"] = reader.sizes[(reader.audio.stream if reader.audio else reader.audios[0]).index]
             notes = (*reader.notes(facts["audio_seconds"]), *_training_notes(facts))
     except DataError as error:
         reason = _reason(error, path)
@@ -114,7 +94,7 @@ def inspect_clip(path: str | Path) -> ClipFacts:
     return ClipFacts("broken" if reason else "ok", reason, **facts, notes=notes)
 
 
-class _Quiet:
+class _LeadingSilence:
     """Counts the samples before the first loud one."""
 
     def __init__(self) -> None:
@@ -128,24 +108,26 @@ class _Quiet:
                 self.samples += int(loud[0]) if self._is_over else len(chunk)
 
 
-def _see(reader: Reader, quiet: _Quiet, facts: dict[str, Any]) -> None:
-    try:
-        for _ in reader.frames():
-            quiet.hear(reader.heard())
-    finally:
-        if reader.count:
-            facts |= {"frames": reader.count, "width": reader.size[0], "height": reader.size[1]}
-            facts |= {"video_codec": codec_name(reader.video), "video_seconds": reader.seconds}
-            facts["frames_25"] = reader.length
-            if reader.rate is not None:
-                facts |= {"fps": round(reader.rate, 3), "constant_rate": reader.is_even()}
+def _video_facts(video: VideoTrack | None) -> dict[str, Any]:
+    if video is None or not video.count:
+        return {}
+    facts: dict[str, Any] = {
+        "frames": video.count,
+        "frames_25": video.length,
+        "width": video.size[0],
+        "height": video.size[1],
+    }
+    facts |= {"video_codec": codec_name(video.stream), "video_seconds": video.seconds}
+    return facts if video.rate is None else facts | {"fps": round(video.rate, 3), "constant_rate": video.is_even()}
 
 
-def _hear(source: Reader, quiet: _Quiet, facts: dict[str, Any]) -> None:
-    quiet.hear(source.chunks())
-    sound = source.sound
-    facts |= {"sample_rate": sound.rate, "channels": sound.channels, "audio_codec": codec_name(source.audio)}
-    facts |= {"audio_seconds": sound.samples / sound.rate, "leading_silence": quiet.samples / SAMPLE_RATE}
+def _audio_facts(audio: AudioTrack) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "sample_rate": audio.rate,
+        "channels": audio.channels,
+        "audio_codec": codec_name(audio.stream),
+    }
+    return facts | {"audio_seconds": audio.samples / audio.rate}
 
 
 def _training_notes(facts: dict[str, Any]) -> Iterator[str]:
@@ -179,16 +161,7 @@ def stamp(path: str) -> Stamp | None:
 
 
 class ClipChecker:
-    """Read clips exactly as training will, and remember the result.
-
-    What passes here cannot fail later. Decoding is cheap beside training (a clip of 200 frames takes less than a
-    tenth of a second of one core), and one checker shared by several folds reads each clip once.
-
-    Parameters
-    ----------
-    progress
-        Show a progress bar.
-    """
+    """Read clips exactly as training will, so that what passes here cannot fail later, and remember the result."""
 
     def __init__(self, progress: bool = True) -> None:
         self.progress = progress

@@ -29,21 +29,13 @@ TEXTS = ("file", "subject", "category", "method")
 
 
 class ClipKey(NamedTuple):
-    """What a sampler asks a dataset for.
+    """What a sampler asks a dataset for."""
 
-    Attributes
-    ----------
-    index
-        Of the clip.
-    epoch
-        By which it is cropped. As it travels with the index, workers need not know it.
-    repeated
-        The clip is of a batch that only fills up the last round of several processes, and must not count twice.
-    """
-
-    index: int  # type: ignore[assignment]  # not the method of tuples
-    epoch: int = 0
-    repeated: bool = False
+    index: int  # type: ignore[assignment]  # of the clip; not the method of tuples
+    epoch: int = 0  # by which it is cropped; as it travels with the index, workers need not know it
+    repeated: bool = (
+        False  # of a batch that only fills up the last round of several processes, and must not count twice
+    )
 
 
 class ClipDataset(Dataset):
@@ -95,7 +87,7 @@ class ClipDataset(Dataset):
         return len(self.clips)
 
     def __getitem__(self, key: int | ClipKey) -> dict[str, Any]:
-        item = self._item(key, *self._load(_as_key(key).index))
+        (item,) = self.__getitems__([key])
         return item | {"video": item["video"].contiguous()}
 
     def __getitems__(self, keys: Sequence[int | ClipKey]) -> list[dict[str, Any]]:
@@ -104,52 +96,43 @@ class ClipDataset(Dataset):
         Their videos may be views: what a batch takes of them is copied once, when it is collated. Where there are more
         cores than workers, threads decode several clips at a time.
         """
-        indices = [_as_key(key).index for key in keys]
+        full = [key if isinstance(key, ClipKey) else ClipKey(int(key)) for key in keys]
         threads = 1
-        if any(self._cached[index] is None for index in indices):
+        if any(self._cached[key.index] is None for key in full):
             worker = get_worker_info()
-            threads = max(1, min(usable_cores() // (worker.num_workers if worker else 1), len(indices)))
-        loaded: Iterable[tuple[Tensor, Tensor]] = map(self._load, indices)
+            threads = min(usable_cores() // (worker.num_workers if worker else 1), len(full))
+        loaded: Iterable[tuple[Tensor, Tensor]] = map(self._load, full)
         if threads > 1:
-            loaded = in_threads(self._load, indices, workers=threads, progress=False)
-        return [self._item(key, *clip) for key, clip in zip(keys, loaded, strict=True)]
+            loaded = in_threads(self._load, full, workers=threads, progress=False)
+        return [self._item(key, *clip) for key, clip in zip(full, loaded, strict=True)]
 
-    def _item(self, key: int | ClipKey, video: Tensor, audio: Tensor) -> dict[str, Any]:
-        index, epoch, repeated = _as_key(key)
+    def _item(self, key: ClipKey, video: Tensor, audio: Tensor) -> dict[str, Any]:
         if self.train:
-            seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
+            seed = np.random.SeedSequence((self.seed, key.epoch, key.index)).generate_state(1)[0]
             video = random_crop(video, int(seed))
         else:
             video = centre_crop(video)
         return {
             "video": video,  # (3, T, 100, 100)
             "audio": audio,  # (T, 104)
-            "id": index,
-            **self._texts[index],
-            **self._labels[index],
-            **({"repeated": True} if repeated else {}),
+            "id": key.index,
+            **self._texts[key.index],
+            **self._labels[key.index],
+            **({"repeated": True} if key.repeated else {}),
         }
 
-    def _load(self, index: int) -> tuple[Tensor, Tensor]:
+    def _load(self, key: ClipKey) -> tuple[Tensor, Tensor]:
         """Frames (3, T, 112, 112) and features (T, 104) of a clip."""
-        cached = self._cached[index]
+        cached = self._cached[key.index]
         if cached is not None:
             try:
-                return _tensors(cached.read(self.max_frames))
+                video, audio = cached.read(self.max_frames)
+                return torch.from_numpy(video), torch.from_numpy(audio)
             except DataError as error:
                 log.warning("%s; its clip is decoded instead", error)
-                self._cached[index] = None
-        decoded = decode_clip(self._paths[index], self.max_frames, self.reading)
-        return _tensors((decoded.video, decoded.audio))
-
-
-def _as_key(key: int | ClipKey) -> ClipKey:
-    return key if isinstance(key, ClipKey) else ClipKey(int(key))
-
-
-def _tensors(arrays: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
-    video, audio = arrays
-    return torch.from_numpy(video), torch.from_numpy(audio)
+                self._cached[key.index] = None
+        decoded = decode_clip(self._paths[key.index], self.max_frames, self.reading)
+        return torch.from_numpy(decoded.video), torch.from_numpy(decoded.audio)
 
 
 class ClipSampler(DistributedSampler):
@@ -208,14 +191,13 @@ class ClipSampler(DistributedSampler):
         return super().__len__() if self.shuffle else sum(map(len, self._evaluation_batches()))
 
     def _evaluation_batches(self) -> list[list[ClipKey]]:
-        starts = range(0, len(self.dataset), self.batch_size)
-        rounds = math.ceil(len(starts) / self.num_replicas)
+        count = math.ceil(len(self.dataset) / self.batch_size)
+        rounds = math.ceil(count / self.num_replicas)
         batches = []
         for number in range(self.rank, rounds * self.num_replicas, self.num_replicas):
-            repeated = number >= len(starts)
-            start = 0 if repeated else starts[number]
+            start = self.batch_size * number if number < count else 0
             end = min(start + self.batch_size, len(self.dataset))
-            batches.append([ClipKey(index, self.epoch, repeated) for index in range(start, end)])
+            batches.append([ClipKey(index, self.epoch, number >= count) for index in range(start, end)])
         return batches
 
 

@@ -222,24 +222,17 @@ class FakeAVCelebDataModule(LightningDataModule):
         self.train_dataset = self._dataset(train, is_train=True)
         self.val_dataset = self._dataset(val, is_train=False)
         self.test_dataset = self._dataset(test, is_train=False)
-        self._require(self.test_dataset, "test")
-        if "train" in needed:
-            self._require(self.train_dataset, "training")
-            self._require(self.val_dataset, "validation")
+        sides = {"training": self.train_dataset, "validation": self.val_dataset} if "train" in needed else {}
+        for side, dataset in {"test": self.test_dataset, **sides}.items():
+            if len(dataset) == 0:
+                raise DataError(f"{self.root}: no {side} clip of {self.train_fold} can be used")
         self._ready = needed
 
     def sides(self, with_validation: bool = True) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """Training, validation and test clips of the fold as the tables say, whether they can be used or not.
 
-        Parameters
-        ----------
-        with_validation
-            Part validation from training clips, where they are of the same fold; a test needs neither.
-
-        Raises
-        ------
-        DataError
-            If the corpus or the fold is not usable.
+        A test needs no validation clips that are parted from those of training. Raises a DataError if the corpus or the
+        fold is not usable.
         """
         if self.clips is None:
             self.clips = self._read_clips()
@@ -270,17 +263,19 @@ class FakeAVCelebDataModule(LightningDataModule):
         trained
             Subjects that the detector was trained on, if they are known and of this corpus.
         """
-        tested = set(self.test_dataset.clips["subject"])
-        both = None if trained is None else len(tested & set(trained))
-        shown = None
-        if trained is not None and set(trained) == set(self.train_dataset.clips["subject"]):
-            shown = find_leak(self.train_dataset.clips, self.test_dataset.clips).at_all
+        train, test = self.train_dataset.clips, self.test_dataset.clips
+        tested = set(test["subject"])
+        both = shown = None
+        if trained is not None:
+            both = len(tested & set(trained))
+            if set(trained) == set(train["subject"]):
+                shown = find_leak(train, test).at_all
         if both:
             text = "%d of the %d tested subjects were trained on (--protocol %s): these are no figures of unseen people"
             log.warning(text, both, len(tested), self.protocol)
         elif shown:
             text = "%d of the %d test clips show somebody whom training showed, as a subject or as a target of a fake"
-            log.info(text, shown, len(self.test_dataset))
+            log.info(text, shown, len(test))
         return {
             "protocol": self.protocol,
             "fold_meaning": self.fold_meaning,
@@ -357,20 +352,15 @@ class FakeAVCelebDataModule(LightningDataModule):
 
     def _leave_out(self, bad: list[BadClip]) -> None:
         self.skipped = bad
-        if not self.skipped:
-            return
-        listed = "\n".join(f"  {file}: {reason}" for file, reason in self.skipped)
-        if not self.skip_bad:
-            raise DataError(f"{len(self.skipped)} clips cannot be used (--skip_bad goes on without them):\n{listed}")
-        log.warning("going on without %d clips that cannot be used:\n%s", len(self.skipped), listed)
+        listed = "\n".join(f"  {file}: {reason}" for file, reason in bad)
+        if bad and not self.skip_bad:
+            raise DataError(f"{len(bad)} clips cannot be used (--skip_bad goes on without them):\n{listed}")
+        if bad:
+            log.warning("going on without %d clips that cannot be used:\n%s", len(bad), listed)
 
     def _dataset(self, clips: pd.DataFrame, is_train: bool) -> ClipDataset:
         usable = clips[~clips["file"].isin([bad.file for bad in self.skipped])]
         return ClipDataset(usable, is_train, self.fold_seed, self.max_frames, self._cached, self.reading)
-
-    def _require(self, dataset: ClipDataset, side: str) -> None:
-        if len(dataset) == 0:
-            raise DataError(f"{self.root}: no {side} clip of {self.train_fold} can be used")
 
     def _loader(self, dataset: ClipDataset, shuffle: bool) -> DataLoader:
         ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)

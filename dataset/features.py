@@ -16,12 +16,12 @@ FEATURES = BANDS * STACK
 
 
 def audio_features(samples: np.ndarray, n_frames: int) -> Tensor:
-    """Turn sound into features that go frame by frame with `n_frames` of video.
+    """Turn audio into features that go frame by frame with `n_frames` of video.
 
     Parameters
     ----------
     samples
-        Mono sound at 16 kHz (N,), int16.
+        Mono audio at 16 kHz (N,), int16.
     n_frames
         Length T of the clip's video.
 

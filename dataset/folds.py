@@ -94,13 +94,7 @@ def write_folds(folds: Mapping[str, Collection[str]], folder: str | Path) -> Non
 
 
 def place_folds(folds: Mapping[str, Collection[str]], folders: Sequence[Path]) -> Path:
-    """Write fold files to the first folder that lets us, and return it.
-
-    Raises
-    ------
-    DataError
-        If none does.
-    """
+    """Write fold files to the first folder that lets us, and return it; a DataError if none does."""
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -131,18 +125,24 @@ def find_fold(
         if (folder / name).is_file():
             return folder / name
     with _locked(folders):  # another process may be making them
-        for folder in folders:
-            if (folder / name).is_file():
-                return folder / name
-            present = [other for other in FOLD_NAMES if (folder / other).exists()]
-            if present:
-                raise DataError(
-                    f"{folder / name}: no such fold file, though {', '.join(present)} lie there; "
-                    "add it, or move those away to have all five made"
-                )
+        if path := _present(name, folders):
+            return path
         if name not in FOLD_NAMES:
             raise DataError(f"{Path(root) / name}: no such fold file; folds are made as {', '.join(FOLD_NAMES)}")
         return place_folds(make_folds(clips, len(FOLD_NAMES), seed), folders) / name
+
+
+def _present(name: str, folders: Sequence[Path]) -> Path | None:
+    """Where a fold lies, if it does; a DataError if others lie there without it."""
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+        if present := [other for other in FOLD_NAMES if (folder / other).exists()]:
+            raise DataError(
+                f"{folder / name}: no such fold file, though {', '.join(present)} lie there; "
+                "add it, or move those away to have all five made"
+            )
+    return None
 
 
 @contextmanager
@@ -159,44 +159,25 @@ def _locked(folders: Sequence[Path]) -> Iterator[None]:
 
 
 def fold_sides(
-    clips: pd.DataFrame,
-    name: str,
-    root: str | Path,
-    seed: int = 42,
-    fold_dir: str | Path | None = None,
+    clips: pd.DataFrame, name: str, root: str | Path, seed: int = 42, fold_dir: str | Path | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training and test clips of a fold, wherever its file lies: see :func:`find_fold`.
 
     Raises
     ------
     DataError
-        If there is no such fold, or it leaves a side empty that must not be.
+        If there is no such fold, or it leaves a side empty.
     """
     path = find_fold(name, root, clips, seed, fold_dir)
     is_table = clips["layout"].iloc[0] == Layout.TABLE  # whose ids may be anything
     try:
-        return split_fold(clips, read_fold(path, None if is_table else ID_LENGTH), None, None)
+        return split_fold(clips, read_fold(path, None if is_table else ID_LENGTH))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def split_fold(
-    clips: pd.DataFrame, subjects: Collection[str], num_train: int | None = 400, num_val: int | None = 100
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split clips into a training and a test fold.
-
-    Parameters
-    ----------
-    clips
-        The clip table.
-    subjects
-        Training subjects; everyone else is tested.
-    num_train, num_val
-        How many clips of each category to take, the first ones in csv order; None takes all.
-
-    Returns
-    -------
-    Training and test clips, category by category (A, B, C, D), in csv order within each.
+def split_fold(clips: pd.DataFrame, subjects: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Clips of the training subjects and of everyone else, category by category, in csv order within each.
 
     Raises
     ------
@@ -208,10 +189,7 @@ def split_fold(
         raise DataError(f"the fold names no known subject (its first is {next(iter(subjects))})")
     if is_train.all():
         raise DataError("the fold names every subject, which leaves no clip to test on")
-    sides = (first_of_each(clips[is_train], num_train), first_of_each(clips[~is_train], num_val))
-    if any(side.empty for side in sides):
-        raise DataError("num_train and num_val must be at least 1")
-    return sides
+    return first_of_each(clips[is_train]), first_of_each(clips[~is_train])
 
 
 def hold_out(clips: pd.DataFrame, seed: int = 42, parts: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:

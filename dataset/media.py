@@ -12,8 +12,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dataset.reader import FRAME_RATE, NoAudio, Reader, by, resize
-from dataset.sound import CHUNK, SAMPLE_RATE
+from dataset.audio import CHUNK, SAMPLE_RATE
+from dataset.reader import NoAudio, Reader
+from dataset.video import FRAME_RATE, by, resize
 from utils.errors import DataError
 
 DECODING = 2  # goes up whenever the same file gives other frames, samples or features; part of the cache's key
@@ -24,29 +25,13 @@ HALVED = 224  # side of FakeAVCeleb's own frames
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
 WINDOW_OVERHANG = 240
 
-__all__ = [
-    "DECODING", "FRAME_RATE", "MAX_FRAMES", "SAMPLES_PER_FRAME", "SAMPLE_RATE", "SIDE", "WINDOW_OVERHANG", "Clip",
-    "NoAudio", "audio_chunks", "draw_frame", "framing_notes", "full_frames", "open_wav", "read_audio", "read_clip",
-    "read_video", "wav_beside",
-]  # fmt: skip
-
 
 class Clip(NamedTuple):
-    """What is read of a clip.
+    """What is read of a clip."""
 
-    Attributes
-    ----------
-    frames
-        RGB (T, 112, 112, 3), uint8, 25 a second.
-    samples
-        Mono at 16 kHz (N,), int16; sample 0 goes with the first frame.
-    notes
-        Short sentences on what is unusual about it.
-    """
-
-    frames: np.ndarray
-    samples: np.ndarray
-    notes: tuple[str, ...]
+    frames: np.ndarray  # RGB (T, 112, 112, 3), uint8, 25 a second
+    samples: np.ndarray  # mono at 16 kHz (N,), int16; sample 0 goes with the first frame
+    notes: tuple[str, ...]  # short sentences on what is unusual about it
 
 
 def read_clip(path: str | Path, max_frames: int = MAX_FRAMES) -> Clip:
@@ -105,10 +90,10 @@ def audio_chunks(path: str | Path) -> Iterator[np.ndarray]:
         with Reader(path, video=False) as reader:
             yield from reader.chunks()
     elif _is_plain(wav):  # reads a hundred times faster than through FFmpeg
-        with wave.open(str(wav)) as sound:
-            if not sound.getnframes():
+        with wave.open(str(wav)) as file:
+            if not file.getnframes():
                 raise NoAudio(f"{wav}: its audio is empty")
-            while data := sound.readframes(CHUNK):
+            while data := file.readframes(CHUNK):
                 yield np.frombuffer(data[: len(data) // 2 * 2], "<i2")
     else:
         with open_wav(wav) as reader:
@@ -116,13 +101,7 @@ def audio_chunks(path: str | Path) -> Iterator[np.ndarray]:
 
 
 def open_wav(path: Path) -> Reader:
-    """Open a wav of any kind.
-
-    Raises
-    ------
-    DataError
-        If it is none.
-    """
+    """Open a wav of any kind; a DataError if it is none."""
     try:
         return Reader(path, video=False)
     except DataError as error:
@@ -130,15 +109,9 @@ def open_wav(path: Path) -> Reader:
 
 
 def full_frames(path: str | Path, max_frames: int = MAX_FRAMES) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) of a clip as they are shown, RGB uint8, 25 a second; :func:`draw_frame` scales them.
-
-    Raises
-    ------
-    DataError
-        As :func:`read_clip` does.
-    """
+    """Frames (H, W, 3) of a clip as they are shown, RGB uint8, 25 a second; :func:`draw_frame` scales them."""
     with Reader(path, audio=False) as reader:
-        yield from islice(reader.shown(lambda picture, _: picture), max_frames)
+        yield from islice(reader.shown(lambda frame, _: frame), max_frames)
 
 
 def wav_beside(path: str | Path) -> Path:
@@ -149,18 +122,18 @@ def wav_beside(path: str | Path) -> Path:
 def _is_plain(path: Path) -> bool:
     """Whether this is a 16 kHz mono 16-bit wav."""
     try:
-        with wave.open(str(path)) as sound:
-            return (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (SAMPLE_RATE, 1, 2)
+        with wave.open(str(path)) as file:
+            return (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (SAMPLE_RATE, 1, 2)
     except (wave.Error, EOFError, OSError):
         return False
 
 
-def draw_frame(picture: np.ndarray) -> np.ndarray:
+def draw_frame(frame: np.ndarray) -> np.ndarray:
     """Scale the central square of RGB (H, W, 3) to (112, 112, 3)."""
-    height, width = picture.shape[:2]
+    height, width = frame.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = picture[top : top + side, left : left + side]
+    square = frame[top : top + side, left : left + side]
     if (height, width) == (HALVED, HALVED):  # FakeAVCeleb's frames, as in the release; larger ones would alias
         return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
     return resize(square, (SIDE, SIDE))
@@ -178,9 +151,8 @@ def _frames(reader: Reader, max_frames: int) -> np.ndarray:
     # Pages of this array that no frame reaches are never touched, so that its size costs nothing.
     frames = np.empty((max_frames, SIDE, SIDE, 3), np.uint8)
     count = 0
-    for picture in islice(reader.shown(lambda picture, _: draw_frame(picture)), max_frames):
-        frames[count] = picture
-        count += 1
+    for count, frame in enumerate(islice(reader.shown(lambda frame, _: draw_frame(frame)), max_frames), start=1):
+        frames[count - 1] = frame
     return frames[:count]
 
 

@@ -32,11 +32,6 @@ class State:
 
     A prepare that is killed loses the clips that were being decoded, no more. A last line that was cut short, or a
     file of another format, is not an error: those clips are looked at again.
-
-    Parameters
-    ----------
-    path
-        The file; made by the first finding.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,13 +85,7 @@ class Prepared(NamedTuple):
     record: dict[str, Any]
 
     def subset(self, clips: pd.DataFrame) -> pd.DataFrame | None:
-        """The chosen ones among `clips`, in their order; None where every clip of the table is in use.
-
-        Raises
-        ------
-        DataError
-            If the subset is damaged.
-        """
+        """The chosen ones among `clips`, in their order; None where every clip of the table is in use."""
         if clips["layout"].iloc[0] != Layout.ORIGINAL and not self.record["strict_identities"]:
             return None
         path = self.folder / SUBSET_NAME

@@ -13,13 +13,13 @@ import av
 import numpy as np
 import pytest
 
-from dataset.reader import Reader
+from dataset.video import Shown, VideoTrack
 
 BASE = Fraction(1, 90_000)  # seconds a time stamp
 
 
 def copy_clip(reference: Path, folder: Path) -> Path:
-    """A reference clip of 39 frames with its sound inside, copied to a place with an odd name."""
+    """A reference clip of 39 frames with its audio inside, copied to a place with an odd name."""
     target = folder / "Ünï çode (1)" / "clip (2).mp4"
     target.parent.mkdir()
     source = reference / "corpus" / "original" / "RealVideo-RealAudio" / "African" / "men" / "id00076" / "00100.mp4"
@@ -33,7 +33,7 @@ def write_clip(
     size: tuple[int, int] = (64, 64),
     last: float | Fraction = Fraction(1, 25),
     b_frames: int = 2,
-    sound: tuple[np.ndarray, int] | None = None,
+    audio: tuple[np.ndarray, int] | None = None,
     audio_codec: str = "aac",
     options: dict[str, str] | None = None,
 ) -> Path:
@@ -51,10 +51,10 @@ def write_clip(
         How long the last frame lasts, in seconds.
     b_frames
         How many frames may be stored out of order in a row.
-    sound
+    audio
         Samples (N, channels) int16, and their rate.
     audio_codec
-        Of the sound.
+        Of the audio.
     options
         Of the container.
     """
@@ -64,9 +64,7 @@ def write_clip(
         stream.width, stream.height = size
         stream.pix_fmt = "yuv444p" if any(side % 2 for side in size) else "yuv420p"
         stream.codec_context.time_base = BASE
-        audio = sound and container.add_stream(
-            audio_codec, rate=sound[1], layout={1: "mono", 2: "stereo", 6: "5.1"}[sound[0].shape[1]]
-        )
+        track = audio and add_audio(container, audio_codec, *audio)
         stamps = [round(time / BASE) for time in (*times, times[-1] + last)]
         for index, stamp in enumerate(stamps[:-1]):
             grey = np.full((size[1], size[0], 3), 20 + 3 * index, np.uint8)
@@ -75,17 +73,30 @@ def write_clip(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
         if audio:
-            _write_sound(container, audio, *sound)
+            mux_audio(container, track, *audio)
     return path
 
 
-def _write_sound(
-    container: av.container.OutputContainer, stream: av.AudioStream, samples: np.ndarray, rate: int
+def add_audio(container: av.container.OutputContainer, codec: str, samples: np.ndarray, rate: int) -> av.AudioStream:
+    """Add a stream for samples (N, channels)."""
+    return container.add_stream(codec, rate=rate, layout={1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[1]])
+
+
+def mux_audio(
+    container: av.container.OutputContainer,
+    stream: av.AudioStream,
+    samples: np.ndarray,
+    rate: int,
+    start: float | None = None,
 ) -> None:
-    context = stream.codec_context
-    frame = av.AudioFrame.from_ndarray(samples.astype(np.int16).reshape(1, -1), format="s16", layout=stream.layout.name)
+    """Write samples (N, channels) into a stream, which begins `start` seconds after the video, or where it begins."""
+    context, layout = stream.codec_context, stream.layout.name
+    frame = av.AudioFrame.from_ndarray(samples.astype(np.int16).reshape(1, -1), format="s16", layout=layout)
     frame.sample_rate = rate
-    cut = av.AudioResampler(context.format.name, stream.layout.name, rate, frame_size=context.frame_size or 1024)
+    if start is not None:
+        frame.pts, frame.time_base = round(start * rate), Fraction(1, rate)
+    size = context.frame_size or 1024
+    cut = av.AudioResampler(context.format.name, layout, context.sample_rate, frame_size=size)
     for part in (*cut.resample(frame), *cut.resample(None), None):
         container.mux(stream.encode(part))
 
@@ -95,9 +106,9 @@ def even_times(count: int, rate: Fraction | int, start: float | Fraction = 0) ->
     return [start + Fraction(index) / rate for index in range(count)]
 
 
-def frame_numbers(pictures: np.ndarray) -> list[int]:
-    """Which frames of :func:`write_clip` the pictures (T, H, W, 3) are."""
-    return [round((float(picture.mean()) - 20) / 3) for picture in pictures]
+def frame_numbers(frames: np.ndarray) -> list[int]:
+    """Which frames of :func:`write_clip` these (T, H, W, 3) are."""
+    return [round((float(frame.mean()) - 20) / 3) for frame in frames]
 
 
 def tone(seconds: float, rate: int, channels: int = 1, level: int = 8000) -> np.ndarray:
@@ -116,20 +127,20 @@ def remux(
 ) -> Path:
     """Copy some streams of a clip into another file beside it, without decoding.
 
-    `instead` has other data for some packets of the picture, by their numbers; packets of the sound that begin within
+    `instead` has other data for some packets of the video, by their numbers; packets of the audio that begin within
     `gap`, in seconds, are left out.
     """
     target = source.with_name(name)
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
         streams = {s.index: new.add_stream_from_template(s) for s in old.streams if s.type in kinds}
-        pictures = count()
+        number = count()
         for packet in old.demux(*(old.streams[index] for index in streams)):
             if packet.dts is None or (
                 packet.stream.type == "audio" and gap[0] <= packet.pts * packet.time_base < gap[1]
             ):
                 continue
             kind, stream = packet.stream.type, streams[packet.stream.index]
-            if kind == "video" and (data := (instead or {}).get(next(pictures))) is not None:
+            if kind == "video" and (data := (instead or {}).get(next(number))) is not None:
                 packet = _with_data(packet, data)
             packet.stream = stream
             new.mux(packet)
@@ -166,18 +177,18 @@ def repeat(source: Path, name: str, times: int) -> Path:
 
 def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
     """Write int16 samples (N,) or (N, channels)."""
-    with wave.open(str(path), "wb") as sound:
-        sound.setparams((1 if samples.ndim == 1 else samples.shape[1], 2, rate, 0, "NONE", ""))
-        sound.writeframes(samples.astype("<i2").tobytes())
+    with wave.open(str(path), "wb") as out:
+        out.setparams((1 if samples.ndim == 1 else samples.shape[1], 2, rate, 0, "NONE", ""))
+        out.writeframes(samples.astype("<i2").tobytes())
 
 
 def count_frames(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Tell of each frame that is decoded from now on: the list grows by one."""
-    place, frames = Reader._place, []
+    place, frames = VideoTrack._place, []
 
-    def counting(reader: Reader, frame: av.VideoFrame) -> None:
+    def counting(track: VideoTrack, frame: av.VideoFrame) -> list[Shown]:
         frames.append(1)
-        place(reader, frame)
+        return place(track, frame)
 
-    monkeypatch.setattr(Reader, "_place", counting)
+    monkeypatch.setattr(VideoTrack, "_place", counting)
     return frames

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataset.faces.detector import FaceDetector, make_detector
 from dataset.faces.survey import FRAMINGS, ClipFault, Survey, survey
 from dataset.faces.tracks import Span
-from dataset.faces.windows import CroppedClip, Window, crop_clip, windows
+from dataset.faces.windows import Window, crop_clip, windows
 
 __all__ = [
-    "FRAMINGS", "ClipFault", "CroppedClip", "FaceDetector", "Span", "Survey", "Window", "crop_clip", "make_detector",
+    "FRAMINGS", "ClipFault", "FaceDetector", "Span", "Survey", "Window", "crop_clip", "make_detector",
     "survey", "windows",
 ]  # fmt: skip

@@ -44,9 +44,11 @@ def looks_like_crop(tracks: Sequence[Track], height: int, width: int, samples: i
     samples
         In how many frames it was looked for.
     """
-    alone = [track for index, track in enumerate(tracks) if all(_apart(track, other) for other in tracks[:index])]
+    if not is_square(height, width) or not tracks:
+        return False
+    alone = [track for index, track in enumerate(tracks) if all(track.is_apart(other) for other in tracks[:index])]
     found = np.concatenate([track.boxes for track in alone])
-    if not is_square(height, width) or len(found) < FOUND * samples or found[:, 4].mean() < UNSURE:
+    if len(found) < FOUND * samples or found[:, 4].mean() < UNSURE:
         return False
     boxes = found[:, :4] / (width, height, width, height)
     middle = boxes[:, :2] + boxes[:, 2:] / 2
@@ -54,10 +56,6 @@ def looks_like_crop(tracks: Sequence[Track], height: int, width: int, samples: i
     size = boxes[:, 2:].max(1)
     fits = (off <= OFF_CENTRE) & (size >= SIZES[0]) & (size <= SIZES[1])
     return bool(fits.mean() >= OFTEN)
-
-
-def _apart(track: Track, other: Track) -> bool:
-    return bool(track.ticks[0] > other.ticks[-1] or track.ticks[-1] < other.ticks[0])
 
 
 def side_of(size: float) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -45,40 +45,21 @@ class ClipFault(DataError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason, message)  # all that unpickling in another process needs
         self.reason = reason
-        self.message = message
 
     def __str__(self) -> str:
-        return self.message
+        return str(self.args[1])
 
 
 class Survey(NamedTuple):
-    """What the first look at a clip found.
+    """What the first look at a clip found."""
 
-    Attributes
-    ----------
-    seconds
-        Length of the video.
-    frames
-        The same at 25 a second.
-    is_crop
-        Frames are taken as they are, without following a face.
-    people
-        Faces that are to be seen, at once for a noticeable time or one after the other; 0 if none was looked for.
-    notes
-        Short sentences on what is unusual.
-    spans
-        Ticks in which one person's face is to be seen; only these are scored.
-    face
-        Where the face is; None if `is_crop`.
-    """
-
-    seconds: float
-    frames: int
-    is_crop: bool
-    people: int
-    notes: tuple[str, ...] = ()
-    spans: tuple[Span, ...] = ()
-    face: FacePath | None = None
+    seconds: float  # of the video
+    frames: int  # the same at 25 a second
+    is_crop: bool  # frames are taken as they are, without following a face
+    people: int  # faces to be seen, at once for a noticeable time or one after the other; 0 if none was looked for
+    notes: tuple[str, ...] = ()  # short sentences on what is unusual
+    spans: tuple[Span, ...] = ()  # ticks in which one person's face is to be seen; only these are scored
+    face: FacePath | None = None  # where the face is; None if `is_crop`
 
     @property
     def no_face(self) -> tuple[tuple[float, float], ...]:
@@ -142,28 +123,28 @@ def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto
     if look.frames < SHORTEST:
         why = f"lasts {look.frames / FRAME_RATE:.2f} s, give at least {SHORTEST / FRAME_RATE:g} s"
         raise ClipFault(ClipFault.TOO_SHORT, f"{path}: {why}")
-    shots = [link(shot) for shot in look.samples]
+    shots = [sorted(link(shot), key=_most_visible_first) for shot in look.samples]
     tracks = [track for shot in shots for track in shot]
     faces = sure_faces(tracks, len(look.ticks))
-    is_crop = framing == "crop" or (framing == "auto" and _is_crop(look, tracks, faces))
+    width, height = look.size
+    # In a crop, a face that is not sure is one all the same.
+    candidates = faces or sorted(tracks, key=_most_visible_first)
+    fits = framing == "auto" and looks_like_crop(candidates, height, width, len(look.ticks))
+    is_crop = framing == "crop" or fits
     if not is_crop and not faces:
         raise ClipFault(ClipFault.NO_FACE, f"{path}: no face is found in it. {_advice(look)}")
-    here = {id(face) for face in faces}
-    sure = [sorted((track for track in shot if id(track) in here), key=_visible) for shot in shots]
+    sure = [[track for track in shot if any(track is face for face in faces)] for shot in shots]
     face = follow(sure, look.starts) if faces else None
-    in_turn = len(set(face.people)) if face else 0
+    in_turn = len({part.person for part in face.parts}) if face else 0
     at_once = count_people(faces, look.ticks) if faces else int(framing != "crop")
-    if face is None:
-        spans = [Span(0, look.frames)]
-    elif is_crop:
-        spans = _crop_spans(look, face)
-    else:
-        spans = face.spans(look.frames)
+    spans = [Span(0, look.frames)]
+    if face is not None:
+        spans = _crop_spans(look, face) if is_crop else face.spans(look.frames)
     found = Survey(
-        look.frames / FRAME_RATE,
-        look.frames,
-        is_crop,
-        max(at_once, in_turn),
+        seconds=look.frames / FRAME_RATE,
+        frames=look.frames,
+        is_crop=is_crop,
+        people=max(at_once, in_turn),
         spans=tuple(spans),
         face=None if is_crop else face,
     )
@@ -183,7 +164,7 @@ def _look(path: str | Path, detector: FaceDetector | None) -> _Look:
     cuts, due, last = _Cuts(), 0, None
 
     def look(frame: av.VideoFrame, time: float) -> None:
-        rgb = reader.rgb(frame)
+        rgb = reader.video.rgb(frame)
         boxes = detector(rgb)
         shots[-1].append((time, np.hstack([boxes, looks(rgb, boxes)])))
 
@@ -205,7 +186,7 @@ def _look(path: str | Path, detector: FaceDetector | None) -> _Look:
         with open_wav(wav) if has_wav else nullcontext(reader) as source:
             for _ in source.chunks():
                 pass
-            return _Look(reader.length, reader.size, shots, reader.notes(source.sound.seconds))
+            return _Look(reader.video.length, reader.video.size, shots, reader.notes(source.audio.seconds))
 
 
 class _Cuts:
@@ -231,26 +212,17 @@ class _Cuts:
         return is_cut
 
 
-def _visible(track: Track) -> float:
+def _most_visible_first(track: Track) -> float:
     return -track.visibility
-
-
-def _is_crop(look: _Look, tracks: list[Track], faces: list[Track]) -> bool:
-    """Whether the most visible face lies as in FakeAVCeleb; there, a face that is not sure is one all the same."""
-    width, height = look.size
-    candidates = faces or sorted(tracks, key=_visible)
-    if not is_square(height, width) or not candidates:
-        return False
-    return looks_like_crop(candidates, height, width, len(look.ticks))
 
 
 def _crop_spans(look: _Look, face: FacePath) -> list[Span]:
     """When a crop shows one person's face. The detector misses many a face that fills a frame."""
     starts = [round(start) for start in look.starts]
-    people: list[Any] = []  # whose face each shot shows
+    people: list[int] = []  # whose face each shot shows
     for start, end in zip(starts, [*starts[1:], look.frames], strict=True):
-        parts = [who for ticks, who in zip(face.ticks, face.people, strict=True) if start <= ticks[0] < end]
-        people.append(parts[0] if parts else (people[-1] if people else face.people[0]))
+        parts = [part.person for part in face.parts if start <= part.ticks[0] < end]
+        people.append(parts[0] if parts else (people[-1] if people else face.parts[0].person))
     edges = [0, *(at for at, who, before in zip(starts[1:], people[1:], people, strict=False) if who != before)]
     spans = [Span(start, end) for start, end in zip(edges, [*edges[1:], look.frames], strict=True)]
     seen = [(tick, len(boxes) > 0) for shot in look.samples for tick, boxes in shot]
@@ -284,7 +256,7 @@ def _notes(look: _Look, found: Survey, faces: list[Track], at_once: int, in_turn
         yield f"no face for {absent:.1f} s: not scored"
     if found.is_crop:
         return
-    anew = len(found.face.ticks) - 1
+    anew = len(found.face.parts) - 1
     if anew:
         yield f"the face is found anew {anew} time{'s' * (anew > 1)}"
     side = side_of(faces[0].size)

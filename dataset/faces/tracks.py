@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -48,6 +49,10 @@ class Track(NamedTuple):
         mine, theirs = self.boxes[:, 5:], other.boxes[:, 5:]
         return not mine.shape[1] or any(np.abs(theirs - look).mean(1).min() <= ALIKE for look in mine)
 
+    def is_apart(self, other: Track) -> bool:
+        """Whether one of the two ends before the other begins."""
+        return bool(self.ticks[0] > other.ticks[-1] or self.ticks[-1] < other.ticks[0])
+
     @property
     def size(self) -> float:
         """Longer side of the box, in pixels; the median."""
@@ -71,49 +76,43 @@ class Span(NamedTuple):
     end: int
 
 
+class Part(NamedTuple):
+    """One track of the face that is followed, smoothed."""
+
+    ticks: np.ndarray  # when it was found (n,)
+    places: np.ndarray  # middle and longer side of its box then (n, 3), in pixels
+    person: int  # whose it is: 0 for the first person, and so on
+    shot: tuple[float, float]  # in which it lies: first tick, and that of the next shot
+
+    def distance(self, tick: float) -> tuple[bool, float]:
+        """How far away it is: another shot is further than any time."""
+        return not self.shot[0] <= tick < self.shot[1], max(self.ticks[0] - tick, tick - self.ticks[-1], 0)
+
+
 class FacePath(NamedTuple):
-    """Where the face is at any time: one or more tracks one after the other, smoothed.
+    """Where the face is at any time: one or more tracks one after the other."""
 
-    Attributes
-    ----------
-    ticks, centre_x, centre_y, size
-        Of each track, when it was found, and the middle and the longer side of its box then, in pixels.
-    people
-        Whose track it is: 0 for the first person, and so on.
-    shots
-        The shot (first tick and that of the next shot) in which it lies.
-    """
-
-    ticks: tuple[np.ndarray, ...]
-    centre_x: tuple[np.ndarray, ...]
-    centre_y: tuple[np.ndarray, ...]
-    size: tuple[np.ndarray, ...]
-    people: tuple[int, ...]
-    shots: tuple[tuple[float, float], ...]
+    parts: tuple[Part, ...]
 
     def at(self, tick: float) -> tuple[float, float, float]:
         """Middle and longer side of the box; between two finds interpolated, beyond the last one held."""
-        distances = [
-            (not start <= tick < end, max(ticks[0] - tick, tick - ticks[-1], 0))
-            for ticks, (start, end) in zip(self.ticks, self.shots, strict=True)
-        ]
-        part = distances.index(min(distances))
-        knots = (self.centre_x[part], self.centre_y[part], self.size[part])
-        x, y, size = (float(np.interp(tick, self.ticks[part], values)) for values in knots)
+        part = min(self.parts, key=lambda part: part.distance(tick))
+        x, y, size = (float(np.interp(tick, part.ticks, values)) for values in part.places.T)
         return x, y, size
 
     def spans(self, length: int) -> list[Span]:
         """When a clip of so many ticks shows the face; a span ends where another person follows."""
         around = STEP - 1  # it was not looked for in between
         spans: list[Span] = []
-        for index, ticks in enumerate(self.ticks):
-            opens, closes = self.shots[index]
-            start = round(max(opens, ticks[0] - around))
-            end = round(min(closes, length, ticks[-1] + around + 1))
-            if spans and start < spans[-1].end + PATIENCE and self.people[index] == self.people[index - 1]:
+        before = None
+        for part in self.parts:
+            start = round(max(part.shot[0], part.ticks[0] - around))
+            end = round(min(part.shot[1], length, part.ticks[-1] + around + 1))
+            if spans and start < spans[-1].end + PATIENCE and part.person == before:
                 spans[-1] = Span(spans[-1].start, max(end, spans[-1].end))
-                continue
-            spans.append(Span(start, end))
+            else:
+                spans.append(Span(start, end))
+            before = part.person
         return spans
 
 
@@ -167,36 +166,30 @@ def follow(shots: Sequence[Sequence[Track]], starts: Sequence[float] = (0.0,)) -
     starts
         First tick of each shot.
     """
-    ends = [*starts[1:], math.inf]
-    bounds: list[tuple[float, float]] = []
-    chosen: list[Track] = []
-    people: list[int] = []
-    first_of: list[list[Track]] = []  # tracks of each person
-    for faces, shot in zip(shots, zip(starts, ends, strict=True), strict=True):
-        parts: list[Track] = []
+    parts: list[Part] = []
+    known: list[list[Track]] = []  # tracks of each person
+    for faces, shot in zip(shots, pairwise([*starts, math.inf]), strict=True):
+        chosen: list[Track] = []
         for face in faces:
-            apart = all(face.ticks[0] > other.ticks[-1] or face.ticks[-1] < other.ticks[0] for other in parts)
-            if apart and face.size >= SIMILAR * faces[0].size:
-                parts.append(face)
-        if not parts:
+            if face.size >= SIMILAR * faces[0].size and all(face.is_apart(other) for other in chosen):
+                chosen.append(face)
+        if not chosen:
             continue
-        known = (who for who, tracks in enumerate(first_of) if any(faces[0].is_like(track) for track in tracks))
-        person = next(known, len(first_of))
-        if person == len(first_of):
-            first_of.append([])
-        first_of[person].append(faces[0])
-        chosen += sorted(parts, key=lambda face: face.ticks[0])
-        people += [person] * len(parts)
-        bounds += [shot] * len(parts)
-    middles = [face.boxes[:, :2] + face.boxes[:, 2:4] / 2 for face in chosen]  # (n, 2)
-    return FacePath(
-        ticks=tuple(face.ticks for face in chosen),
-        centre_x=tuple(_smooth(face.ticks, middle[:, 0], 2) for face, middle in zip(chosen, middles, strict=True)),
-        centre_y=tuple(_smooth(face.ticks, middle[:, 1], 2) for face, middle in zip(chosen, middles, strict=True)),
-        size=tuple(_smooth(face.ticks, face.boxes[:, 2:4].max(1), 0) for face in chosen),
-        people=tuple(people),
-        shots=tuple(bounds),
-    )
+        like = (who for who, tracks in enumerate(known) if any(faces[0].is_like(track) for track in tracks))
+        person = next(like, len(known))
+        if person == len(known):
+            known.append([])
+        known[person].append(faces[0])
+        chosen.sort(key=lambda face: face.ticks[0])
+        parts += [Part(face.ticks, _smoothed(face), person, shot) for face in chosen]
+    return FacePath(tuple(parts))
+
+
+def _smoothed(face: Track) -> np.ndarray:
+    """Middle and longer side of its box (n, 3)."""
+    middle = face.boxes[:, :2] + face.boxes[:, 2:4] / 2  # (n, 2)
+    x, y = (_smooth(face.ticks, values, 2) for values in middle.T)
+    return np.stack([x, y, _smooth(face.ticks, face.boxes[:, 2:4].max(1), 0)], axis=1)
 
 
 def looks(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from dataset.media import (
     MAX_FRAMES,
     SAMPLES_PER_FRAME,
     WINDOW_OVERHANG,
+    Clip,
     audio_chunks,
     draw_frame,
     read_audio,
@@ -30,49 +31,25 @@ from utils.errors import DataError
 
 
 class Window(NamedTuple):
-    """Part of a clip, as the detectors take it.
+    """Part of a clip, as the detectors take it."""
 
-    Attributes
-    ----------
-    start
-        Seconds from the clip's start.
-    video
-        Frames (3, T, 100, 100), uint8, 25 a second.
-    audio
-        Features (T, 104), float32.
-    levels
-        Largest sample of each frame's audio (T,), float32, 0 to 1.
-    """
-
-    start: float
-    video: Tensor
-    audio: Tensor
-    levels: Tensor
+    start: float  # seconds from the clip's start
+    video: Tensor  # frames (3, T, 100, 100), uint8, 25 a second
+    audio: Tensor  # features (T, 104), float32
+    levels: Tensor  # largest sample of each frame's audio (T,), float32, 0 to 1
 
 
-class CroppedClip(NamedTuple):
-    """A clip cropped to its face, as training takes it.
-
-    Attributes
-    ----------
-    frames
-        RGB (T, 112, 112, 3), uint8, 25 a second.
-    samples
-        Mono at 16 kHz (N,), int16; sample 0 goes with the first frame.
-    notes, people, is_crop, no_face
-        As in the survey.
-    """
-
-    frames: np.ndarray
-    samples: np.ndarray
-    notes: tuple[str, ...]
-    people: int
-    is_crop: bool
-    no_face: tuple[tuple[float, float], ...]
-
-
-def crop_clip(path: str | Path, max_frames: int = MAX_FRAMES, detector: FaceDetector | None = None) -> CroppedClip:
+def crop_clip(
+    path: str | Path, max_frames: int = MAX_FRAMES, detector: FaceDetector | None = None
+) -> tuple[Clip, Survey]:
     """Crop a clip to its face, exactly as :func:`windows` does.
+
+    Returns
+    -------
+    Clip
+        As :func:`dataset.media.read_clip` gives it, with the notes of the survey.
+    Survey
+        What was found.
 
     Raises
     ------
@@ -80,13 +57,9 @@ def crop_clip(path: str | Path, max_frames: int = MAX_FRAMES, detector: FaceDete
         If it does not decode, or shows no face; a DataError.
     """
     found = survey(path, detector or make_detector())
-    shown = _Frames(path, found)
-    try:
+    with _Frames(path, found) as shown:
         frames = shown.take(0, min(found.frames, max_frames))
-    finally:
-        shown.close()
-    samples = read_audio(path, max_frames)
-    return CroppedClip(frames, samples, found.notes, found.people, found.is_crop, found.no_face)
+    return Clip(frames, read_audio(path, max_frames), found.notes), found
 
 
 def windows(path: str | Path, found: Survey, length: int, hop: int) -> Iterator[Window]:
@@ -118,17 +91,16 @@ def windows(path: str | Path, found: Survey, length: int, hop: int) -> Iterator[
         longest = max((span.end - span.start for span in found.spans), default=0) / FRAME_RATE
         why = f"a face is seen for {longest:.1f} of {found.seconds:.1f} s at most, give at least"
         raise ClipFault(ClipFault.NO_FACE, f"{path}: {why} {SHORTEST / FRAME_RATE:g} s")
-    shown, samples = _Frames(path, found), _Samples(path)
+    samples = _Samples(path)
     try:
-        for span in spans:
-            count = min(length, span.end - span.start)
-            last = span.end - count
-            for start in (*range(span.start, last, hop), last):
-                yield _window(start, shown.take(start, start + count), samples, count)
+        with _Frames(path, found) as shown:
+            for span in spans:
+                count = min(length, span.end - span.start)
+                last = span.end - count
+                for start in (*range(span.start, last, hop), last):
+                    yield _window(start, shown.take(start, start + count), samples, count)
     except DataError as error:
         raise unreadable(path, error) from error
-    finally:
-        shown.close()
 
 
 def _window(start: int, frames: np.ndarray, heard: _Samples, count: int) -> Window:
@@ -156,6 +128,12 @@ class _Frames:
         self._kept: deque[np.ndarray] = deque()
         self._first = 0  # tick of the first one that is kept
 
+    def __enter__(self) -> _Frames:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reader.close()
+
     def take(self, start: int, end: int) -> np.ndarray:
         """Frames (T, 112, 112, 3) of some ticks; those before `start` are gone for good."""
         while self._first + len(self._kept) < end:
@@ -167,10 +145,6 @@ class _Frames:
             self._kept.popleft()
             self._first += 1
         return np.stack(self._kept)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._reader.close()
 
 
 class _Samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,78 +14,40 @@ import pandas as pd
 from dataset.corpora.fakeavceleb import RACE, SPELLINGS
 from utils.errors import DataError
 
+KIND = re.compile(r"^.*?(?=(?:Real|Fake)Video-)")  # what comes before the folder that tells it
+
 
 class Sides(NamedTuple):
-    """Clips of one fold.
+    """Clips of one fold."""
 
-    Attributes
-    ----------
-    train
-        Empty where the protocol only tests.
-    val
-        None where the protocol names none: what a recipe validates on is then taken from the others.
-    test
-        What is scored.
-    """
-
-    train: pd.DataFrame
-    val: pd.DataFrame | None
+    train: pd.DataFrame  # empty where the protocol only tests
+    val: pd.DataFrame | None  # None where the protocol names none: a recipe then takes it from the others
     test: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What folds are made from.
+    """What folds are made from."""
 
-    Attributes
-    ----------
-    clips
-        The whole clip table (of `mrdf-5fold`, the paper's subset).
-    dataset
-        Name of the corpus.
-    root
-        Where fold files lie.
-    seed
-        Of everything that is drawn.
-    fold_dir
-        Where fold files go if the root cannot be written to.
-    lists
-        The user's clone of the repository whose lists the protocol uses.
-    notes
-        Collects what does not fit, in words.
-    """
-
-    clips: pd.DataFrame
+    clips: pd.DataFrame  # the whole clip table (of `mrdf-5fold`, the paper's subset)
     dataset: str = "fakeavceleb"
-    root: Path = Path(".")
-    seed: int = 42
-    fold_dir: Path | None = None
-    lists: Path | None = None
-    notes: list[str] = field(default_factory=list)
+    root: Path = Path(".")  # where fold files lie
+    seed: int = 42  # of everything that is drawn
+    fold_dir: Path | None = None  # where fold files go if the root cannot be written to
+    lists: Path | None = None  # the user's clone of the repository whose lists the protocol uses
+    notes: list[str] = field(default_factory=list)  # collects what does not fit, in words
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named protocol.
-
-    Attributes
-    ----------
-    definition, source, not_controlled
-        In words, for people who read its figures.
-    folds
-        Name of each fold (``train_1``, …) → what is particular to it, or empty.
-    sides
-        The clips of a fold.
-    corpora
-        Corpora for which it is defined; empty for any.
-    """
+    """A named protocol, said in words for people who read its figures."""
 
     definition: str
     source: str
     not_controlled: str
-    folds: Callable[[Setting], Mapping[str, str]]
-    sides: Callable[[Setting, str], Sides]
-    corpora: tuple[str, ...] = ()
+    folds: Callable[[Setting], Mapping[str, str]]  # name of each fold (train_1, …) → what is particular to it, or empty
+    sides: Callable[[Setting, str], Sides]  # the clips of a fold
+    corpora: tuple[str, ...] = ()  # for which it is defined; empty for any
 
 
 def one_fold(_setting: Setting) -> dict[str, str]:
@@ -104,25 +67,13 @@ def labelled(clips: pd.DataFrame) -> pd.DataFrame:
 
 def name_key(file: str) -> str:
     """A clip of FakeAVCeleb in one spelling, whatever folder a list begins with and however it spells races."""
-    start = max(file.find("RealVideo-"), file.find("FakeVideo-"))
-    if "Video-" in file:
-        start = min(at for at in (file.find("RealVideo-"), file.find("FakeVideo-")) if at >= 0)
-    return RACE.sub(SPELLINGS[0], file[max(start, 0) :])
+    return RACE.sub(SPELLINGS[0], KIND.sub("", file, count=1))
 
 
 def pick(setting: Setting, files: Iterable[str], what: str, key: Callable[[str], str] = name_key) -> pd.DataFrame:
-    """The clips that a list names, in its order.
+    """The clips that a list (`what`, in messages) names, in its order; names that the table lacks get a note.
 
-    Parameters
-    ----------
-    setting
-        Gives the clips, and takes a note of names that are not among them.
-    files
-        Names in the list's spelling.
-    what
-        The list, for messages.
-    key
-        Brings names of the list, and files of the table, into one spelling.
+    `key` brings names of the list, and files of the table, into one spelling.
 
     Raises
     ------
@@ -133,8 +84,7 @@ def pick(setting: Setting, files: Iterable[str], what: str, key: Callable[[str],
     if wanted.empty:
         raise DataError(f"{what}: names no clip")
     known = pd.Series(np.arange(len(setting.clips)), index=[key(file) for file in setting.clips["file"]])
-    known = known[~known.index.duplicated()]
-    rows = known.reindex(wanted)
+    rows = known[~known.index.duplicated()].reindex(wanted)
     absent = rows.index[rows.isna()]
     if len(absent) == len(wanted):
         raise DataError(f"{what}: none of its {len(wanted):,} clips is in the corpus (its first is {wanted[0]})")
@@ -145,21 +95,13 @@ def pick(setting: Setting, files: Iterable[str], what: str, key: Callable[[str],
 
 def compare_labels(setting: Setting, clips: pd.DataFrame, real: Iterable[bool], what: str) -> None:
     """Take a note if a list calls clips real that the corpus calls fake, or the other way round."""
-    differing = clips["m_label"].notna().to_numpy() & (
-        clips["m_label"].fillna(-1).to_numpy() != np.asarray(list(real), int)
-    )
+    differing = (clips["m_label"] != np.asarray(list(real), int)).fillna(False)
     if differing.any():
         setting.notes.append(f"{what}: {differing.sum():,} clips have another label than in the corpus, which counts")
 
 
 def find_list(setting: Setting, protocol: str, *names: str) -> Path:
-    """A file of the lists, anywhere below their folder: the first of `names` that is there.
-
-    Raises
-    ------
-    DataError
-        If no folder is given, or it has none of them.
-    """
+    """A file of the lists, anywhere below their folder: the first of `names` that is there; a DataError if none is."""
     if setting.lists is None:
         raise DataError(f"--protocol {protocol} needs --lists DIR, your clone of the repository that has {names[0]}")
     for name in names:

@@ -31,8 +31,7 @@ def sides(setting: Setting, fold: str) -> Sides:
         is_test = clips["split"] == fold.removeprefix("train_")
         return Sides(clips[~is_test], None, clips[is_test])
     train, val, test = (clips[clips["split"] == side] for side in ("train", "val", "test"))
-    without_label = {"train": train, "val": val}
-    unknown = sum(side["m_label"].isna().sum() for side in without_label.values())
+    unknown = sum(side["m_label"].isna().sum() for side in (train, val))
     if unknown:
         setting.notes.append(f"{unknown:,} clips of train and val have no label and are left out")
     train, val = labelled(train), labelled(val)

@@ -49,7 +49,7 @@ def _key(dataset: str, file: str) -> str:
 
 PROTOCOL = Protocol(
     definition="FakeAVCeleb: all 21,544 clips, RVFA counted as fake. KoDF: 1,000 real and 3,832 fake clips, none of "
-    "fsgan, which have no sound. Nothing is trained: the detector comes from elsewhere.",
+    "fsgan, which have no audio. Nothing is trained: the detector comes from elsewhere.",
     source="Eleven4AI/SpeechForensics, data/datasets/*/test_list.txt, read at the last space of a line (its own "
     "evaluate.py reads at the first, which breaks 17,455 paths)",
     not_controlled="Whom the detector was trained on; where that is told, the count of tested subjects among them is "

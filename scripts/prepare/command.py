@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
+import wave
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,15 +18,16 @@ from dataset.cache import ClipCache, Reading
 from dataset.check import BadClip
 from dataset.corpora import corpus, corpus_folder, read_corpus, table_digest
 from dataset.corpora.table import MARKER, Corpus
+from dataset.media import SAMPLE_RATE, audio_chunks, wav_beside
 from dataset.prepared import CACHE, FOLDER, RECORD_NAME, SUBSET_NAME, read_record
 from dataset.protocols.leak import find_leak
 from scripts.prepare.report import add_faces, inspect_all, unnamed_files
 from scripts.prepare.subset import Subset, choose, write_subset
 from scripts.prepare.summary import SHOWN, summary
-from scripts.prepare.wav import write_wavs
 from utils.errors import DataError
-from utils.files import alone_in, write_atomic
+from utils.files import alone_in, replacing, write_atomic
 from utils.options import Dataset
+from utils.parallel import in_threads
 
 log = logging.getLogger(__name__)
 
@@ -54,32 +56,33 @@ def prepare(
     Parameters
     ----------
     data_root
-        Folder of FakeAVCeleb v1.2, the one with meta_data.csv; for a csv, that file or the folder of clips.csv.
+        Folder of FakeAVCeleb v1.2, the one with meta_data.csv; with --dataset csv a table, or the folder of clips.csv.
     dataset
-        Kind of data set. Faces of corpora of full frames (DFDC, KoDF, DeepSpeak, PolyGlotFake, AVLips) are cropped into
-        the cache, from which alone they are read later.
+        Which corpus it is. Faces of those with full frames (DFDC, KoDF, DeepSpeak, PolyGlotFake, AVLips) are cropped
+        into the cache, and training reads them from there.
     split
-        Look at the clips of this split only; by default at all.
+        Prepare this part of the corpus only; by default all of it.
     cache
-        Decode each clip of the subset once, so that training reads it many times faster.
+        Decode the clips of the subset once and keep the result, so that training reads them many times faster.
     all_clips
-        Cache all clips that can be used, as protocols beside mrdf-5fold read them, and not the paper's subset alone.
+        Cache all clips that can be used, not only the paper's subset; protocols other than mrdf-5fold read them.
     cache_dir
-        Folder of the cache; by default "cache" in data_root, or in the outputs if that cannot be written.
+        Folder of the cache; by default "cache" in data_root, or in ./outputs if data_root cannot be written.
     verify
-        Read every byte of a cache that is there, and decode again what is damaged.
+        Read every byte of an existing cache, and decode damaged clips again.
     trim_silence
-        Cache the clips without the silence at their start, as train.py --trim_silence reads them.
+        Cache clips without the silence at their start, as train.py --trim_silence reads them.
     write_wav
-        Write the audio of each clip of the subset as a 16 kHz mono wav, in the authors' layout.
+        Write the audio of each clip of the subset as a 16 kHz mono wav beside it, as in the authors' layout.
     strict_identities
-        Choose clips and folds so that nobody in a test clip is in a training clip either, as a subject or a target.
+        Choose clips and folds such that nobody is in both training and test clips of a fold, as subject or target.
     outputs
-        Folder for "prepare", which holds the report; by default data_root, or ./outputs if that cannot be written.
+        Folder in which the report is written, as "prepare"; by default data_root, or ./outputs if that cannot be
+        written.
     seed
-        Of the subset and the folds.
+        Seed of the subset and the folds.
     num_workers
-        Clips worked on at the same time; by default one a core.
+        Clips to work on at the same time; by default one per core.
 
     Raises
     ------
@@ -100,8 +103,11 @@ def prepare(
     with alone_in(folder, "another prepare is at work in %s: waiting for it"):
         _claim(folder, root, record | {"seed": seed})
         report = inspect_all(clips, folder, num_workers)
-        if known.full_frames:
-            report = _crop_faces(clips, report, folder, place, reading, verify, num_workers)
+        if known.full_frames:  # the faces of all clips that can be read go into the cache
+            readable = clips[report["state"] == "ok"]
+            bad = _build_cache(readable, report, place, reading, verify, num_workers)
+            left = readable[~readable["file"].isin([clip.file for clip in bad])]
+            report = add_faces(report, folder, ClipCache(place).entries(left, reading=reading), bad)
         # The folds that train.py would make: in the corpus, or in the outputs.
         fold_dir = (outputs or OUTPUTS) / "folds"
         subset = choose(clips, report["state"] == "ok", dataset, root, fold_dir, seed, strict_identities)
@@ -134,12 +140,9 @@ def _can_write(folder: Path) -> bool:
 
 
 def _claim(folder: Path, root: Path, record: dict[str, Any]) -> None:
-    """Write down which corpus the folder is of.
+    """Write down which corpus the folder is of; a DataError if it is of another.
 
-    Raises
-    ------
-    DataError
-        If it is of another corpus. In a corpus' own folder it is not: there the csv has changed.
+    In a corpus' own folder it is not: there the csv has changed.
     """
     earlier = read_record(folder)
     if earlier is not None and earlier.get("table") != record["table"] and folder.parent != root:
@@ -151,49 +154,41 @@ def _claim(folder: Path, root: Path, record: dict[str, Any]) -> None:
 
 
 def _write_wavs(clips: pd.DataFrame, root: Path, folder: Path, workers: int | None) -> None:
+    """Write the audio of each clip as a wav, if there is none yet, beside it if the corpus can be written."""
     beside = _can_write(root)
-    count = write_wavs(clips, None if beside else folder / "wav", workers)
-    log.info("wrote %d wav files, %d were there already", count, len(clips) - count)
+    targets = [
+        wav_beside(path if beside else folder / "wav" / file)
+        for file, path in zip(clips["file"], clips["path"], strict=True)
+    ]
+    left = [(path, target) for path, target in zip(clips["path"], targets, strict=True) if not target.is_file()]
+    list(in_threads(_write_wav, left, "Writing wav files", workers))
+    log.info("wrote %d wav files, %d were there already", len(left), len(clips) - len(left))
     if not beside:
         log.warning("%s cannot be written: the wav files are in %s, where train.py does not look", root, folder / "wav")
+
+
+def _write_wav(job: tuple[str, Path]) -> None:
+    source, target = job
+    with replacing(target) as temporary, wave.open(str(temporary), "wb") as out:
+        out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        for samples in audio_chunks(source):
+            out.writeframes(samples.astype("<i2").tobytes())
 
 
 def _summarise(
     report: pd.DataFrame, subset: Subset, unnamed: list[str], folder: Path, known: Corpus, noticed: list[str]
 ) -> None:
+    """Write the summary, and print it with shorter lists."""
     leaks = {name: find_leak(*sides) for name, sides in subset.sides.items()}
-    parts: dict[str, Any] = {"known": known, "unnamed": unnamed, "leaks": leaks, "noticed": noticed}
-    write_atomic(folder / "summary.md", summary(report, subset, **parts))
-    shown = summary(report, subset, shown=SHOWN, **parts)
-    Console().print(shown, markup=False, highlight=False, soft_wrap=True)
-
-
-def _crop_faces(
-    clips: pd.DataFrame,
-    report: pd.DataFrame,
-    folder: Path,
-    place: Path,
-    reading: Reading,
-    every_byte: bool,
-    workers: int | None,
-) -> pd.DataFrame:
-    """Cut the faces out of all clips that can be read, into the cache; the report with what was found."""
-    readable = clips[report["state"] == "ok"]
-    bad = _build_cache(readable, report, place, reading, every_byte, workers)
-    left = readable[~readable["file"].isin([clip.file for clip in bad])]
-    return add_faces(report, folder, ClipCache(place).entries(left, reading=reading), bad)
+    whole, short = (summary(report, subset, known, unnamed, leaks, noticed, shown) for shown in (None, SHOWN))
+    write_atomic(folder / "summary.md", whole)
+    Console().print(short, markup=False, highlight=False, soft_wrap=True)
 
 
 def _build_cache(
     clips: pd.DataFrame, report: pd.DataFrame, folder: Path, reading: Reading, every_byte: bool, workers: int | None
 ) -> list[BadClip]:
-    """Say how much room the cache takes, and build it; clips that could not be decoded after all.
-
-    Raises
-    ------
-    DataError
-        If there is not that much.
-    """
+    """Say how much room the cache takes, and build it; returns clips that could not be decoded after all."""
     folder.mkdir(parents=True, exist_ok=True)
     needed = ClipCache.needed_bytes(report.loc[clips.index, "frames_25"])
     cached = ClipCache(folder)

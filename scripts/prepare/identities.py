@@ -10,11 +10,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
 
 from dataset.folds import draw, paper_subset
-from dataset.protocols.leak import find_leak, targets_of
+from dataset.protocols.leak import targets_of
 
 PASSES = 10  # of exchanging subjects; it converges in two or three
 
@@ -147,12 +146,3 @@ def _exchange(cells: Cells, groups: Groups, fold_of: dict[str, int]) -> dict[str
         if not improved:
             break
     return fold_of
-
-
-def is_strict(clips: pd.DataFrame, folds: Mapping[str, Iterable[str]]) -> bool:
-    """Whether nobody is on both sides of any fold."""
-    for subjects in folds.values():
-        is_train = clips["subject"].isin(set(subjects)).to_numpy(np.bool_)
-        if find_leak(clips[is_train], clips[~is_train]).at_all:
-            return False
-    return True

@@ -34,16 +34,7 @@ WHOLE_NUMBERS = ["faces", "frames", "width", "height", "sample_rate", "channels"
 
 
 def inspect_all(clips: pd.DataFrame, folder: Path, workers: int | None = None) -> pd.DataFrame:
-    """Inspect the clips that are new or changed, in parallel, and write ``report.csv``.
-
-    Parameters
-    ----------
-    clips
-        The clip table.
-    folder
-        Where the report and the state are kept.
-    workers
-        Threads; by default one a core.
+    """Inspect the clips that are new or changed, in threads, and write ``report.csv``.
 
     Returns
     -------
@@ -77,10 +68,8 @@ def add_faces(
 
     Parameters
     ----------
-    report
-        As `inspect_all` returns it.
-    folder
-        Where the report and the state are kept.
+    report, folder
+        As of `inspect_all`.
     cached
         File → the clip whose face was cut out.
     bad
@@ -89,21 +78,19 @@ def add_faces(
     Returns
     -------
     pandas.DataFrame
-        The report with the columns `faces` (people seen at once; 0: none) and `framing` ("face" or "crop").
+        The report with the columns `faces` (people to be seen; 0: none) and `framing` ("face" or "crop").
     """
     state = State(folder / STATE_NAME)
     for file, reason in bad:
         seen, facts = state.findings[file]
         state.add(file, seen, facts | {"state": "broken", "reason": reason, "faces": _none_seen(reason)})
     report = report.copy()
-    reasons = dict(bad)
-    failed = report["file"].isin(reasons.keys())
-    report.loc[failed, "state"] = "broken"
-    report.loc[failed, "reason"] = report.loc[failed, "file"].map(reasons)
-    report.loc[failed, "faces"] = report.loc[failed, "reason"].map(_none_seen)
+    reasons = report["file"].map(dict(bad))
+    report.loc[reasons.notna(), "state"] = "broken"
+    report["reason"] = reasons.fillna(report["reason"])
     found = {file: clip.entry.faces for file, clip in cached.items()}
-    people = report["file"].map({file: faces.people for file, faces in found.items()})
-    report["faces"] = people.astype("Int64").fillna(report["faces"])
+    people = {file: faces.people for file, faces in found.items()} | {file: _none_seen(reason) for file, reason in bad}
+    report["faces"] = report["file"].map(people).astype("Int64").fillna(report["faces"])
     report["framing"] = report["file"].map({f: "crop" if faces.is_crop else "face" for f, faces in found.items()})
     report["notes"] = [
         "; ".join(filter(None, [notes, *(found[file].notes if file in found else [])]))

@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 COLUMNS = ["file", "subject", "target1", "target2", "category", "method", "race", "gender", "split"]
 
-
 Sides = tuple[pd.DataFrame, pd.DataFrame]  # training and test clips
 
 
@@ -37,22 +36,9 @@ def choose(
     """Choose the subset from clips that can be used, and make the folds or take those that are there.
 
     In the original layout one clip is kept for each (subject, category): the paper's, or the next in the draw where
-    that one is missing or broken. In the other layouts every clip that can be used is kept.
-
-    Parameters
-    ----------
-    clips
-        The clip table.
-    usable
-        Whether each of them can be used.
-    dataset
-        Name of the corpus.
-    root, fold_dir
-        Where folds lie or are written: see :func:`dataset.folds.find_fold`.
-    seed
-        Of the subset and the folds.
-    strict
-        Choose clips and folds so that nobody is on both sides: see :func:`scripts.prepare.identities.strict_subset`.
+    that one is missing or broken. In the other layouts every clip that can be used is kept. Where folds lie or are
+    written (`root`, `fold_dir`) :func:`dataset.folds.find_fold` says; `strict` ones come from
+    :func:`scripts.prepare.identities.strict_subset`.
 
     Raises
     ------
@@ -109,15 +95,14 @@ def _all_sides(setting: Setting) -> tuple[dict[str, Sides], list[str]]:
 
 def _compare(intended: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
     """Say which clips stand in for others, and which have nobody to stand in for them."""
+    instead = dict(zip(zip(kept["subject"], kept["category"], strict=True), kept["file"], strict=True))
     notes = []
-    key = ["subject", "category"]
-    both = intended[[*key, "file"]].merge(kept[[*key, "file"]], on=key, how="left", suffixes=("", "_kept"))
-    changed = both[both["file"] != both["file_kept"]]
-    for row in changed.itertuples():
-        if isinstance(row.file_kept, str):
-            notes.append(f"{row.file_kept} stands in for {row.file}, which cannot be used.")
-        else:
-            notes.append(f"{row.subject} has no clip of category {row.category} that can be used ({row.file}).")
+    for subject, category, file in intended[["subject", "category", "file"]].itertuples(index=False):
+        other = instead.get((subject, category))
+        if other is None:
+            notes.append(f"{subject} has no clip of category {category} that can be used ({file}).")
+        elif other != file:
+            notes.append(f"{other} stands in for {file}, which cannot be used.")
     return notes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -66,17 +65,15 @@ def summary(
 def counts(report: pd.DataFrame) -> list[str]:
     """Clips by category, label, split, race, gender and method: how many rows there are, and how many can be used."""
     lines: list[str] = []
-    for column in ("category", "m_label", "split", "race", "gender", "method"):
-        values = report[column].map(_label).astype(str) if column == "m_label" else report[column]
+    report = report.assign(label=report["m_label"].map(_label))
+    for column in ("category", "label", "split", "race", "gender", "method"):
         # Categories tell the labels, where all clips have one.
-        if column == "m_label" and (report["category"] != "").all():
+        is_told = column == "label" and (report["category"] != "").all()
+        if is_told or (column != "category" and (report[column] == "").all()):
             continue
-        if column not in ("category", "m_label") and (values == "").all():
-            continue
-        grid = [["label" if column == "m_label" else column, "rows", "usable", "missing", "broken"]]
-        for value, rows in report.groupby(values, sort=True):
-            name = f"{value} {NAMES[value]}" if value in NAMES and column == "category" else str(value)
-            grid.append([name or "(not given)", *_states(rows)])
+        grid = [[column, "rows", "usable", "missing", "broken"]]
+        for value, rows in report.groupby(column, sort=True):
+            grid.append([_named(value) if column == "category" else value or "(not given)", *_states(rows)])
         if column == "category":
             grid.append(["all", *_states(report)])
         lines += [*markdown_table(grid), ""]
@@ -89,15 +86,14 @@ def published(report: pd.DataFrame, numbers: Mapping[str, int]) -> list[str]:
         return []
     usable = report[report["state"] == "ok"]
     grid = [["clips", "rows", "usable", "published"]]
-    grid += [
-        [_key(key), f"{count(report, key):,}", f"{count(usable, key):,}", f"{number:,}"]
-        for key, number in numbers.items()
-    ]
+    for key, number in numbers.items():
+        grid.append([_named(key), *(f"{value:,}" for value in (count(report, key), count(usable, key), number))])
     return [*markdown_table(grid), "", "The published numbers are a hint: copies differ by a few clips.", ""]
 
 
-def _key(key: str) -> str:
-    return f"{key} {NAMES[key]}" if key in NAMES else key
+def _named(key: str) -> str:
+    """A category with its name; other keys as they are."""
+    return f"{key} {NAMES[key]}" if key in NAMES else key or "(not given)"
 
 
 def _label(m_label: int | None) -> str:
@@ -155,16 +151,12 @@ def _listing(title: str, entries: Sequence[str], shown: int | None) -> list[str]
 
 def remarks(usable: pd.DataFrame) -> list[str]:
     """What is done to clips that are not as FakeAVCeleb's should be, each kind once with its number of clips."""
-    first: dict[str, tuple[str, str, int]] = {}
-    for row in usable[usable["notes"] != ""].itertuples():
-        for note in row.notes.split("; "):
-            kind = re.sub(r"\d+(\.\d+)?", "#", note)
-            example, file, count = first.get(kind, (note, row.file, 0))
-            first[kind] = (example, file, count + 1)
+    notes = usable.assign(note=usable["notes"].str.split("; ")).explode("note")
+    notes = notes[notes["note"] != ""]
     listed = []
-    for note, file, count in first.values():
-        others = f" and {count - 1:,} more" if count > 1 else ""
-        listed.append(f"{file}{others}: {note}")
+    for _, rows in notes.groupby(notes["note"].str.replace(r"\d+(\.\d+)?", "#", regex=True), sort=False):
+        others = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
+        listed.append(f"{rows['file'].iloc[0]}{others}: {rows['note'].iloc[0]}")
     return _listing("Remarks on clips that can be used", listed, None)
 
 
@@ -190,38 +182,30 @@ def medians(usable: pd.DataFrame) -> list[str]:
 def folds_table(sides: Mapping[str, Sides]) -> list[str]:
     """Test clips of each fold by race, gender, category and method, and the proof that no subject is on both sides."""
     tests = {name: test for name, (_, test) in sides.items()}
-    grid = [["test clips", *tests]]
-    grid.append(["all", *(f"{len(test):,}" for test in tests.values())])
+    grid = [["test clips", *tests], ["all", *(f"{len(test):,}" for test in tests.values())]]
     for column in ("category", "race", "gender", "method"):
-        values = sorted(set().union(*(test[column] for test in tests.values())) - {""})
-        grid += [
-            [f"{column} {value}", *(f"{(test[column] == value).sum():,}" for test in tests.values())]
-            for value in values
-        ]
-    subjects = {name: (set(train["subject"]), set(test["subject"])) for name, (train, test) in sides.items()}
-    for name, sizes in {
-        "training subjects": [len(train) for train, _ in subjects.values()],
-        "test subjects": [len(test) for _, test in subjects.values()],
-        "subjects on both sides": [len(train & test) for train, test in subjects.values()],
-    }.items():
-        grid.append([name, *map(str, sizes)])
-    return [*markdown_table(grid), "", _disjointness(subjects), ""]
+        for value in sorted(set().union(*(test[column] for test in tests.values())) - {""}):
+            grid.append([f"{column} {value}", *(f"{(test[column] == value).sum():,}" for test in tests.values())])
+    people = {name: (set(train["subject"]), set(test["subject"])) for name, (train, test) in sides.items()}
+    grid.append(["training subjects", *(str(len(train)) for train, _ in people.values())])
+    grid.append(["test subjects", *(str(len(test)) for _, test in people.values())])
+    grid.append(["subjects on both sides", *(str(len(train & test)) for train, test in people.values())])
+    return [*markdown_table(grid), "", _disjointness(people), ""]
 
 
-def _disjointness(subjects: dict[str, tuple[set[str], set[str]]]) -> str:
-    both = {name: len(train & test) for name, (train, test) in subjects.items() if train & test}
+def _disjointness(people: dict[str, tuple[set[str], set[str]]]) -> str:
+    both = [f"{name} ({len(train & test)})" for name, (train, test) in people.items() if train & test]
     if both:
-        return "WARNING: subjects on both sides in " + ", ".join(f"{name} ({n})" for name, n in both.items()) + "."
-    tested = [subject for _, test in subjects.values() for subject in test]
-    everyone = set().union(*(train | test for train, test in subjects.values()))
-    if len(subjects) == 1:
+        return f"WARNING: subjects on both sides in {', '.join(both)}."
+    if len(people) == 1:
         return "No subject is on both sides."
-    proof = f"No subject is on both sides of a fold, and the {len(subjects)} test sides share none."
+    tested = [subject for _, test in people.values() for subject in test]
+    everyone = set().union(*(train | test for train, test in people.values()))
     if len(tested) != len(set(tested)):
-        proof = "No subject is on both sides of a fold, but some are tested in several folds."
-    elif set(tested) == everyone:
-        proof = f"No subject is on both sides of a fold, and each of the {len(everyone)} is tested in exactly one."
-    return proof
+        return "No subject is on both sides of a fold, but some are tested in several folds."
+    if set(tested) == everyone:
+        return f"No subject is on both sides of a fold, and each of the {len(everyone)} is tested in exactly one."
+    return f"No subject is on both sides of a fold, and the {len(people)} test sides share none."
 
 
 def leaks_table(leaks: Mapping[str, Leak]) -> list[str]:
@@ -229,7 +213,5 @@ def leaks_table(leaks: Mapping[str, Leak]) -> list[str]:
     grid = [["test clips that show", *leaks]]
     grid.append(["a face seen in training as a target", *(str(leak.as_target) for leak in leaks.values())])
     grid.append(["anybody seen in training", *(str(leak.at_all) for leak in leaks.values())])
-    if not any(leak.at_all for leak in leaks.values()):
-        return [*markdown_table(grid), ""]
     hint = "Folds by subject do not part the targets of fake clips; `main.py prepare --strict_identities` does."
-    return [*markdown_table(grid), "", hint, ""]
+    return [*markdown_table(grid), "", *([hint, ""] if any(leak.at_all for leak in leaks.values()) else [])]

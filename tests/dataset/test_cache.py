@@ -70,9 +70,9 @@ def flip_bit(path: Path, position: int) -> None:
 
 
 def write_wav(path: Path, samples: np.ndarray) -> None:
-    with wave.open(str(path), "wb") as sound:
-        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
-        sound.writeframes(samples.astype("<i2").tobytes())
+    with wave.open(str(path), "wb") as audio:
+        audio.setparams((1, 2, 16_000, 0, "NONE", ""))
+        audio.writeframes(samples.astype("<i2").tobytes())
 
 
 def batches(dataset: ClipDataset, num_workers: int) -> list[dict[str, Any]]:
@@ -304,15 +304,15 @@ def test_a_file_that_is_replaced_or_goes_during_a_run(
 
 def test_a_clip_is_looked_at_once_a_run(clips: pd.DataFrame, cache: ClipCache, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = cache.entries(clips)
-    monkeypatch.setattr(cache_module, "_read_entry", None)
+    monkeypatch.setattr(cache_module, "_read", None)
     assert cache.entries(clips.iloc[3:]) == {file: entries[file] for file in clips["file"].iloc[3:]}
 
 
 def silent_start(path: Path, samples: int, level: int = 16) -> None:
     """Give a clip a wav that is silent for so many samples."""
-    sound = np.full(40_000, 3_000)
-    sound[:samples] = level
-    write_wav(path.with_suffix(".wav"), sound)
+    audio = np.full(40_000, 3_000)
+    audio[:samples] = level
+    write_wav(path.with_suffix(".wav"), audio)
 
 
 @pytest.mark.parametrize(
@@ -332,8 +332,8 @@ def test_silence_is_cut_off_both_streams(clips: pd.DataFrame, tmp_path: Path) ->
     for limit in (500, 5):
         trimmed, audio, _ = decode_clip(path, limit, TRIMMED)
         assert_array_equal(trimmed, video[:, 11 : 11 + limit])
-        sound = np.full(40_000 - 11 * 640, 3_000, np.int16)
-        assert_array_equal(audio, audio_features(sound, trimmed.shape[1]).numpy())
+        samples = np.full(40_000 - 11 * 640, 3_000, np.int16)
+        assert_array_equal(audio, audio_features(samples, trimmed.shape[1]).numpy())
     silent_start(path, 39_500)
     with pytest.raises(DataError, match="nothing is left of it without its leading silence"):
         decode_clip(path, reading=TRIMMED)

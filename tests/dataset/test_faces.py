@@ -31,8 +31,8 @@ def detector() -> FaceDetector:
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds at 30 a second with stereo audio, in which a face walks across the frame."""
-    pictures = scene(moving(60, *WALK))
-    return film(tmp_path_factory.mktemp("faces") / "walk.mp4", pictures, sound=speech(2))
+    images = scene(moving(60, *WALK))
+    return film(tmp_path_factory.mktemp("faces") / "walk.mp4", images, audio=speech(2))
 
 
 THIRTY = "30 frames a second: brought to 25 by time stamps"
@@ -66,8 +66,8 @@ KINDS = [  # container, codec, side, frames a second, audio codec and its rate
 def test_crops_of_any_size_and_codec(
     tmp_path: Path, detector: FaceDetector, name: str, codec: str, side: int, fps: int, audio_codec: str, rate: int
 ) -> None:
-    pictures = (cv2.resize(picture, (side, side)) for picture in portrait())
-    clip = film(tmp_path / name, pictures, fps=fps, codec=codec, sound=speech(1, rate), audio_codec=audio_codec)
+    images = (cv2.resize(image, (side, side)) for image in portrait())
+    clip = film(tmp_path / name, images, fps=fps, codec=codec, audio=speech(1, rate), audio_codec=audio_codec)
     found = survey(clip, detector)
     assert found.is_crop
     (window,) = windows(clip, found, 500, 250)
@@ -79,7 +79,7 @@ def test_crops_of_any_size_and_codec(
 def squares(places: list[list[Place]], size: tuple[int, int], fps: int, box: tuple[float, float, float]) -> np.ndarray:
     """What should be seen at 25 a second of a face whose box is `box` (x, y, longer side) of its portrait's side."""
     shown = []
-    pictures = list(scene(places, size))
+    images = list(scene(places, size))
     for tick in range(len(places) * 25 // fps):
         index = max(i for i in range(len(places)) if int(i / fps * 25 + 0.5) <= tick)
         x, y, side = places[index][0]
@@ -87,7 +87,7 @@ def squares(places: list[list[Place]], size: tuple[int, int], fps: int, box: tup
         left, top = x + box[0] * side - square / 2, y + box[1] * side - DOWN * square
         matrix = np.float32([[square / 112, 0, left], [0, square / 112, top]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        shown.append(cv2.warpAffine(pictures[index], matrix, (112, 112), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+        shown.append(cv2.warpAffine(images[index], matrix, (112, 112), flags=flags, borderMode=cv2.BORDER_REPLICATE))
     return np.array(shown)[:, 6:106, 6:106]
 
 
@@ -142,9 +142,9 @@ def test_the_same_face_in_any_container(walk: Path, detector: FaceDetector, tmp_
 
 def test_vertical_video_and_one_that_lies_on_its_side(tmp_path: Path, detector: FaceDetector) -> None:
     places = moving(25, (60, 200, 200), (100, 300, 200))
-    upright = film(tmp_path / "a.mp4", scene(places, (360, 640)), fps=25, sound=speech(1))
-    lying = (np.rot90(picture, -1).copy() for picture in scene(places, (360, 640)))
-    turned = film(tmp_path / "b.mp4", lying, fps=25, sound=speech(1), rotation=90)
+    upright = film(tmp_path / "a.mp4", scene(places, (360, 640)), fps=25, audio=speech(1))
+    lying = (np.rot90(image, -1).copy() for image in scene(places, (360, 640)))
+    turned = film(tmp_path / "b.mp4", lying, fps=25, audio=speech(1), rotation=90)
     capture = cv2.VideoCapture(str(turned))
     assert capture.read()[1].shape == (640, 360, 3)
     (first,), (second,) = (windows(clip, survey(clip, detector), 500, 250) for clip in (upright, turned))
@@ -153,7 +153,7 @@ def test_vertical_video_and_one_that_lies_on_its_side(tmp_path: Path, detector: 
 
 def test_the_most_visible_of_two_faces_is_used(tmp_path: Path, detector: FaceDetector) -> None:
     places = [[(40, 60, 220), (430, 80, 130)]] * 25
-    clip = film(tmp_path / "a.mp4", scene(places), fps=25, sound=speech(1))
+    clip = film(tmp_path / "a.mp4", scene(places), fps=25, audio=speech(1))
     found = survey(clip, detector)
     assert (found.people, found.notes) == (2, ("2 faces: the most visible one is used",))
     x, y, _ = found.face.at(10)
@@ -162,7 +162,7 @@ def test_the_most_visible_of_two_faces_is_used(tmp_path: Path, detector: FaceDet
 
 def test_face_that_leaves(tmp_path: Path, detector: FaceDetector) -> None:
     places = [[(200, 60, 200)]] * 60 + [[None]] * 60
-    clip = film(tmp_path / "a.mp4", scene(places), fps=25, sound=speech(4.8))
+    clip = film(tmp_path / "a.mp4", scene(places), fps=25, audio=speech(4.8))
     found = survey(clip, detector)
     assert found.notes == ("no face for 2.4 s: not scored",)
     shown = [window.start for window in windows(clip, found, 25, 25)]
@@ -177,7 +177,7 @@ def test_face_that_leaves(tmp_path: Path, detector: FaceDetector) -> None:
 
 def test_face_is_followed_anew_after_a_cut_to_another_person(tmp_path: Path, detector: FaceDetector) -> None:
     places = [[(200, 60, 200), None]] * 38 + [[None, (300, 80, 220)]] * 42
-    clip = film(tmp_path / "a.mp4", scene(places), fps=25, sound=speech(3.2))
+    clip = film(tmp_path / "a.mp4", scene(places), fps=25, audio=speech(3.2))
     found = survey(clip, detector)
     assert (found.people, found.spans, found.no_face) == (2, (Span(0, 38), Span(38, 80)), ())
     assert "several people: 2 one after the other, scored apart" in found.notes
@@ -187,29 +187,29 @@ def test_face_is_followed_anew_after_a_cut_to_another_person(tmp_path: Path, det
 
 
 def test_cut_from_crop_to_crop(tmp_path: Path, detector: FaceDetector) -> None:
-    pictures = np.concatenate([portrait(0)[:25], portrait(1)[:25]])
-    found = survey(film(tmp_path / "a.mp4", pictures, fps=25, sound=speech(2)), detector)
+    images = np.concatenate([portrait(0)[:25], portrait(1)[:25]])
+    found = survey(film(tmp_path / "a.mp4", images, fps=25, audio=speech(2)), detector)
     assert (found.is_crop, found.people, found.spans) == (True, 2, (Span(0, 25), Span(25, 50)))
 
 
 def test_cut_that_stays_with_the_person(tmp_path: Path, detector: FaceDetector) -> None:
     places = [[(200, 60, 200)]] * 30 + [[(300, 80, 260)]] * 30
-    clip = film(tmp_path / "a.mp4", scene(places), fps=25, sound=speech(2.4))
+    clip = film(tmp_path / "a.mp4", scene(places), fps=25, audio=speech(2.4))
     found = survey(clip, detector)
     assert (found.people, found.spans) == (1, (Span(0, 60),))
     assert found.notes == ("the face is found anew 1 time",)
 
 
 def test_clip_is_cropped_for_training_as_it_is_scored(walk: Path, detector: FaceDetector) -> None:
-    clip = crop_clip(walk, max_frames=30)
+    clip, found = crop_clip(walk, max_frames=30)
     (window,) = windows(walk, survey(walk, detector), 500, 250)
     assert torch.equal(centre_crop(torch.from_numpy(clip.frames).permute(3, 0, 1, 2)), window.video[:, :30])
     assert_array_equal(clip.samples, read_audio(walk, max_frames=30))
-    assert (clip.people, clip.is_crop, clip.no_face, clip.notes) == (1, False, (), (THIRTY,))
+    assert (found.people, found.is_crop, found.no_face, clip.notes) == (1, False, (), (THIRTY,))
 
 
 def test_square_frames_with_a_small_face_are_no_crop(tmp_path: Path, detector: FaceDetector) -> None:
-    clip = film(tmp_path / "a.mp4", scene([[(300, 200, 200)]] * 12, (640, 640)), fps=25, sound=speech(0.48))
+    clip = film(tmp_path / "a.mp4", scene([[(300, 200, 200)]] * 12, (640, 640)), fps=25, audio=speech(0.48))
     found = survey(clip, detector)
     assert not found.is_crop
     taken = survey(clip, None, framing="crop")
@@ -219,14 +219,14 @@ def test_square_frames_with_a_small_face_are_no_crop(tmp_path: Path, detector: F
 
 
 def test_crop_in_which_the_face_is_to_be_found_all_the_same(original_root: Path, detector: FaceDetector) -> None:
-    clip = film(original_root / "a.mp4", portrait(), fps=25, sound=speech(1))
+    clip = film(original_root / "a.mp4", portrait(), fps=25, audio=speech(1))
     found = survey(clip, detector, framing="find")
     assert not found.is_crop
     assert found.face.at(5)[2] / 224 == pytest.approx(0.65, abs=0.05)
 
 
 def test_small_face_is_noted(tmp_path: Path, detector: FaceDetector) -> None:
-    clip = film(tmp_path / "a.mp4", scene([[(300, 100, 90)]] * 12), fps=25, sound=speech(0.48))
+    clip = film(tmp_path / "a.mp4", scene([[(300, 100, 90)]] * 12), fps=25, audio=speech(0.48))
     (note,) = survey(clip, detector).notes
     assert note.startswith("the face is small: its square of ")
 
@@ -252,13 +252,13 @@ def test_clips_without_audio_or_face_or_length(walk: Path, tmp_path: Path, detec
     here.write_bytes(walk.read_bytes())
     why, message = reason(remux(here, "silent.mp4", kinds=("video",)), detector)
     assert (why, message) == ("no audio", "has no audio. Give a clip with audio, or a wav beside it")
-    why, message = reason(film(tmp_path / "a.mp4", scene([[None]] * 12), fps=25, sound=speech(1)), detector)
+    why, message = reason(film(tmp_path / "a.mp4", scene([[None]] * 12), fps=25, audio=speech(1)), detector)
     assert (why, message.split(". ")[0]) == ("no face", "no face is found in it")
-    square = film(tmp_path / "b.mp4", scene([[None]] * 12, (224, 224)), fps=25, sound=speech(1))
+    square = film(tmp_path / "b.mp4", scene([[None]] * 12, (224, 224)), fps=25, audio=speech(1))
     assert reason(square, detector)[1].endswith('choose the framing "crop"')
     assert survey(square, None, framing="crop").frames == 12
     for count in (1, 9):
-        short = film(tmp_path / "c.mp4", scene([[(100, 50, 200)]] * count), fps=25, sound=speech(1))
+        short = film(tmp_path / "c.mp4", scene([[(100, 50, 200)]] * count), fps=25, audio=speech(1))
         assert reason(short, detector) == ("too short", f"lasts {count / 25:.2f} s, give at least 0.4 s")
 
 
@@ -277,7 +277,7 @@ def test_clip_that_breaks_off(walk: Path, tmp_path: Path, detector: FaceDetector
     here = tmp_path / walk.name
     here.write_bytes(walk.read_bytes())
     if name == "a.avi":
-        clip = film(here.with_name(name), scene(moving(60, *WALK)), codec="mpeg4", sound=speech(2), audio_codec="mp3")
+        clip = film(here.with_name(name), scene(moving(60, *WALK)), codec="mpeg4", audio=speech(2), audio_codec="mp3")
     else:
         clip = remux(here, name, **({"movflags": "faststart"} if name == "a.mp4" else {}))
     assert survey(clip, None, framing="crop").frames >= 49
@@ -287,9 +287,9 @@ def test_clip_that_breaks_off(walk: Path, tmp_path: Path, detector: FaceDetector
     assert "truncated" in message or re.search(r"only 2\d of its 61 frames decode", message)
 
 
-def test_picture_on_a_song_is_no_video(tmp_path: Path, detector: FaceDetector) -> None:
+def test_image_on_a_song_is_no_video(tmp_path: Path, detector: FaceDetector) -> None:
     with av.open(str(tmp_path / "a.mp3"), "w") as container:
-        sound = container.add_stream("mp3", rate=44_100, layout="stereo")
+        audio = container.add_stream("mp3", rate=44_100, layout="stereo")
         cover = container.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
@@ -297,9 +297,9 @@ def test_picture_on_a_song_is_no_video(tmp_path: Path, detector: FaceDetector) -
         container.mux(cover.encode())
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 88_200), np.int16), format="s16", layout="stereo")
         frame.sample_rate = 44_100
-        cut = av.AudioResampler(sound.codec_context.format.name, "stereo", 44_100, frame_size=1152)
+        cut = av.AudioResampler(audio.codec_context.format.name, "stereo", 44_100, frame_size=1152)
         for part in (*cut.resample(frame), *cut.resample(None), None):
-            container.mux(sound.encode(part))
+            container.mux(audio.encode(part))
     assert reason(tmp_path / "a.mp3", detector)[0] == "unreadable"
 
 

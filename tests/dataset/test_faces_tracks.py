@@ -116,7 +116,7 @@ def test_people_who_are_there_at_once_for_a_while() -> None:
 def test_face_is_followed_over_a_cut_but_not_to_someone_small() -> None:
     main, after, extra = track(every(0, 60)), track(every(100, 140), x=400, side=60), track(every(60, 100), side=30)
     path = follow([[main, after, extra]])
-    assert [list(ticks) for ticks in path.ticks] == [every(0, 60), every(100, 140)]
+    assert [list(part.ticks) for part in path.parts] == [every(0, 60), every(100, 140)]
     for tick, place in ((0, (140, 90, 80)), (70, (140, 90, 80)), (90, (430, 80, 60)), (139, (430, 80, 60))):
         assert path.at(tick) == pytest.approx(place)  # held where it is lost
     assert path.spans(144) == [(0, 60), (96, 140)]
@@ -139,10 +139,10 @@ def looking(found: Track, seed: int) -> Track:
 def test_people_one_after_the_other_are_told_apart() -> None:
     shots = [[looking(track(every(0, 50)), 0)], [looking(track(every(50, 100)), 1)], [looking(track([100, 105]), 0)]]
     path = follow(shots, (0, 50, 100))
-    assert path.people == (0, 1, 0)
+    assert [part.person for part in path.parts] == [0, 1, 0]
     assert path.spans(110) == [(0, 50), (50, 100), (100, 110)]
     same = follow([shots[0], [looking(track(every(50, 100), x=300), 0)]], (0, 50))
-    assert same.people == (0, 0)
+    assert [part.person for part in same.parts] == [0, 0]
     assert same.spans(100) == [(0, 100)]
     assert same.at(49)[0] == same.at(45)[0] == pytest.approx(140)  # a cut is no movement
     assert same.at(50)[0] == pytest.approx(340)

@@ -24,7 +24,7 @@ SMALL = "64x64: enlarged to 112x112"
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """Frames of 64x64 that say which they are, 72 at 25 a second, and 48 kHz audio."""
-    return write_clip(tmp_path / "a.mp4", even_times(72, 25), sound=speech(2.88, 48_000))
+    return write_clip(tmp_path / "a.mp4", even_times(72, 25), audio=speech(2.88, 48_000))
 
 
 STARTS = [
@@ -44,13 +44,13 @@ def test_windows_are_parts_of_the_clip(clip: Path, length: int, hop: int, starts
     parts = list(windows(clip, found, length, hop))
     assert [round(25 * part.start) for part in parts] == starts
     video = centre_crop(torch.from_numpy(read_video(clip)).permute(3, 0, 1, 2))
-    sound = read_audio(clip)
+    audio = read_audio(clip)
     for start, part in zip(starts, parts, strict=True):
         end = min(start + length, 72)
         assert torch.equal(part.video, video[:, start:end])
         assert part.video.is_contiguous()
-        assert torch.equal(part.audio, audio_features(sound[start * 640 : end * 640 + 240], end - start))
-        loudest = np.abs(sound[start * 640 : end * 640].astype(int)).reshape(-1, 640).max(1)
+        assert torch.equal(part.audio, audio_features(audio[start * 640 : end * 640 + 240], end - start))
+        loudest = np.abs(audio[start * 640 : end * 640].astype(int)).reshape(-1, 640).max(1)
         assert_allclose(part.levels[: len(loudest)], loudest / 32_768)
 
 
@@ -61,7 +61,7 @@ def test_windows_of_no_length(clip: Path) -> None:
 
 
 def test_audio_that_ends_before_the_video(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "a.mp4", even_times(72, 25), sound=(tone(1, 16_000), 16_000))
+    clip = write_clip(tmp_path / "a.mp4", even_times(72, 25), audio=(tone(1, 16_000), 16_000))
     found = survey(clip, None, framing="crop")
     assert found.notes == ("audio ends 1.79 s before the video", SMALL)
     first, second = windows(clip, found, 36, 36)
@@ -74,9 +74,9 @@ def test_audio_that_ends_before_the_video(tmp_path: Path) -> None:
 @pytest.mark.parametrize("late", [0.03, 0.2, 1.0])
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
 def test_audio_that_begins_later_is_put_where_it_is_heard(tmp_path: Path, late: float, name: str) -> None:
-    pictures = list(scene([[None]] * 50, (64, 64)))
-    sound = tone(1.5, 48_000), 48_000
-    clip = film(tmp_path / name, pictures, fps=25, sound=sound, sound_at=late, audio_codec="aac")
+    images = list(scene([[None]] * 50, (64, 64)))
+    audio = tone(1.5, 48_000), 48_000
+    clip = film(tmp_path / name, images, fps=25, audio=audio, audio_at=late, audio_codec="aac")
     found = survey(clip, None, framing="crop")
     (window,) = windows(clip, found, 500, 250)
     samples = read_audio(clip)
@@ -113,8 +113,8 @@ for clip in sys.argv[1:]:
 
 
 def test_memory_does_not_grow_with_the_length_of_a_clip(tmp_path: Path) -> None:
-    pictures = [np.ascontiguousarray(picture[::2, ::2]) for picture in portrait()[:25]]
-    short = film(tmp_path / "a.mp4", pictures, fps=25, codec="mpeg4", sound=(tone(1, 44_100, 2), 44_100))
+    images = [np.ascontiguousarray(image[::2, ::2]) for image in portrait()[:25]]
+    short = film(tmp_path / "a.mp4", images, fps=25, codec="mpeg4", audio=(tone(1, 44_100, 2), 44_100))
     clips = [repeat(short, f"{times}.mp4", times) for times in (8, 40)]
     command = [sys.executable, "-c", MEASURE, *map(str, clips)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()

@@ -12,7 +12,16 @@ import pandas as pd
 import pytest
 
 from dataset import FOLD_NAMES, read_corpus
-from dataset.folds import find_fold, make_folds, paper_subset, read_fold, split_fold, write_folds
+from dataset.folds import (
+    find_fold,
+    first_of_each,
+    hold_out,
+    make_folds,
+    paper_subset,
+    read_fold,
+    split_fold,
+    write_folds,
+)
 from utils.errors import DataError
 
 RACES = ("African", "Asian (East)", "Asian (South)", "Caucasian (American)", "Caucasian (European)")
@@ -96,7 +105,8 @@ def test_fold_that_names_nobody(tmp_path: Path, text: str) -> None:
 def test_split_takes_the_first_of_each_category(clips: pd.DataFrame) -> None:
     shuffled = clips.sample(frac=1, random_state=1).reset_index(drop=True)
     known = make_folds(clips)["train_1.txt"]
-    for side, is_train, count in zip(split_fold(shuffled, known, 7, 3), (True, False), (7, 3), strict=True):
+    for whole, is_train, count in zip(split_fold(shuffled, known), (True, False), (7, 3), strict=True):
+        side = first_of_each(whole, count)
         assert list(side["category"]) == [c for c in "ABCD" for _ in range(count)]
         pool = shuffled[shuffled["subject"].isin(known) == is_train]
         for category in "ABCD":
@@ -109,8 +119,19 @@ def test_split_that_leaves_a_side_empty(clips: pd.DataFrame) -> None:
         split_fold(clips, ["id99999"])
     with pytest.raises(DataError, match="no clip to test on"):
         split_fold(clips, set(clips["subject"]))
-    with pytest.raises(DataError, match="num_train"):
-        split_fold(clips, ["id00001"], num_train=0)
+
+
+def test_held_out_subjects(clips: pd.DataFrame) -> None:
+    train, val = hold_out(clips, seed=1)
+    assert val["subject"].nunique() == 50
+    assert not set(train["subject"]) & set(val["subject"])
+    assert len(train) + len(val) == len(clips)
+    assert (val.drop_duplicates("subject").groupby(["race", "gender"]).size() == 5).all()
+    assert (
+        set(hold_out(clips, seed=1)[1]["subject"]) == set(val["subject"]) != set(hold_out(clips, seed=2)[1]["subject"])
+    )
+    with pytest.raises(DataError, match="one training subject"):
+        hold_out(clips[clips["subject"] == "id00001"])
 
 
 def test_folds_are_made_once(clips: pd.DataFrame, tmp_path: Path) -> None:

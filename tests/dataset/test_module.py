@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from dataset import ClipDataset, FakeAVCelebDataModule, read_corpus
 from dataset import check as check_module
 from dataset.check import ClipChecker
-from dataset.clips import ClipKey, ClipSampler, collate_cut
+from dataset.clips import ClipKey, ClipSampler, collate_cut, collate_pad
 from dataset.media import Clip
 from dataset.transforms import centre_crop, normalise, random_crop
 from utils.errors import DataError
@@ -129,17 +129,21 @@ def test_a_repeated_batch_is_marked(prepared_root: Path) -> None:
         assert batch["id"].tolist() == list(range(12))
 
 
-def test_collate_cuts_to_the_shortest() -> None:
-    items = [
+def items_of(*lengths: int) -> list[dict[str, Any]]:
+    return [
         {
-            "video": torch.randint(0, 255, (3, length, 4, 4), dtype=torch.uint8),
+            "video": torch.randint(1, 255, (3, length, 4, 4), dtype=torch.uint8),
             "audio": torch.randn(length, 104),
             "id": index,
             **dict.fromkeys(("v_label", "a_label", "c_label", "m_label", "mm_label"), index),
             **dict.fromkeys(("file", "subject", "category", "method"), str(index)),
         }
-        for index, length in enumerate((9, 7))
+        for index, length in enumerate(lengths)
     ]
+
+
+def test_collate_cuts_to_the_shortest() -> None:
+    items = items_of(9, 7)
     for max_frames, length in ((500, 7), (5, 5)):
         batch = collate_cut(items, max_frames)
         assert batch["video"].shape == (2, 3, length, 4, 4)
@@ -147,6 +151,22 @@ def test_collate_cuts_to_the_shortest() -> None:
         assert batch["padding_mask"].shape == (2, length)
         assert not batch["padding_mask"].any()
     assert collate_cut(items[:1])["video"].shape == (1, 3, 9, 4, 4)
+
+
+def test_collate_pads_to_the_longest() -> None:
+    items = items_of(5, 9, 7)
+    for max_frames, lengths in ((500, (5, 9, 7)), (6, (5, 6, 6))):
+        batch = collate_pad(items, max_frames)
+        assert batch["video"].shape == (3, 3, max(lengths), 4, 4)
+        assert batch["audio"].shape == (3, 104, max(lengths))
+        for row, length in enumerate(lengths):
+            assert batch["padding_mask"][row].tolist() == [False] * length + [True] * (max(lengths) - length)
+            assert torch.equal(batch["video"][row, :, :length], items[row]["video"][:, :length])
+            assert torch.equal(batch["audio"][row, :, :length], items[row]["audio"][:length].T)
+            assert not batch["video"][row, :, length:].any()
+            assert not batch["audio"][row, :, length:].any()
+        assert batch["m_label"].tolist() == [0, 1, 2]
+        assert batch["lengths"] == lengths
 
 
 def test_normalise() -> None:
@@ -248,6 +268,38 @@ def test_num_train_and_num_val(prepared_root: Path) -> None:
     module.setup()
     assert list(module.train_dataset.clips["category"]) == list("ABCD")
     assert set(module.train_dataset.clips["subject"]) == {"id00113"}
+
+
+def test_validation_is_apart_from_training_and_test(original_root: Path) -> None:
+    (original_root / "train_1.txt").write_text("fold 1\nid00113\nid00150\n")
+    module = FakeAVCelebDataModule(original_root, recipe="clean", batch_size=4)
+    module.setup("fit")
+    sides = [module.train_dataset, module.val_dataset, module.test_dataset]
+    subjects = [set(side.clips["subject"]) for side in sides]
+    assert set.union(*subjects) == {"id00076", "id00113", "id00150"}
+    assert sum(map(len, subjects)) == 3
+    assert subjects[2] == {"id00076"}
+    assert [len(side) for side in sides] == [4, 4, 4]
+    batch = next(iter(module.val_dataloader()))
+    lengths = (~batch["padding_mask"]).sum(1).tolist()
+    assert batch["video"].shape[2] == max(lengths) > min(lengths)
+    assert set(batch["subject"]) == subjects[1]
+
+    cut = FakeAVCelebDataModule(original_root, recipe="clean", padding="cut", validation="test", batch_size=4)
+    cut.setup("fit")
+    assert not next(iter(cut.train_dataloader()))["padding_mask"].any()
+    assert set(cut.val_dataset.clips["subject"]) == {"id00076"}
+    assert len(cut.train_dataset) == 8
+
+
+def test_validation_as_a_table_splits_it(original_root: Path) -> None:
+    split = {"id00076": "train", "id00113": "val", "id00150": "test"}
+    table = read_corpus(original_root)[["file", "subject", "category"]]
+    table.assign(split=table["subject"].map(split)).to_csv(original_root / "clips.csv", index=False)
+    module = FakeAVCelebDataModule(original_root, recipe="clean", dataset="csv", check=False)
+    module.setup("fit")
+    assert set(module.val_dataset.clips["subject"]) == {"id00113"}
+    assert len(module.train_dataset) == len(module.test_dataset) == 4
 
 
 def test_unknown_recipe(prepared_root: Path) -> None:

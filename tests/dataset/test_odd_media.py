@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from fractions import Fraction
@@ -12,13 +13,15 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 
 from dataset.check import ClipChecker, inspect_clip
-from dataset.media import full_frames, read_audio, read_clip, read_video
+from dataset.faces import survey, windows
+from dataset.media import audio_chunks, full_frames, read_audio, read_clip, read_video
 from dataset.reader import Reader
-from tests.face_clips import film
-from tests.media_files import even_times, frame_numbers, remux, tone, write_clip
+from tests.face_clips import film, portrait, speech
+from tests.media_files import copy_clip, even_times, frame_numbers, remux, tone, write_clip
 from utils.errors import DataError
 
 BEEPS = (0.5, 1.0, 1.5)  # seconds
@@ -50,7 +53,7 @@ def notes(path: Path) -> tuple[str, ...]:
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """Two seconds whose frames say which they are, with beeps."""
-    return write_clip(tmp_path / "base.mp4", even_times(COUNT, 25), sound=beeping(), b_frames=0)
+    return write_clip(tmp_path / "base.mp4", even_times(COUNT, 25), audio=beeping(), b_frames=0)
 
 
 def copied(
@@ -103,7 +106,7 @@ def test_clock_that_begins_anew_or_leaps(base: Path, leap: float) -> None:
 
 
 def test_lost_packets_of_audio_are_silence(tmp_path: Path) -> None:
-    whole = write_clip(tmp_path / "a.mkv", even_times(COUNT, 25), sound=beeping(), audio_codec="libopus", b_frames=0)
+    whole = write_clip(tmp_path / "a.mkv", even_times(COUNT, 25), audio=beeping(), audio_codec="libopus", b_frames=0)
     lost = copied(whole, tmp_path / "b.mkv", keep=lambda p, number: p.stream.type != "audio" or number % 10 != 3)
     assert np.abs(np.array(heard(lost)) - BEEPS).max() < 0.02
     assert len(read_audio(lost)) == pytest.approx(len(read_audio(whole)), abs=400)
@@ -112,7 +115,7 @@ def test_lost_packets_of_audio_are_silence(tmp_path: Path) -> None:
 
 def test_fragments_with_b_frames(tmp_path: Path) -> None:
     options = {"movflags": "frag_keyframe+empty_moov+delay_moov"}
-    clip = write_clip(tmp_path / "a.mp4", even_times(COUNT, 25), sound=beeping(), b_frames=3, options=options)
+    clip = write_clip(tmp_path / "a.mp4", even_times(COUNT, 25), audio=beeping(), b_frames=3, options=options)
     assert frame_numbers(read_video(clip)) == list(range(COUNT))
     assert np.abs(np.array(heard(clip)) - BEEPS).max() < 0.03
     assert notes(clip) == ("64x64: enlarged to 112x112",) or not notes(clip)
@@ -120,29 +123,27 @@ def test_fragments_with_b_frames(tmp_path: Path) -> None:
 
 # Display matrices (a, b, c, d), and what they make of a stored picture.
 MATRICES = {
-    (1, 0, 0, 1): lambda picture: picture,
-    (0, 1, -1, 0): lambda picture: np.rot90(picture, -1),
-    (-1, 0, 0, -1): lambda picture: picture[::-1, ::-1],
+    (1, 0, 0, 1): lambda image: image,
+    (0, 1, -1, 0): lambda image: np.rot90(image, -1),
+    (-1, 0, 0, -1): lambda image: image[::-1, ::-1],
     (0, -1, 1, 0): np.rot90,
-    (-1, 0, 0, 1): lambda picture: picture[:, ::-1],
-    (1, 0, 0, -1): lambda picture: picture[::-1],
-    (0, 1, 1, 0): lambda picture: picture.swapaxes(0, 1),
-    (0, -1, -1, 0): lambda picture: picture[::-1, ::-1].swapaxes(0, 1),
+    (-1, 0, 0, 1): lambda image: image[:, ::-1],
+    (1, 0, 0, -1): lambda image: image[::-1],
+    (0, 1, 1, 0): lambda image: image.swapaxes(0, 1),
+    (0, -1, -1, 0): lambda image: image[::-1, ::-1].swapaxes(0, 1),
 }
 
 
-def lossless(
-    path: Path, pictures: list[np.ndarray], pix_fmt: str = "bgr0", codec: str = "ffv1", **tags: object
-) -> Path:
-    """Write RGB pictures at 25 a second."""
+def lossless(path: Path, images: list[np.ndarray], pix_fmt: str = "bgr0", codec: str = "ffv1", **tags: object) -> Path:
+    """Write RGB images at 25 a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
-        stream.height, stream.width = pictures[0].shape[:2]
+        stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = pix_fmt
         for name, value in tags.items():
             setattr(stream.codec_context, name, value)
-        for index, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        for index, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -151,20 +152,20 @@ def lossless(
 
 @pytest.mark.parametrize("matrix", MATRICES)
 def test_display_matrix(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
-    clip = lossless(tmp_path / "a.mov", [picture] * 3, codec="png", pix_fmt="rgb24")
+    image = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    clip = lossless(tmp_path / "a.mov", [image] * 3, codec="png", pix_fmt="rgb24")
     data = bytearray(clip.read_bytes())
     place = data.index(b"tkhd") + 4 + 20 + 20
     a, b, c, d = (value << 16 for value in matrix)
     data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     clip.write_bytes(data)
-    assert_array_equal(next(full_frames(clip)), MATRICES[matrix](picture))
+    assert_array_equal(next(full_frames(clip)), MATRICES[matrix](image))
 
 
 def test_pixels_that_are_not_square(tmp_path: Path) -> None:
-    picture = np.zeros((64, 46, 3), np.uint8)
-    picture[:, 23:] = 200
-    clip = lossless(tmp_path / "a.mp4", [picture] * 3, "yuv420p", codec="libx264", sample_aspect_ratio=Fraction(64, 46))
+    image = np.zeros((64, 46, 3), np.uint8)
+    image[:, 23:] = 200
+    clip = lossless(tmp_path / "a.mp4", [image] * 3, "yuv420p", codec="libx264", sample_aspect_ratio=Fraction(64, 46))
     frame = next(full_frames(clip))
     assert frame.shape == (64, 64, 3)
     assert frame[:, :28].max() < 20
@@ -172,25 +173,25 @@ def test_pixels_that_are_not_square(tmp_path: Path) -> None:
 
 
 def test_interlaced_frames_are_deinterlaced(tmp_path: Path) -> None:
-    pictures = []
+    images = []
     for index in range(20):  # a bar that moves by 4 pixels from field to field
         fields = np.zeros((2, 112, 224, 3), np.uint8)
         for parity in range(2):
             start = 8 * index + 4 * parity
             fields[parity, :, start : start + 40] = 220
-        pictures.append(fields.swapaxes(0, 1).reshape(224, 224, 3))
+        images.append(fields.swapaxes(0, 1).reshape(224, 224, 3))
     options = {"flags": "+ildct+ilme", "b": "8000000"}
     clip = tmp_path / "a.mpg"
     with av.open(str(clip), "w") as container:
         stream = container.add_stream("mpeg2video", rate=25, options=options)
         stream.height = stream.width = 224
         stream.pix_fmt = "yuv420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     frames = np.stack(list(full_frames(clip)))
     assert len(frames) == 20
-    combed, smooth = (np.abs(np.diff(shown[10][..., 0].astype(int), axis=0)).mean() for shown in (pictures, frames))
+    combed, smooth = (np.abs(np.diff(shown[10][..., 0].astype(int), axis=0)).mean() for shown in (images, frames))
     assert combed > 5 > 4 * smooth
 
 
@@ -228,7 +229,7 @@ def with_tracks(base: Path, name: str, tracks: list[str], default: int, empty: i
     """A file whose tracks are copies of the base's; those named "red" and "quiet" are of another clip."""
     other = base.with_name("other.mp4")
     if not other.exists():
-        write_clip(other, even_times(COUNT, 25), size=(128, 96), sound=(tone(2, 48_000) / 99, 48_000), b_frames=0)
+        write_clip(other, even_times(COUNT, 25), size=(128, 96), audio=(tone(2, 48_000) / 99, 48_000), b_frames=0)
     target = base.with_name(name)
     with av.open(str(target), "w") as new:
         sources = []
@@ -301,9 +302,9 @@ def test_nine_tenths_of_the_frames_are_enough(base: Path) -> None:
 
 
 def test_avi_whose_audio_begins_late_is_whole(tmp_path: Path) -> None:
-    pictures = [np.full((64, 64, 3), 20 + 3 * index, np.uint8) for index in range(COUNT)]
-    sound = tone(1, 44_100), 44_100
-    late = film(tmp_path / "a.avi", pictures, fps=25, codec="mpeg4", sound=sound, sound_at=0.9, audio_codec="mp3")
+    images = [np.full((64, 64, 3), 20 + 3 * index, np.uint8) for index in range(COUNT)]
+    audio = tone(1, 44_100), 44_100
+    late = film(tmp_path / "a.avi", images, fps=25, codec="mpeg4", audio=audio, audio_at=0.9, audio_codec="mp3")
     assert len(read_video(late)) == COUNT
     assert inspect_clip(late).state == "ok"
 
@@ -325,3 +326,71 @@ def test_checker_remembers_notes(base: Path) -> None:
     assert [clip.file for clip in checker(clips)] == ["b"]
     (note, *_) = checker.notes(clips)["a"]
     assert note.startswith("audio begins 0.")
+
+
+@pytest.fixture
+def clip(reference: Path, tmp_path: Path) -> Path:
+    return copy_clip(reference, tmp_path)
+
+
+def test_empty_packets_show_the_frame_before_again(tmp_path: Path) -> None:
+    still = [portrait()[max(index - 2, 0)] for index in range(25)]
+    clip = film(tmp_path / "a.nut", still, fps=25, codec="ffvhuff", audio=speech(1), audio_codec="mp3")
+    sparse = remux(clip, "b.nut", instead={1: b"", 2: b""})  # as Theora stores a frame that does not change
+    parts = [next(windows(path, survey(path, None, framing="crop"), 500, 250)) for path in (clip, sparse)]
+    assert parts[1].video.shape == (3, 25, 100, 100)
+    assert torch.equal(parts[1].video[:, 1], parts[1].video[:, 0])
+    assert not torch.equal(parts[1].video[:, 20], parts[1].video[:, 0])
+    assert torch.equal(parts[0].video, parts[1].video)
+
+
+def test_damaged_frames(clip: Path) -> None:
+    assert notes(clip) == ()
+    data = bytearray(clip.read_bytes())
+    data[60_000:60_400] = np.random.default_rng(0).integers(0, 256, 400, np.uint8).tobytes()
+    clip.write_bytes(data)
+    (note,) = notes(clip)
+    assert note.startswith("damaged in ")
+    assert note.endswith(" or more")
+
+
+def test_second_audio_track(clip: Path) -> None:
+    target = clip.with_name("two.mkv")
+    with av.open(str(clip)) as old, av.open(str(target), "w") as new:
+        video, audio = old.streams.video[0], old.streams.audio[0]
+        targets = {video.index: [new.add_stream_from_template(video)]}
+        targets[audio.index] = [new.add_stream_from_template(audio) for _ in range(2)]
+        for packet in old.demux():
+            if packet.dts is not None:
+                for stream in targets[packet.stream.index]:
+                    packet.stream = stream
+                    new.mux(packet)
+    assert notes(target) == ("2 audio tracks: the best one is used (number 1)",)
+
+
+def test_name_that_is_not_unicode(clip: Path) -> None:
+    odd = clip.with_name("odd\udcff.mp4")
+    shutil.copyfile(clip, odd)
+    assert_array_equal(read_video(odd), read_video(clip))
+    (first,), (second,) = ([*windows(path, survey(path, None, framing="crop"), 500, 250)] for path in (clip, odd))
+    assert torch.equal(first.audio, second.audio)
+    assert torch.equal(first.video, second.video)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "flac"), ("a.mp4", "aac"), ("a.webm", "libopus")])
+def test_gap_in_the_audio_is_silence(tmp_path: Path, name: str, codec: str) -> None:
+    rate = 48_000
+    beeps = np.zeros((4 * rate, 1), np.int16)
+    for second in (0.5, 1.5, 2.5, 3.0):
+        at = round(second * rate)
+        beeps[at : at + 960, 0] = 20_000 * np.sin(np.arange(960) / rate * 2 * np.pi * 800)
+    images = [np.full((64, 64, 3), 90, np.uint8)] * 100
+    video = "libvpx" if name.endswith("webm") else "libx264"
+    whole = film(tmp_path / name, images, fps=25, codec=video, audio=(beeps, rate), audio_codec=codec)
+    holed = remux(whole, f"holed_{name}", gap=(1, 2))
+    for path, expected in ((whole, [0.5, 1.5, 2.5, 3.0]), (holed, [0.5, 2.5, 3.0])):
+        samples = np.concatenate(list(audio_chunks(path)))
+        loud = np.flatnonzero(np.abs(samples) > 5_000) / 16_000
+        starts = loud[np.diff(loud, prepend=-1) > 0.1]
+        assert np.abs(starts - expected).max() < 0.03
+        assert abs(len(samples) / 16_000 - 4) < 0.1

@@ -28,7 +28,7 @@ def expected(reference: Path) -> NpzFile:
 
 
 @pytest.fixture
-def expected_sound(reference: Path) -> NpzFile:
+def expected_audio(reference: Path) -> NpzFile:
     return np.load(reference / "data_open_original.npz")
 
 
@@ -86,14 +86,14 @@ def test_batch(prepared: FakeAVCelebDataModule, expected: NpzFile) -> None:
     assert_allclose(video.mean((1, 3, 4)), expected["train_1.txt|collated_video_mean"], rtol=0, atol=1e-4)
 
 
-def test_sound_from_the_mp4(original_root: Path, expected_sound: NpzFile) -> None:
+def test_audio_from_the_mp4(original_root: Path, expected_audio: NpzFile) -> None:
     for clip in read_corpus(original_root).itertuples():
         samples = read_audio(clip.path)
         assert samples.dtype == np.int16
-        assert len(samples) == expected_sound[f"{clip.file}|samples"]
-        head = expected_sound[f"{clip.file}|wav_head"].astype(int)
+        assert len(samples) == expected_audio[f"{clip.file}|samples"]
+        head = expected_audio[f"{clip.file}|wav_head"].astype(int)
         assert np.abs(samples[:4000] - head).max() <= 1
-        bank = expected_sound[f"{clip.file}|logfbank"]
+        bank = expected_audio[f"{clip.file}|logfbank"]
         assert_allclose(log_filterbank(samples), bank, rtol=0, atol=0.005)
 
         features = stack_frames(log_filterbank(samples))
@@ -130,7 +130,7 @@ def prepare(original_root: Path, root: Path) -> Path:
         target = root / str(mp4.relative_to(original_root)).replace(" (", "-").replace(")", "")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(mp4, target)
-        with wave.open(str(target.with_suffix(".wav")), "wb") as sound:
-            sound.setparams((1, 2, 16_000, 0, "NONE", ""))
-            sound.writeframes(read_audio(mp4).tobytes())
+        with wave.open(str(target.with_suffix(".wav")), "wb") as audio:
+            audio.setparams((1, 2, 16_000, 0, "NONE", ""))
+            audio.writeframes(read_audio(mp4).tobytes())
     return root

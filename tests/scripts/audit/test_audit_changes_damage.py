@@ -88,7 +88,7 @@ def test_nothing_but_the_amount_changes_a_frame(clip: Path) -> None:
 
 @pytest.mark.parametrize("size", [(161, 121), (224, 224)])
 def test_h264_of_any_size(tmp_path: Path, size: tuple[int, int]) -> None:
-    path = write_clip(tmp_path / "a.mp4", even_times(30, 25), size=size, sound=(speech(20_000)[:, None], 16_000))
+    path = write_clip(tmp_path / "a.mp4", even_times(30, 25), size=size, audio=(speech(20_000)[:, None], 16_000))
     frames, media = read_video(path), changed("H.264 CRF 18", path)
     assert media.frames.shape == frames.shape
     # Each is three levels brighter than the one before: none is lost, doubled or out of its place.

@@ -37,7 +37,7 @@ def corpus(folder: Path, silence: float) -> Path:
             # Real clips begin at any moment, and some of them late.
             start = rng.uniform(0, 0.02) + (silence if category != "A" else 0)
             audio[: round(start * RATE)] = 0
-            write_clip(folder / name, even_times(frames, 25), size=(32, 32), sound=(audio, RATE))
+            write_clip(folder / name, even_times(frames, 25), size=(32, 32), audio=(audio, RATE))
             rows.append((name, f"s{k}", category, "test" if k % 2 else "train"))
     pd.DataFrame(rows, columns=["file", "subject", "category", "split"]).to_csv(folder / "clips.csv", index=False)
     return folder

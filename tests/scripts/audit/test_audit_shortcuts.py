@@ -174,7 +174,7 @@ def clips(tmp_path: Path) -> pd.DataFrame:
     for k, (silence, seconds, level) in enumerate([(0.0, 1.0, 4000), (0.3, 1.0, 4000), (0.3, 0.5, 16000)]):
         audio = tone(seconds, 16_000, level=level)
         audio[: round(16_000 * silence)] = 0
-        write_clip(tmp_path / f"{k}.mkv", even_times(25, 25), sound=(audio, 16_000), audio_codec="pcm_s16le")
+        write_clip(tmp_path / f"{k}.mkv", even_times(25, 25), audio=(audio, 16_000), audio_codec="pcm_s16le")
     (tmp_path / "broken.mkv").write_bytes(b"no clip")
     names = ["0.mkv", "1.mkv", "2.mkv", "broken.mkv"]
     return pd.DataFrame({

@@ -61,7 +61,7 @@ def faulty_root(original_root: Path) -> Path:
     return original_root
 
 
-def test_report_of_a_sound_corpus(original_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_of_a_audio_corpus(original_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare("--data_root", original_root)
     table = read_report(original_root / "prepare")
     clips = read_corpus(original_root)

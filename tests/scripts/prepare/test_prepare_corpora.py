@@ -15,7 +15,7 @@ import dataset.faces
 import main
 from dataset import FakeAVCelebDataModule
 from dataset.cache import ClipCache, Reading
-from dataset.media import read_audio, read_video
+from dataset.media import Clip, read_audio, read_video
 from utils.errors import DataError
 
 REAL, FAKE = "RealVideo-RealAudio", "FakeVideo-RealAudio"
@@ -37,7 +37,7 @@ def cropped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A face finder that says more of some clips, and the clips that it was asked to crop."""
     asked: list[str] = []
 
-    def crop_clip(path: Path, max_frames: int) -> SimpleNamespace:
+    def crop_clip(path: Path, max_frames: int) -> tuple[Clip, SimpleNamespace]:
         name = "/".join(Path(path).parts[-2:])
         asked.append(name)
         if name == "1_fake/1.mp4":
@@ -45,7 +45,7 @@ def cropped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         frames, samples = read_video(path, max_frames)[..., ::-1], read_audio(path, max_frames)
         two = name == "0_real/2.mp4"
         notes = ("2 faces: the larger one is followed",) if two else ()
-        return SimpleNamespace(frames=frames, samples=samples, notes=notes, people=1 + two, is_crop=not two)
+        return Clip(frames, samples, notes), SimpleNamespace(people=1 + two, is_crop=not two)
 
     monkeypatch.setattr(dataset.faces, "crop_clip", crop_clip, raising=False)
     return asked
