@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from dataset.corpora.table import (
-    BOTH,
     Corpus,
+    Notes,
     clip_table,
     media_files,
-    missing_note,
+    methods,
     need_folder,
     read_json,
     read_rows,
@@ -62,7 +62,7 @@ def read_splits(
         If there is neither metadata nor a clip.
     """
     need_folder(root, "train_metadata.json", "*_metadata.json", "*_files.txt", *splits)
-    notes: list[str] = []
+    notes = Notes()
     parts = []
     for folder, split in splits.items():
         part = _test_clips(root, folder, notes) if split == "test" else _labelled(root, folder, notes)
@@ -75,15 +75,19 @@ def read_splits(
     kind = table["modify_type"].where(table["modify_type"].isna(), table["modify_type"].astype(str))
     kind = kind.str.lower().str.replace("-", "_")
     unknown = kind.notna() & ~kind.isin(list(STREAMS))
-    if unknown.any():
-        notes.append(f"{unknown.sum():,} clips have an unknown modify_type ({kind[unknown].iloc[0]}): not labelled")
+    example = next(iter(kind[unknown]), "")
+    notes.add(unknown, f"clips have an unknown modify_type ({example}): not labelled")
     for position, label in enumerate(("v_label", "a_label")):
         table[label] = kind.map({name: streams[position] for name, streams in STREAMS.items()}).astype("Int64")
-    table["method"] = _methods(table, default_video)
+    is_fake = {label: (table[label] == 0).fillna(False) for label in ("v_label", "a_label")}
+    video = table["video_model"].fillna(default_video).astype(str).where(is_fake["v_label"], "")
+    audio = table["audio_model"].fillna("").astype(str).where(is_fake["a_label"], "")
+    is_real = ((table["v_label"] == 1) & (table["a_label"] == 1)).fillna(False)
+    table["method"] = methods(video, audio).where(~is_real, "real")
     return clip_table(table, root, notes, published)
 
 
-def _labelled(root: Path, folder: str, notes: list[str]) -> pd.DataFrame:
+def _labelled(root: Path, folder: str, notes: Notes) -> pd.DataFrame:
     """Rows of a split with labels: from its list, else from the JSON of each clip, and the names of those without."""
     path = root / f"{folder}_metadata.json"
     table = read_rows(path, FIELDS) if path.is_file() else _single_files(root, folder, notes)
@@ -92,7 +96,7 @@ def _labelled(root: Path, folder: str, notes: list[str]) -> pd.DataFrame:
     return table
 
 
-def _single_files(root: Path, folder: str, notes: list[str]) -> pd.DataFrame:
+def _single_files(root: Path, folder: str, notes: Notes) -> pd.DataFrame:
     singles = sorted((root / f"{folder}_metadata").rglob("[!.]*.json")) or sorted((root / folder).rglob("[!.]*.json"))
     rows = [read_json(path, FIELDS) for path in singles]
     for path, row in zip(singles, rows, strict=True):
@@ -112,21 +116,15 @@ def _single_files(root: Path, folder: str, notes: list[str]) -> pd.DataFrame:
     return pd.concat([known, pd.DataFrame(named, dtype=object)], ignore_index=True)
 
 
-def _test_clips(root: Path, folder: str, notes: list[str]) -> pd.DataFrame:
-    path = root / f"{folder}_files.txt"
-    if path.is_file():
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    else:
-        names = [name.removeprefix(f"{folder}/") for name in media_files(root / folder, root)]
-    if names:
-        notes.append(f"the labels of {folder} are withheld: its {len(names):,} clips can be scored, not evaluated")
-    names = [name.removeprefix(f"{folder}/") for name in names]
-    files = [f"{folder}/{name}" for name in names]
-    if path.is_file():
-        missing_note(len(set(files) - set(media_files(root / folder, root))), path.name, notes)
-    return pd.DataFrame({"file": files, "name": "", "line": range(1, len(files) + 1)}, dtype=object).assign(
-        modify_type=None, audio_model=None, video_model=None
-    )
+def _test_clips(root: Path, folder: str, notes: Notes) -> pd.DataFrame:
+    path, present = root / f"{folder}_files.txt", media_files(root / folder, root)
+    lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else present
+    files = [f"{folder}/{line.strip().removeprefix(f'{folder}/')}" for line in lines if line.strip()]
+    if files:
+        notes.append(f"the labels of {folder} are withheld: its {len(files):,} clips can be scored, not evaluated")
+    notes.add(len(set(files) - set(present)), f"clips that {path.name} names are not on disk")
+    rows = {"file": files, "name": "", "line": range(1, len(files) + 1)}
+    return pd.DataFrame(rows | dict.fromkeys(FIELDS[1:]), dtype=object)
 
 
 def _subject(name: str) -> str:
@@ -135,16 +133,6 @@ def _subject(name: str) -> str:
     if parts[0] == "silent_videos" and len(parts) > 1:
         return re.sub(r"^(subject_\d+)_.*", r"\1", parts[1])
     return (parts[1] if parts[0] in ("vox_celeb_2", "lrs3") and len(parts) > 1 else parts[0]) if len(parts) > 1 else ""
-
-
-def _methods(table: pd.DataFrame, default_video: str) -> pd.Series:
-    video = table["video_model"].where(table["video_model"].notna(), default_video).astype(str)
-    video = video.where((table["v_label"] == 0).fillna(False), "")
-    audio = table["audio_model"].where(table["audio_model"].notna(), "").astype(str)
-    audio = audio.where((table["a_label"] == 0).fillna(False), "")
-    both = video + BOTH + audio
-    real = ((table["v_label"] == 1) & (table["a_label"] == 1)).fillna(False)
-    return both.str.strip(BOTH).where(~real, "real")
 
 
 CORPUS = Corpus("AV-Deepfake1M", read, "people, by their id in VoxCeleb2; train and val share most of them", COUNTS)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from dataset.corpora.table import (
-    BOTH,
     Corpus,
+    Notes,
     by_name,
     clip_table,
     media_files,
-    missing_note,
-    name_of,
+    methods,
     need_columns,
     need_folder,
     need_values,
+    place,
 )
 from utils.files import read_csv
 
 FAKE, REAL, SPLIT = "annotations-fake.csv", "annotations-real.csv", "annotations-split-def.csv"
-FAKES = {"recording-target-ai-generated": 6_796, "audio-config": 7_209}  # the column that tells a version, its fakes
-REALS = {"recording-target-ai-generated": 6_667, "audio-config": 9_376}
+# The column of the fakes that tells a version, and how many real and fake clips were published with it.
+VERSIONS = {
+    "recording-target-ai-generated": {"real": 6_667, "fake": 6_796},
+    "audio-config": {"real": 9_376, "fake": 7_209},
+}
 
 
 def read(root: Path) -> pd.DataFrame:
@@ -36,13 +40,12 @@ def read(root: Path) -> pd.DataFrame:
     need_folder(root, FAKE, FAKE, REAL, f"*/{FAKE}", f"*/{REAL}")
     here = [root] if (root / FAKE).is_file() or (root / REAL).is_file() else []
     versions = here or sorted({path.parent for name in (FAKE, REAL) for path in root.glob(f"*/{name}")})
-    notes: list[str] = []
-    published: dict[str, int] = {"real": 0, "fake": 0}
+    notes, published = Notes(), Counter[str]()
     parts = [_read_version(folder, root, notes, published) for folder in versions]
-    return clip_table(pd.concat(parts, ignore_index=True), root, notes, published if published["fake"] else {})
+    return clip_table(pd.concat(parts, ignore_index=True), root, notes, published)
 
 
-def _read_version(folder: Path, root: Path, notes: list[str], published: dict[str, int]) -> pd.DataFrame:
+def _read_version(folder: Path, root: Path, notes: Notes, published: Counter[str]) -> pd.DataFrame:
     places = by_name(media_files(folder, root), notes)
     parts = []
     if (folder / FAKE).is_file():
@@ -54,67 +57,53 @@ def _read_version(folder: Path, root: Path, notes: list[str], published: dict[st
         rows = {"name": reals["video-file"], "subject": reals["identity"], "v_label": 1, "a_label": 1, "method": "real"}
         parts.append(pd.DataFrame(rows).rename_axis("line").reset_index())
     table = pd.concat(parts, ignore_index=True)
-    table["file"] = table["name"].map(name_of).map(places)
     prefix = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
-    missing_note(int(table["file"].isna().sum()), "the annotations", notes)
-    table["file"] = table["file"].fillna(prefix + table["name"])
+    table["file"] = place(table["name"], places, "the annotations", notes, prefix)
     unnamed = _unnamed(sorted(set(places.values()) - set(table["file"])), notes)
     table = pd.concat([table, unnamed], ignore_index=True).fillna({"target1": "", "subject": ""})
     table["split"] = _splits(table, folder, notes)
-    if prefix:  # identities are numbered anew in each version
-        table["subject"] = (prefix + table["subject"]).where(table["subject"] != "", "")
-        table["target1"] = (prefix + table["target1"]).where(table["target1"] != "", "")
+    for people in ("subject", "target1"):  # numbered anew in each version
+        table[people] = (prefix + table[people]).where(table[people] != "", "")
     return table
 
 
-def _fakes(path: Path, notes: list[str], published: dict[str, int]) -> pd.DataFrame:
+def _fakes(path: Path, notes: Notes, published: Counter[str]) -> pd.DataFrame:
     fakes = read_csv(path)
-    version = next((column for column in FAKES if column in fakes), "audio-config")
+    version = next((column for column in VERSIONS if column in fakes), "audio-config")
     need_columns(fakes, ("video-file", "engine", "identity-source", "identity-target", version), path)
     need_values(fakes, ("video-file", "identity-target"), path)
-    published["fake"] += FAKES[version]
-    published["real"] += REALS[version]
+    published.update(VERSIONS[version])
     name, told = fakes["video-file"], fakes[version]
     if version == "audio-config":
         voice = told.where(told.str.lower() != "real", "")
         # The csv calls the voice of every hellomeme clip real; the names of 826 say otherwise.
         spoken = name.str.extract(r"-([A-Za-z]+)\.\w+$")[0].fillna("")
         doubtful = (fakes["engine"] == "hellomeme") & (told.str.lower() == "real") & ~spoken.isin(["", "real"])
-        if doubtful.any():
-            notes.append(
-                f"{doubtful.sum():,} hellomeme clips have a real voice by the csv and a made one by their names: "
-                "their audio is not labelled"
-            )
+        said = "hellomeme clips have a real voice by the csv and a made one by their names: their audio is not labelled"
+        notes.add(doubtful, said)
         audio = (voice == "").astype("Int64").mask(doubtful)
     else:
         voice = pd.Series("", fakes.index)
         audio = (told.str.lower() != "true").astype("Int64")
     audio = audio.mask(told == "")
     source, target = fakes["identity-source"], fakes["identity-target"]
-    rows = {
-        "name": name,
-        "subject": target,
-        "target1": source.where(source != target, ""),
-        "v_label": 0,
-        "a_label": audio,
-        "method": (fakes["engine"] + BOTH + voice).str.rstrip(BOTH),
-    }
+    rows = {"name": name, "subject": target, "target1": source.where(source != target, ""), "v_label": 0}
+    rows |= {"a_label": audio, "method": methods(fakes["engine"], voice)}
     return pd.DataFrame(rows).rename_axis("line").reset_index()
 
 
-def _unnamed(files: list[str], notes: list[str]) -> pd.DataFrame:
+def _unnamed(files: list[str], notes: Notes) -> pd.DataFrame:
     """Clips that no annotation names: real or fake by their folder; names of real ones begin with their identity."""
-    folders = pd.Series([f"/{file.lower()}".split("/")[:-1] for file in files], dtype=object)
-    kinds = [next((kind for kind in ("real", "fake") if kind in names), "") for names in folders]
-    if files:
-        notes.append(f"{len(files):,} clips are in no annotation (such as {files[0]}); their folder labels them")
-    real = pd.array([{"real": 1, "fake": 0}.get(kind) for kind in kinds], dtype="Int64")
+    notes.add(len(files), f"clips are in no annotation (such as {''.join(files[:1])}); their folder labels them")
+    folders = [f"/{file.lower()}".split("/")[:-1] for file in files]
+    real = pd.Series([1 if "real" in names else 0 if "fake" in names else None for names in folders], dtype="Int64")
+    is_real = (real == 1).fillna(False)
     subject = pd.Series(files, dtype=str).str.extract(r"(?:^|/)(\d+)-\d+\.\w+$")[0].fillna("")
-    rows = {"file": files, "subject": subject, "v_label": real, "a_label": pd.Series(real).where(pd.Series(real) == 1)}
-    return pd.DataFrame(rows).assign(method=["real" if kind == "real" else "" for kind in kinds])
+    rows = {"file": files, "subject": subject, "v_label": real, "a_label": real.where(is_real)}
+    return pd.DataFrame(rows).assign(method=is_real.map({True: "real", False: ""}))
 
 
-def _splits(table: pd.DataFrame, folder: Path, notes: list[str]) -> pd.Series:
+def _splits(table: pd.DataFrame, folder: Path, notes: Notes) -> pd.Series:
     """By identity, as the owners say; where they do not, by folder."""
     by_folder = table["file"].str.extract(r"(?:^|/)(train|test)/")[0].fillna("")
     if not (folder / SPLIT).is_file():
@@ -124,9 +113,8 @@ def _splits(table: pd.DataFrame, folder: Path, notes: list[str]) -> pd.Series:
     need_columns(given, ("identity", "split"), folder / SPLIT)
     of = dict(zip(given["identity"], given["split"].str.lower(), strict=True))
     split = table["subject"].map(of)
-    across = table["target1"].map(of).fillna(split) != split
-    if (across & split.notna()).any():
-        notes.append(f"{(across & split.notna()).sum():,} fakes have their source on the other side of the split")
+    across = (table["target1"].map(of).fillna(split) != split) & split.notna()
+    notes.add(across, "fakes have their source on the other side of the split")
     return split.fillna(by_folder)
 
 

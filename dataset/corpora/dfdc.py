@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,16 @@ from dataset.corpora.table import (
     SAME_SPLIT,
     SPLITS,
     Corpus,
+    Notes,
     by_name,
     clip_table,
     media_files,
-    missing_note,
     name_of,
     need_columns,
     need_folder,
     need_values,
     read_json,
+    walk,
 )
 from utils.errors import DataError
 from utils.files import read_csv
@@ -47,36 +47,27 @@ def read(root: Path) -> pd.DataFrame:
         If there is no such file, or one of them cannot be read.
     """
     need_folder(root, "metadata.json or labels.csv", *(f"**/{name}" for name in METADATA))
-    notes: list[str] = []
+    notes = Notes()
     files = media_files(root, root)
-    tables = [_read_one(path, root) for path in _metadata(root)]
-    labelled = pd.concat(tables, ignore_index=True)
-    found = _place(labelled, files, notes)
-    table = _agree(labelled.assign(file=found), notes)
+    metadata = [root / file for file in walk(root, root) if file.rpartition("/")[2] in METADATA]
+    metadata.sort(key=lambda path: (path.parent.parts, METADATA.index(path.name)))
+    labelled = pd.concat([_read_one(path, root) for path in metadata], ignore_index=True)
+    labelled["file"] = _place(labelled, files, notes)
+    table = _agree(labelled, notes)
     without = sorted(set(files) - set(table["file"]))
-    if without:
-        folders = sorted({file.rpartition("/")[0] or "." for file in without})
-        notes.append(f"{len(without):,} clips have no label ({', '.join(folders[:5])}): no metadata file names them")
-        table = pd.concat([table, pd.DataFrame({"file": without, "method": ""})])
-    table = table.reset_index(drop=True)
+    folders = ", ".join(sorted({file.rpartition("/")[0] or "." for file in without})[:5])
+    notes.add(len(without), f"clips have no label ({folders}): no metadata file names them")
+    unlabelled = pd.DataFrame({"file": without, "method": "", "set": ""}, dtype=object)
+    table = pd.concat([table, unlabelled], ignore_index=True)
     real = table["real"].astype("Int64")
     stream = real.where(real == 1)  # of a fake clip's streams, nothing is known
-    given = table["set"].fillna("") if "set" in table else ""
-    table = table.assign(v_label=stream, a_label=stream, m_label=real, given=given)
-    splits = zip(table["file"], table["given"], strict=True)
+    table = table.assign(v_label=stream, a_label=stream, m_label=real)
+    splits = zip(table["file"], table["set"].fillna(""), strict=True)
     table["split"] = [_split(file, str(told), root.name) for file, told in splits]
     table["method"] = table["method"].where(table["method"] != "", (real == 1).map({True: "real"}).fillna(""))
     table["subject"] = _sources(table)
     is_preview = (root / "dataset.json").is_file()
     return clip_table(table, root, notes, {"real": 1_131, "fake": 4_119} if is_preview else COUNTS)
-
-
-def _metadata(root: Path) -> list[Path]:
-    found = []
-    for parent, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent) / name for name in METADATA if name in names]
-    return found
 
 
 def _read_one(path: Path, root: Path) -> pd.DataFrame:
@@ -103,36 +94,26 @@ def _read_one(path: Path, root: Path) -> pd.DataFrame:
     return table.assign(folder=folder, method=method, source=path.relative_to(root).as_posix())
 
 
-def _place(table: pd.DataFrame, files: list[str], notes: list[str]) -> list[str]:
+def _place(table: pd.DataFrame, files: list[str], notes: Notes) -> pd.Series:
     """Where each clip lies: beside its metadata, in a folder below, or not at all."""
-    present = set(files)
-    places: dict[str, dict[str, str]] = {}
-    for folder in table["folder"].unique():
-        places[folder] = by_name([file for file in files if file.startswith(folder)], [])
-    found, absent = [], 0
-    for folder, name in zip(table["folder"], table["name"], strict=True):
-        file = f"{folder}{name}"
-        if file not in present:
-            file = places[folder].get(name_of(name), file)
-            absent += file not in present
-        found.append(file)
-    missing_note(absent, "the metadata", notes)
-    return found
+    beside = table["folder"] + table["name"]
+    found = beside.where(beside.isin(set(files)))
+    for folder, rows in table[found.isna()].groupby("folder"):
+        below = by_name([file for file in files if file.startswith(folder)], Notes())
+        found.update(rows["name"].map(name_of).map(below))
+    notes.add(found.isna(), "clips that the metadata names are not on disk")
+    return found.fillna(beside)
 
 
-def _agree(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+def _agree(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
     """One row for clips that metadata.json and labels.csv both name, as in the test."""
     labels = table.dropna(subset="real").groupby("file")["real"]
     conflict = labels.nunique() > 1
-    if conflict.any():
-        files = conflict[conflict].index
-        notes.append(
-            f"{len(files):,} clips are real in one file and fake in another (such as {files[0]}): not labelled"
-        )
-    known = labels.first().where(~conflict)
-    sources_of = table.groupby("file")["source"].nunique()
-    once = table[~table.duplicated(["file"]) | ~table["file"].map(sources_of > 1)]
-    return once.assign(real=once["file"].map(known).astype("Int64"))
+    example = next(iter(conflict[conflict].index), "")
+    notes.add(conflict, f"clips are real in one file and fake in another (such as {example}): not labelled")
+    in_two = table.groupby("file")["source"].transform("nunique") > 1
+    once = table[~table["file"].duplicated() | ~in_two]
+    return once.assign(real=once["file"].map(labels.first().where(~conflict)).astype("Int64"))
 
 
 def _split(file: str, given: str, root: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from pathlib import Path
@@ -11,13 +10,14 @@ import pandas as pd
 
 from dataset.corpora.table import (
     Corpus,
+    Notes,
     by_name,
     clip_table,
     media_files,
-    missing_note,
-    name_of,
     need_columns,
     need_values,
+    place,
+    walk,
 )
 from utils.errors import DataError
 from utils.files import read_csv
@@ -44,13 +44,12 @@ def read(root: Path) -> pd.DataFrame:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; --data_root must be the folder of KoDF")
-    notes: list[str] = []
-    files = media_files(root, root)
-    places = by_name(files, notes)
+    notes = Notes()
+    places = by_name(media_files(root, root), notes)
     table = _from_csv(root, places, notes)
     named = set(table["file"])
-    table = pd.concat([table, _from_names([file for file in places.values() if file not in named], notes)])
-    table = table.reset_index(drop=True)
+    others = _from_names([file for file in places.values() if file not in named], notes)
+    table = pd.concat([table, others], ignore_index=True)
     if table.empty:
         raise DataError(f"{root}: holds neither clips nor csv files with a column {VIDEO}")
     known = table["method"] != ""
@@ -60,38 +59,20 @@ def read(root: Path) -> pd.DataFrame:
     return clip_table(table, root, notes, COUNTS)
 
 
-def _from_csv(root: Path, places: dict[str, str], notes: list[str]) -> pd.DataFrame:
-    parts = [part for path in _csv_files(root) if (part := _read_one(path, root)) is not None]
-    columns = ["name", "method", "subject", "target1", "gender", "split", "source"]
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns, dtype=str)
-    table["file"] = table["name"].map(name_of).map(places)
-    missing_note(int(table["file"].isna().sum()), "the csv files", notes)
-    table["file"] = table["file"].fillna(table["name"])
-    return _one_split(table, notes)
-
-
-def _one_split(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Of clips that several csv files name keep the row of the split in whose folder they lie, else the first."""
-    if table.empty:
-        return table
-    lies_in = table["file"].map(_split_of)
-    ordered = table.assign(elsewhere=(lies_in != table["split"])).sort_values("elsewhere", kind="stable")
+def _from_csv(root: Path, places: dict[str, str], notes: Notes) -> pd.DataFrame:
+    """Rows of the csv files; of a clip that several name, that of the split in whose folder it lies, else the first."""
+    paths = [root / file for file in walk(root, root) if file.lower().endswith(".csv")]
+    parts = [part for path in paths if (part := _read_one(path, root)) is not None]
+    if not parts:
+        return pd.DataFrame(columns=["file", "name", "method", "subject", "target1", "gender", "split"], dtype=str)
+    table = pd.concat(parts, ignore_index=True)
+    table["file"] = place(table["name"], places, "the csv files", notes)
     differing = table.groupby("file")["split"].nunique() > 1
-    if differing.any():
-        notes.append(
-            f"{differing.sum():,} clips are in the csv files of two splits (such as {differing.idxmax()}); "
-            "the folder decides, else the first file"
-        )
-        ordered = ordered[~(ordered["file"].map(differing) & ordered["file"].duplicated())]
-    return ordered.sort_index(kind="stable").drop(columns="elsewhere")
-
-
-def _csv_files(root: Path) -> list[Path]:
-    found = []
-    for parent, folders, names in os.walk(root):
-        folders.sort()
-        found += [Path(parent) / name for name in sorted(names) if name.lower().endswith(".csv")]
-    return found
+    example = f"(such as {differing.idxmax()})"
+    notes.add(differing, f"clips are in the csv files of two splits {example}; the folder decides, else the first file")
+    elsewhere = table["file"].map(_split_of) != table["split"]
+    ordered = table.assign(elsewhere=elsewhere).sort_values("elsewhere", kind="stable").drop(columns="elsewhere")
+    return ordered[~(ordered["file"].map(differing) & ordered["file"].duplicated())].sort_index(kind="stable")
 
 
 def _read_one(path: Path, root: Path) -> pd.DataFrame | None:
@@ -114,7 +95,6 @@ def _read_one(path: Path, root: Path) -> pd.DataFrame | None:
         "target1": table[SOURCE].where(table[SOURCE] != table[TARGET], "") if is_fake else "",
         "gender": table[GENDER].map(GENDERS).fillna(""),
         "split": _split_of(path.name) or _split_of(str(path.relative_to(root))),
-        "source": path.name,
     }
     return pd.DataFrame(rows, index=table.index).rename_axis("line").reset_index()
 
@@ -125,7 +105,7 @@ def _split_of(path: str) -> str:
     return {"t": "train", "v": "val"}[told[-1][0]] if told and told[-1] != "test" else ("test" if told else "")
 
 
-def _from_names(files: list[str], notes: list[str]) -> pd.DataFrame:
+def _from_names(files: list[str], notes: Notes) -> pd.DataFrame:
     """Rows of clips by their names: an actor and a number, or target, source, a digit for the model, and a number."""
     rows, odd = [], []
     for file in files:
@@ -139,11 +119,9 @@ def _from_names(files: list[str], notes: list[str]) -> pd.DataFrame:
         else:
             odd.append(file)
             rows.append((file, _by_folder(file), "", ""))
-    if odd:
-        notes.append(
-            f"{len(odd):,} clips are in no csv and have names of no known form (such as {odd[0]}): "
-            "labelled by their folders, if these tell"
-        )
+    example = f"(such as {''.join(odd[:1])})"
+    said = f"clips are in no csv and have names of no known form {example}: labelled by their folders, if these tell"
+    notes.add(len(odd), said)
     table = pd.DataFrame(rows, columns=["file", "method", "subject", "target1"], dtype=str)
     return table.assign(gender="", split=table["file"].map(_split_of), line=range(1, len(table) + 1))
 

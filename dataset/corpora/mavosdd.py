@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from dataset.corpora.table import BOTH, Corpus, clip_table, need_columns, need_folder, read_json, with_slashes
+from dataset.corpora.table import Corpus, Notes, clip_table, methods, need_columns, need_folder, read_json, with_slashes
 from utils.errors import DataError
 
 COUNTS = {"train": 19_770, "val": 3_295, "test": 37_299}
@@ -26,7 +26,7 @@ def read(root: Path) -> pd.DataFrame:
     DataError
         If there is none, one cannot be read, or a column is missing.
     """
-    notes: list[str] = []
+    notes = Notes()
     table = _read_all(root, notes)
     need_columns(table, COLUMNS, root / "data-*.arrow")
     nameless = ~table["video_path"].map(lambda name: isinstance(name, str) and name != "")
@@ -39,12 +39,10 @@ def read(root: Path) -> pd.DataFrame:
     for name, of_method in (("video_fake", video), ("audio_fake", audio)):  # told in newer releases only
         if name in table:
             told = table[name].map({True: 0, False: 1}).astype("Int64")
-            if (told != of_method).any():
-                notes.append(f"{(told != of_method).sum():,} clips have {name} against their method; {name} counts")
+            notes.add(told != of_method, f"clips have {name} against their method; {name} counts")
             of_method.update(told)
     odd = ((video & audio) != label).fillna(False)
-    if odd.any():
-        notes.append(f"{odd.sum():,} clips have a label against their methods: their streams are not labelled")
+    notes.add(odd, "clips have a label against their methods: their streams are not labelled")
     method = generator.where(generator.str.lower() != "real", "")
     voice = voice.where(voice.str.lower() != "real", "")
     file = with_slashes(table["video_path"])
@@ -55,7 +53,7 @@ def read(root: Path) -> pd.DataFrame:
             "v_label": video.mask(odd),
             "a_label": audio.mask(odd),
             "m_label": label,
-            "method": (method + BOTH + voice).str.strip(BOTH).replace("", "real"),
+            "method": methods(method, voice).replace("", "real"),
             "split": table["split"].fillna("").astype(str),
         }
     )
@@ -67,7 +65,7 @@ def open_set(root: Path) -> pd.DataFrame | None:
 
     None where the Arrow files, or these columns of theirs, are not there.
     """
-    table = _read_all(root, []) if any(root.glob("*.arrow")) else pd.DataFrame()
+    table = _read_all(root, Notes()) if any(root.glob("*.arrow")) else pd.DataFrame()
     if not {"video_path", *OPEN_SET} <= set(table):
         return None
     told = table[[*OPEN_SET]].fillna(False).astype(bool).rename(columns=OPEN_SET)
@@ -75,7 +73,7 @@ def open_set(root: Path) -> pd.DataFrame | None:
     return told[~told.index.duplicated()]
 
 
-def _read_all(root: Path, notes: list[str]) -> pd.DataFrame:
+def _read_all(root: Path, notes: Notes) -> pd.DataFrame:
     """The rows of all Arrow files."""
     need_folder(root, "data-*.arrow", "*.arrow", *(f"{split}/*.arrow" for split in SPLITS))
     state = root / "state.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dataset.corpora.table import Corpus, by_name, clip_table, media_files, missing_note, need_folder, read_json
+from dataset.corpora.table import Corpus, Notes, by_name, clip_table, media_files, need_folder, read_json
 from utils.errors import DataError
 
 COUNTS = {"real": 766, "fake": 14_472}
@@ -28,7 +28,7 @@ def read(root: Path) -> pd.DataFrame:
         If there is no clip, or a JSON file cannot be read.
     """
     need_folder(root, "clips", "**/*.mp4", "**/*.json")
-    notes: list[str] = []
+    notes = Notes()
     files = sorted(by_name(media_files(root, root), notes).values())
     known = _characters(root)
     rows: list[tuple[str, int | None, str, str]] = []
@@ -44,10 +44,9 @@ def read(root: Path) -> pd.DataFrame:
             label = 1 if "real" in folders else 0 if "fake" in folders else None
             odd.append(file)
             rows.append((file, label, "real" if label else "", ""))
-    if odd:
-        notes.append(f"{len(odd):,} clips have names of no known form (such as {odd[0]}); their folder labels them")
+    notes.add(len(odd), f"clips have names of no known form (such as {''.join(odd[:1])}); their folder labels them")
     absent = sorted(known.keys() - {Path(file).stem.lower() for file in files})
-    missing_note(len(absent), "real_json_files", notes)
+    notes.add(len(absent), "clips that real_json_files names are not on disk")
     rows += [(f"{stem}.mp4", 1, "real", stem) for stem in absent]
     table = pd.DataFrame(rows, columns=["file", "v_label", "method", "subject"])
     table = table.assign(a_label=table["v_label"], gender=table["subject"].map(known).fillna(""))

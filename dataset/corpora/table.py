@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,27 +47,23 @@ BOTH = "+"  # between the methods of a clip: of its two streams, or of two rows 
 
 @dataclass(frozen=True)
 class Corpus:
-    """What is known of a corpus beside its clips.
-
-    Attributes
-    ----------
-    title
-        Its name.
-    read
-        Reads the clip table from its top folder.
-    subjects
-        What the column ``subject`` holds, and, where that is not people, what folds by it cannot promise.
-    counts
-        Published numbers of clips: see :func:`count` for the keys.
-    full_frames
-        Whether faces have still to be cropped.
-    """
+    """What is known of a corpus beside its clips."""
 
     title: str
-    read: Callable[[Path], pd.DataFrame]
+    read: Callable[[Path], pd.DataFrame]  # its top folder → the clip table
+    # What the column `subject` holds, and, where that is not people, what folds by it cannot promise.
     subjects: str = "people"
-    counts: Mapping[str, int] = field(default_factory=dict)
-    full_frames: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)  # published numbers of clips: see `count` for the keys
+    full_frames: bool = False  # faces have still to be cropped
+
+
+class Notes(list[str]):
+    """What is odd about a corpus, in words."""
+
+    def add(self, rows: pd.Series | int, text: str) -> None:
+        """Say of how many clips something holds; nothing if of none."""
+        if number := int(rows if isinstance(rows, int) else rows.sum()):
+            self.append(f"{number:,} {text}")
 
 
 def clip_table(
@@ -111,7 +107,10 @@ def clip_table(
     table = table.copy()
     counted = pd.Series(np.arange(1, len(table) + 1), index=table.index)
     table["line"] = pd.to_numeric(table["line"]).fillna(counted).astype(int) if "line" in table else counted
-    check_inside(table["file"].set_axis(table["line"]), source or root)
+    outside = table["file"].str.startswith("/") | table["file"].str.contains(r"(?:^|/)\.\.(?:/|$)", regex=True)
+    if outside.any():
+        line, file = table.loc[outside.idxmax(), ["line", "file"]]
+        raise DataError(f"{source or root} line {line}: the path {file!r} leaves the data folder")
     for name in TEXTS:
         if name not in table:
             table[name] = ""
@@ -120,12 +119,16 @@ def clip_table(
     if not table["path"].any():
         table["path"] = f"{root}{os.sep}" + table["file"]
     _add_labels(table)
-    told = list(notes)
+    told = Notes(notes)
     table["split"] = _splits(table["split"], told)
     table = _one_row_a_file(table, told)
-    told += [*_unlabelled(table), *count_notes(table, published or {})]
+    _note_labels(table, told)
+    found = {key: (count(table, key), number) for key, number in (published or {}).items()}
+    differing = [f"{key} {here:,} of {number:,}" for key, (here, number) in found.items() if here != number]
+    if differing:
+        told.append(f"clips here, of those published: {', '.join(differing)}")
     table = table[["line", *TEXTS, *LABELS]].reset_index(drop=True)
-    table.attrs["notes"] = told
+    table.attrs["notes"] = list(told)
     return table
 
 
@@ -146,69 +149,55 @@ def _add_labels(table: pd.DataFrame) -> None:
         table.loc[rows, "mm_label"] = values[5]
 
 
-def _splits(split: pd.Series, notes: list[str]) -> pd.Series:
-    """Splits in one spelling, empty where they are none; notes get a word about these."""
+def _splits(split: pd.Series, notes: Notes) -> pd.Series:
+    """Splits in one spelling, empty where they are none."""
     split = split.fillna("").str.lower().replace(SAME_SPLIT)
     odd = ~split.isin([*SPLITS, *FOLD_NUMBERS, ""])
-    if odd.any():
-        notes.append(f"{odd.sum():,} clips are of no known split (such as {split[odd].iloc[0]!r}): of none here")
+    notes.add(odd, f"clips are of no known split (such as {_first(split, odd)!r}): of none here")
     return split.mask(odd, "")
 
 
-def _unlabelled(table: pd.DataFrame) -> Iterator[str]:
+def _note_labels(table: pd.DataFrame, notes: Notes) -> None:
     """Say which clips lack labels."""
     unknown = table["m_label"].isna()
-    if unknown.any():
-        example = table["file"][unknown].iloc[0]
-        yield f"{unknown.sum():,} clips are not labelled (such as {example}): they can be scored, not evaluated"
+    example = _first(table["file"], unknown)
+    notes.add(unknown, f"clips are not labelled (such as {example}): they can be scored, not evaluated")
     partly = (table["m_label"] == 0).fillna(False) & (table["v_label"].isna() | table["a_label"].isna())
-    if partly.any():
-        yield f"{partly.sum():,} fake clips do not tell which of their streams are fake"
+    notes.add(partly, "fake clips do not tell which of their streams are fake")
 
 
-def _one_row_a_file(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+def _first(column: pd.Series, rows: pd.Series) -> str:
+    return next(iter(column[rows]), "")
+
+
+def _one_row_a_file(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
     """Keep the first row of each file, with the methods of all its rows; notes get a word about the others."""
     again = table["file"].duplicated()
     if not again.any():
         return table
-    rows = table[table["file"].isin(set(table.loc[again, "file"]))]
-    methods = rows.groupby("file", sort=False)["method"].agg(
-        lambda names: BOTH.join(filter(None, dict.fromkeys(names)))
-    )
+    rows = table[table["file"].isin(set(table.loc[again, "file"]))].groupby("file", sort=False)
+    of_all = rows["method"].agg(lambda names: BOTH.join(filter(None, dict.fromkeys(names))))
+    more = f"{len(of_all):,} files have" if len(of_all) > 1 else "a file has"
+    told = f"such as {of_all.index[0]}"
+    notes.append(f"{more} more than one row ({told}); each counts once, with the methods of all its rows")
+    what = {"m_label": "real in one row and fake in another", "category": "of two categories", "split": "of two splits"}
+    differing = {column: rows[column].nunique(dropna=False) > 1 for column in what}
+    for column, is_so in differing.items():
+        example = min(is_so.index[is_so], default="")
+        notes.add(is_so, f"of them are {what[column]} (such as {example}); the first row counts")
     kept = table[~again].copy()
-    of_both = kept["file"].map(methods)
-    example = rows["file"].iloc[0]
-    more = f"{len(methods):,} files have" if len(methods) > 1 else "a file has"
-    notes.append(f"{more} more than one row (such as {example}); each counts once, with the methods of all its rows")
-    told = {"m_label": "real in one row and fake in another", "category": "of two categories", "split": "of two splits"}
-    for column, what in told.items():
-        differing = rows.groupby("file")[column].nunique(dropna=False) > 1
-        if differing.any():
-            files = list(differing.index[differing])
-            notes.append(f"{len(files):,} of them are {what} (such as {files[0]}); the first row counts")
-            of_both = of_both.mask(kept["file"].isin(files)) if column == "m_label" else of_both
-    kept["method"] = of_both.where(of_both.notna(), kept["method"])
+    kept["method"] = kept["file"].map(of_all[~differing["m_label"]]).fillna(kept["method"])
     return kept
 
 
 def count(clips: pd.DataFrame, key: str) -> int:
     """Count the clips that a key names: ``all``, or words such as ``train``, ``real``, ``C`` that must all hold."""
-    rows = np.ones(len(clips), dtype=bool)
     for word in key.split():
         if word in ("real", "fake"):
-            rows &= (clips["m_label"] == int(word == "real")).fillna(False).to_numpy(bool)
-        elif word in ("train", "val", "test"):
-            rows &= (clips["split"] == word).to_numpy()
+            clips = clips[(clips["m_label"] == int(word == "real")).fillna(False)]
         elif word != "all":
-            rows &= (clips["category"] == word).to_numpy()
-    return int(rows.sum())
-
-
-def count_notes(clips: pd.DataFrame, published: Mapping[str, int]) -> list[str]:
-    """Say, in one line, where the numbers of clips are not the published ones."""
-    found = {key: count(clips, key) for key in published}
-    differing = [f"{key} {found[key]:,} of {number:,}" for key, number in published.items() if found[key] != number]
-    return [f"clips here, of those published: {', '.join(differing)}"] if differing else []
+            clips = clips[clips["split" if word in SPLITS else "category"] == word]
+    return len(clips)
 
 
 def table_digest(clips: pd.DataFrame) -> str:
@@ -217,41 +206,15 @@ def table_digest(clips: pd.DataFrame) -> str:
     return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
 
 
-def check_inside(file: pd.Series, source: Path | str) -> None:
-    """Refuse paths, indexed by line of their source, that leave the data folder.
-
-    Raises
-    ------
-    DataError
-        If one does.
-    """
-    outside = file.str.startswith("/") | file.str.contains(r"(?:^|/)\.\.(?:/|$)", regex=True)
-    if outside.any():
-        line = outside.idxmax()
-        raise DataError(f"{source} line {line}: the path {file[line]!r} leaves the data folder")
-
-
 def need_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
-    """Refuse a table that lacks a column.
-
-    Raises
-    ------
-    DataError
-        If it does.
-    """
+    """Raise a DataError if a table lacks a column."""
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise DataError(f"{path}: column {', '.join(missing)} is missing")
 
 
 def need_values(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
-    """Refuse a table, indexed by line, in which one of these cells is empty.
-
-    Raises
-    ------
-    DataError
-        If one is.
-    """
+    """Raise a DataError if one of these cells of a table, indexed by line, is empty."""
     for name in columns:
         empty = table[name] == ""
         if empty.any():
@@ -264,19 +227,9 @@ def with_slashes(names: pd.Series) -> pd.Series:
 
 
 def read_json(path: Path, fields: Sequence[str] = ()) -> Any:
-    """Read a JSON file, in whose text control characters may stand.
+    """Read a JSON file, in whose text control characters may stand; a DataError if it is none.
 
-    Parameters
-    ----------
-    path
-        The file.
-    fields
-        Keep these of each object, as a tuple; a list of a million objects then fits into memory.
-
-    Raises
-    ------
-    DataError
-        If it is not JSON.
+    With `fields`, of each object these are kept, as a tuple: a list of a million objects then fits into memory.
     """
     hook = (lambda row: tuple(map(row.get, fields))) if fields else None
     try:
@@ -286,13 +239,7 @@ def read_json(path: Path, fields: Sequence[str] = ()) -> Any:
 
 
 def read_rows(path: Path, fields: Sequence[str]) -> pd.DataFrame:
-    """Read a JSON list of objects as a table with these columns, NA where an object lacks one.
-
-    Raises
-    ------
-    DataError
-        If it is not such a list, is empty, or a row has no ``file``.
-    """
+    """Read a JSON list of objects, each with a ``file``, as a table with these columns; a DataError if it is none."""
     rows = read_json(path, fields)
     if not isinstance(rows, list) or not all(isinstance(row, tuple) for row in rows):
         raise DataError(f"{path}: not a list of objects, one a clip")
@@ -305,27 +252,26 @@ def read_rows(path: Path, fields: Sequence[str]) -> pd.DataFrame:
     return table.assign(file=with_slashes(table["file"]), line=np.arange(1, len(table) + 1))
 
 
-def media_files(folder: Path, root: Path) -> list[str]:
-    """Video files below a folder, sorted, relative to the root with ``/`` between folders; hidden ones are left out."""
-    found = []
+def walk(folder: Path, root: Path) -> Iterator[str]:
+    """All files below a folder, relative to the root with ``/`` between folders; hidden folders are left out."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = PurePosixPath(Path(parent).relative_to(root))
+        start = "" if Path(parent) == root else f"{Path(parent).relative_to(root).as_posix()}/"
         # AppleDouble files come with archives that were packed on a Mac.
-        found += [str(relative / name) for name in names if name.lower().endswith(MEDIA) and not name.startswith("._")]
-    return sorted(found)
+        yield from (start + name for name in sorted(names) if not name.startswith("._"))
 
 
-def by_name(files: Sequence[str], notes: list[str]) -> dict[str, str]:
+def media_files(folder: Path, root: Path) -> list[str]:
+    """Video files below a folder, sorted, as :func:`walk` gives them."""
+    return sorted(file for file in walk(folder, root) if file.lower().endswith(MEDIA))
+
+
+def by_name(files: Sequence[str], notes: Notes) -> dict[str, str]:
     """File name, in lower case → where it lies, for corpora whose metadata give names only: see `name_of`."""
     places: dict[str, str] = {}
-    double = 0
     for file in files:
-        name = name_of(file)
-        double += name in places
-        places.setdefault(name, file)
-    if double:
-        notes.append(f"{double:,} media files have the name of another; the first one, by its path, is taken")
+        places.setdefault(name_of(file), file)
+    notes.add(len(files) - len(places), "media files have the name of another; the first one, by its path, is taken")
     return places
 
 
@@ -334,28 +280,22 @@ def name_of(file: str) -> str:
     return file.replace("\\", "/").rpartition("/")[2].lower()
 
 
-def missing_note(absent: int, where: str, notes: list[str]) -> None:
-    """Say how many clips the metadata name that are not on disk."""
-    if absent:
-        notes.append(f"{absent:,} clips that {where} names are not on disk")
+def place(names: pd.Series, places: Mapping[str, str], where: str, notes: Notes, prefix: str = "") -> pd.Series:
+    """Where clips lie of which the metadata, `where`, give the names only; their names if they are not on disk."""
+    found = names.map(name_of).map(places)
+    notes.add(found.isna(), f"clips that {where} names are not on disk")
+    return found.fillna(prefix + names)
+
+
+def methods(video: pd.Series, audio: pd.Series) -> pd.Series:
+    """How clips were made, from what made either stream (empty: nothing did)."""
+    return (video + BOTH + audio).str.strip(BOTH)
 
 
 def need_folder(root: Path, what: str, *patterns: str) -> None:
-    """Refuse a root that is not the top folder of a corpus.
+    """Raise a DataError if a root is not the top folder of a corpus, in which one of `patterns` matches something.
 
-    Parameters
-    ----------
-    root
-        The folder.
-    what
-        What lies in the right one, for the message.
-    patterns
-        One of which has to match something in the root.
-
-    Raises
-    ------
-    DataError
-        If there is no such folder, or nothing in it matches.
+    `what` says for the message what lies in the right one.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; --data_root must be the folder that holds {what}")
