@@ -1,4 +1,4 @@
-"""Clips of all kinds to windows: what is found, followed and cut, what windows hold, and why a clip cannot be scored."""
+"""Clips of all kinds to windows: what is found, followed and cut, what windows hold, why a clip cannot be scored."""
 
 from __future__ import annotations
 

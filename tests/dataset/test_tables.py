@@ -63,13 +63,13 @@ def test_prepared_names_on_disk(tmp_path: Path) -> None:
     assert read_corpus(tmp_path)["path"][0] == f"{tmp_path}/Asian (East)/men/a (1).mp4"
 
 
-def test_the_whole_table_takes_less_than_a_second(tmp_path: Path) -> None:
+def test_the_whole_table_takes_less_than_a_second_of_a_core(tmp_path: Path) -> None:
     rows = [row(f"FakeAVCeleb/{TYPES[0]}/Asian (East)/men/id{n // 43:05d}", f"{n}.mp4") for n in range(21_500)]
     for header in (ORIGINAL, PREPARED):
         write_csv(tmp_path, header, *rows)
-        start = time.perf_counter()
+        start = time.process_time()
         assert len(read_corpus(tmp_path)) == 21_500
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("missing", ["source", "category", "type", "race", "path"])
