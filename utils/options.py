@@ -400,17 +400,28 @@ class TestOptions:
         _settle(self)
         if self.save_name is not None:
             self.save_name = plain_name(self.save_name, "--save_name")
-        if self.train_fold is None:
-            return
-        if re.fullmatch(r"(train_)?[1-9]", self.train_fold):
-            self.train_fold = f"train_{self.train_fold[-1]}.txt"
-        if Path(self.train_fold).name != self.train_fold or not self.train_fold.endswith(".txt"):
-            raise DataError(f"--train_fold {self.train_fold}: must be the name of a fold file, such as train_1.txt")
+        if self.train_fold is not None:
+            self.train_fold = fold_file(self.train_fold)
 
     @property
     def fold_name(self) -> str:
         """Name of the fold in the outputs."""
         return Path(self.train_fold).stem
+
+
+def fold_file(fold: str) -> str:
+    """The name of a fold file, such as train_2.txt, from that or from the number of the fold.
+
+    Raises
+    ------
+    DataError
+        If it is neither.
+    """
+    if re.fullmatch(r"(train_)?[1-9]", fold):
+        return f"train_{fold[-1]}.txt"
+    if Path(fold).name != fold or not fold.endswith(".txt"):
+        raise DataError(f"--train_fold {fold}: must be the name of a fold file, such as train_1.txt")
+    return fold
 
 
 def plain(options: TrainOptions | TestOptions) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from scripts.audit.shortcuts import find_shortcuts, go_together, read_facts
 from utils.environment import device
 from utils.errors import DataError
 from utils.files import file_digest
-from utils.options import ONE_GPU, Dataset, Gpus, ModelType, clips_of_each
+from utils.options import ONE_GPU, Dataset, Gpus, ModelType, clips_of_each, fold_file
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ def audit(
     dataset
         Kind of corpus (see dataset/corpora/README.md); csv is any other that comes with a table.
     train_fold
-        Fold file, such as train_2.txt: the detector is audited on everyone whom it does not list. By default the fold
-        of the checkpoint's training.
+        Fold to audit on, as the name of its file (train_2.txt) or its number: everyone whom it does not list is tested.
+        By default the fold of the checkpoint's training.
     model_type
         Detector in the checkpoint; needed only where the file does not tell.
     changes
@@ -102,7 +102,7 @@ def audit(
     contents = read_checkpoint(checkpoint)
     name = type(detector_of(contents, checkpoint, model_type)).__name__
     trained = contents.get("config", {})
-    train_fold = train_fold or own_fold(checkpoint, trained)
+    train_fold = fold_file(train_fold) if train_fold else own_fold(checkpoint, trained)
     warn_of_training(checkpoint, train_fold, trained)
     seed = trained.get("seed", 42) if seed is None else seed
     save_name, fold = trained.get("save_name") or checkpoint.stem, Path(train_fold).stem

@@ -224,6 +224,14 @@ def test_the_fold_is_the_checkpoints_own(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.text == ""
 
 
+@pytest.mark.usefixtures("restore_logging")
+def test_a_fold_by_its_number(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = run(monkeypatch, clean, tmp_path / "out", by_silence, changes="missing audio", train_fold="1")
+    assert found["fold"] == "train_1"
+    with pytest.raises(DataError, match=r"--train_fold one: must be the name of a fold file, such as train_1\.txt"):
+        run(monkeypatch, clean, tmp_path / "out", by_silence, train_fold="one")
+
+
 def test_options_out_of_range(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--bootstrap is 5, but must be 100 or more"):
         audit(tmp_path / "a.ckpt", tmp_path, bootstrap=5)
