@@ -55,7 +55,7 @@ def _read_version(folder: Path, root: Path, notes: Notes, published: Counter[str
         need_columns(reals, ("video-file", "identity"), folder / REAL)
         need_values(reals, ("video-file", "identity"), folder / REAL)
         rows = {"name": reals["video-file"], "subject": reals["identity"], "v_label": 1, "a_label": 1, "method": "real"}
-        parts.append(pd.DataFrame(rows).rename_axis("line").reset_index())
+        parts.append(pd.DataFrame(rows).assign(target1="").rename_axis("line").reset_index())
     table = pd.concat(parts, ignore_index=True)
     prefix = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
     table["file"] = place(table["name"], places, "the annotations", notes, prefix)

@@ -78,8 +78,11 @@ def _read_all(root: Path, notes: Notes) -> pd.DataFrame:
     need_folder(root, "data-*.arrow", "*.arrow", *(f"{split}/*.arrow" for split in SPLITS))
     state = root / "state.json"
     content = read_json(state) if state.is_file() else {}
-    named = (content.get("_data_files") if isinstance(content, dict) else None) or []
-    named = [root / entry["filename"] for entry in named if isinstance(entry, dict) and "filename" in entry]
+    listed = content.get("_data_files") if isinstance(content, dict) else None
+    names = (
+        [entry.get("filename") for entry in listed or () if isinstance(entry, dict)] if isinstance(listed, list) else []
+    )
+    named = [root / name for name in names if isinstance(name, str)]
     files = [path for path in named if path.is_file()]
     if named and len(files) < len(named):
         notes.append(f"{len(named) - len(files)} of the {len(named)} Arrow files that state.json names are not there")
