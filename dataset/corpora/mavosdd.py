@@ -79,9 +79,8 @@ def _read_all(root: Path, notes: Notes) -> pd.DataFrame:
     state = root / "state.json"
     content = read_json(state) if state.is_file() else {}
     listed = content.get("_data_files") if isinstance(content, dict) else None
-    names = (
-        [entry.get("filename") for entry in listed or () if isinstance(entry, dict)] if isinstance(listed, list) else []
-    )
+    entries = listed if isinstance(listed, list) else []
+    names = [entry.get("filename") for entry in entries if isinstance(entry, dict)]
     named = [root / name for name in names if isinstance(name, str)]
     files = [path for path in named if path.is_file()]
     if named and len(files) < len(named):

@@ -241,10 +241,11 @@ def read_json(path: Path, fields: Sequence[str] = ()) -> Any:
 def read_rows(path: Path, fields: Sequence[str]) -> pd.DataFrame:
     """Read a JSON list of objects, each with a ``file``, as a table with these columns; a DataError if it is none."""
     rows = read_json(path, fields)
-    if not isinstance(rows, list) or not all(isinstance(row, tuple) for row in rows):
+    if not isinstance(rows, list):
         raise DataError(f"{path}: not a list of objects, one a clip")
-    if not rows:
-        raise DataError(f"{path}: holds no entry")
+    odd = next((number for number, row in enumerate(rows, start=1) if not isinstance(row, tuple)), None)
+    if odd or not rows:
+        raise DataError(f"{path}: {f'entry {odd} is not an object' if odd else 'holds no entry'}")
     table = pd.DataFrame(rows, columns=list(fields), dtype=object)
     nameless = ~table["file"].map(lambda name: isinstance(name, str) and name != "")
     if nameless.any():

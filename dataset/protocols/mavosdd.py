@@ -43,7 +43,7 @@ def _unseen(sides: Sides, position: int) -> pd.Series:
 
 
 PROTOCOLS = {
-    "mavosdd-closed": _protocol(False, False, "Test clips whose method and language are in train."),
+    "mavosdd-closed": _protocol(False, False, "Test clips whose method and language the owners call known."),
     "mavosdd-open-model": _protocol(True, False, "mavosdd-closed, and test clips of other methods in known languages."),
     "mavosdd-open-language": _protocol(False, True, "mavosdd-closed, and test clips of known methods in others."),
     "mavosdd-open-set": _protocol(True, True, "All test clips."),
