@@ -40,6 +40,7 @@ from utils.cli import SCREEN, OutputFile, takes
 from utils.environment import device
 from utils.errors import DataError
 from utils.options import ONE_GPU, Gpus, ModelType, Precision
+from utils.parallel import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class PredictOptions:
             raise DataError("--json, --csv and --html: one of them can go to the standard output; give others a file")
         if self.prior in (0, 1):
             raise DataError(f"--prior {self.prior:g}: must lie between 0 and 1; 0 and 1 leave nothing to judge")
-        self.num_workers = self.num_workers or max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
+        self.num_workers = self.num_workers or max(1, min(MOST_THREADS, usable_cores() // 2))
 
     def frames(self, max_frames: int) -> tuple[int, int]:
         """Length of a window, `max_frames` where none is asked for, and the hop to the next one, in frames.
