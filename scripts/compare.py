@@ -15,6 +15,7 @@ import pandas as pd
 
 from utils.files import markdown_table, write_atomic
 from utils.runs import read_run
+from utils.summary import with_means
 from utils.table import with_deviation
 
 SHOWN = {"auc": "score AUC", "auc_hard": "hard AUC", "acc": "ACC", "eer": "EER"}
@@ -41,12 +42,12 @@ def main() -> None:
 def describe(run: Path) -> dict[str, object]:
     """Settings of a run, and mean and standard deviation of its folds, as fractions."""
     found = read_run(run)
-    folds, config = found.frame, next(iter(found.configs.values()))
+    folds, means, config = found.frame, with_means(found), next(iter(found.configs.values()))
     row: dict[str, object] = {"run": run.name.removeprefix("compare-")}
     row |= {name: config.get(name) for name in TOLD}
     row |= {"folds": len(folds), "n": int(folds["n"].sum())}
     for name in SHOWN:
-        row |= {f"{name}_mean": folds[name].mean(skipna=False), f"{name}_std": folds[name].std(ddof=1, skipna=False)}
+        row |= {f"{name}_mean": means.at["mean", name], f"{name}_std": means.at["std", name]}
     return row
 
 

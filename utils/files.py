@@ -63,6 +63,15 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def aside(paths: Sequence[Path]) -> list[Path]:
+    """Names under which files or folders are set aside together: NAME.1.SUFFIX, or the next number free for all."""
+    number, names = 0, list(paths)
+    while any(name.exists() for name in names):
+        number += 1
+        names = [path.with_name(f"{path.stem}.{number}{path.suffix}") for path in paths]
+    return names
+
+
 def lock(path: Path) -> BaseFileLock:
     """Return a lock, not yet held, on a file whose folder is made.
 

@@ -7,6 +7,7 @@ probability that the clip is real.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from utils.errors import DataError
 
-LISTED = 5  # clips in a message at most
+LISTED = 5  # names in a message at most
 UNKNOWN = -1  # a label that the corpus does not tell
 # (video is real, audio is real) -> category of FakeAVCeleb; of any other labels there is none
 CATEGORY_OF_LABELS = {(1, 1): "A", (1, 0): "B", (0, 1): "C", (0, 0): "D"}
@@ -71,20 +72,18 @@ class FoldScores(Metric):
         v_label: Tensor,
         a_label: Tensor,
     ) -> None:
-        """Add a batch.
+        """Add a batch, (B,) each.
 
         Parameters
         ----------
         id
-            Row of each clip in its fold, (B,).
-        score
-            Probability that the clip is real, (B,).
-        video_score, audio_score
-            The same for the video and the audio stream, (B,); None where the detector has no such head.
+            Row of each clip in its fold.
+        score, video_score, audio_score
+            Probability that the clip, its video, its audio is real; None where the detector has no such head.
         decision
-            1 where the detector takes the clip for real, (B,).
+            1 where the detector takes the clip for real.
         m_label, v_label, a_label
-            1 where the clip, its video, its audio is real, 0 where it is fake, -1 where that is unknown, (B,).
+            1 where the clip, its video, its audio is real, 0 where it is fake, -1 where that is unknown.
         """
         score = score.detach().float()
         absent = torch.full_like(score, torch.nan)
@@ -149,15 +148,7 @@ def evaluate(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def stream_labels(table: pd.DataFrame, head: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and scores of one stream, (K,) each, of the clips whose category is known.
-
-    Parameters
-    ----------
-    table
-        As for `evaluate`.
-    head
-        "audio_score" or "video_score".
-    """
+    """Return labels and scores of one stream, "audio_score" or "video_score", (K,) each, where these are known."""
     known = table[table["category"] != ""]
     real = REAL_AUDIO if head == "audio_score" else REAL_VIDEO
     return known["category"].isin(real).to_numpy(int), _numbers(known, head)
@@ -192,12 +183,7 @@ def release_criterion(label: ArrayLike, decision: ArrayLike, batch_size: int) ->
 
 
 def require_scores(table: pd.DataFrame) -> None:
-    """See that every clip has a score that is a number.
-
-    Parameters
-    ----------
-    table
-        One row a clip, with the columns file and score.
+    """See that every clip of a table has a score that is a number.
 
     Raises
     ------
@@ -206,27 +192,21 @@ def require_scores(table: pd.DataFrame) -> None:
     """
     bad = table.loc[~np.isfinite(_numbers(table, "score")), "file"].astype(str).tolist()
     if bad:
-        more = f" and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
         raise DataError(
-            f"the score of {', '.join(bad[:LISTED])}{more} is not a number, so that nothing can be said of "
+            f"the score of {listed(bad)} is not a number, so that nothing can be said of "
             f"{'it' if len(bad) == 1 else 'them'}: the detector's weights or the clips are damaged, or half precision "
             "overflows (try --precision 32)"
         )
 
 
+def listed(names: Sequence[str]) -> str:
+    """Name the first few, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
 def per_method(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """Compute the metrics of each way of faking: its clips, and the AUC of these among all real clips.
-
-    Parameters
-    ----------
-    table
-        As for ``evaluate``, with a column method. The method of real clips is not looked at.
-
-    Returns
-    -------
-    dict
-        For each method of a fake clip, by name: n, acc and auc (None without a real clip).
-    """
+    """Compute n, acc and, among all real clips, auc of each method of fake clips; None without a real clip."""
     table = table[table["label"] != UNKNOWN]
     label, decision, method = (table[name].to_numpy() for name in ("label", "decision", "method"))
     score = _numbers(table, "score")

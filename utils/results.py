@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from utils.errors import DataError
-from utils.files import read_csv, to_json, write_arrays, write_atomic
-from utils.metrics import UNKNOWN, require_scores
+from utils.files import aside, read_csv, to_json, write_arrays, write_atomic
+from utils.metrics import UNKNOWN, listed, require_scores
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,6 @@ GROUP_COLUMNS = ["race", "gender"]  # where the corpus gives them
 OPTIONAL_COLUMNS = [*GROUP_COLUMNS, "probability"]  # calibrated, where the checkpoint holds a calibration
 SAME_CLIP = ("subject", "category", "label")  # what two detectors' rows of one clip must agree in
 FILES = ("metrics.json", "scores.csv", "embeddings.npz")
-LISTED = 5  # names in a message at most
 # What a result stands for: results of another checkpoint, data root or configuration are not written over.
 IDENTITY_PATHS = ("checkpoint", "data_root")
 IDENTITY = ("config_hash", "num_val", "max_frames", "seed", "batch_size", "precision")
@@ -49,7 +47,7 @@ def write_fold(
     config: dict[str, Any],
     embeddings: dict[str, np.ndarray] | None = None,
 ) -> None:
-    """Write scores.csv, embeddings.npz and metrics.json of a fold.
+    """Write scores.csv, embeddings.npz and metrics.json of a fold; results that stand for something else are kept.
 
     Parameters
     ----------
@@ -61,18 +59,15 @@ def write_fold(
     metrics
         What `utils.metrics.evaluate` returns.
     config
-        The resolved configuration, written under "config". If the folder holds results of another checkpoint, data
-        root or configuration, these are kept as metrics.1.json, scores.1.csv and embeddings.1.npz (or the next free
-        number).
+        The resolved configuration, written under "config".
     embeddings
-        What `model.training.trainer.score_fold` returns; without it no embeddings.npz is written.
+        What `model.training.trainer.score_fold` returns.
 
     Raises
     ------
     DataError
         If a score is not a number; nothing is written then.
     """
-    folder = Path(folder)
     require_scores(table)
     # A float32 column would be shortened on writing; as float64, reading gives back the very same numbers.
     columns = [*SCORE_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in table)]
@@ -87,7 +82,7 @@ def write_fold(
 
 
 def _keep_other_results(folder: Path, config: dict[str, Any]) -> None:
-    """Copy results that stand for something else to the next free number, so that they are not lost."""
+    """Copy results of another checkpoint, data root or configuration to metrics.1.json and so on."""
     earlier = folder / "metrics.json"
     if not earlier.exists():
         return
@@ -96,11 +91,12 @@ def _keep_other_results(folder: Path, config: dict[str, Any]) -> None:
             return
     except ValueError as error:
         log.warning("%s", error)
-    number = next(k for k in itertools.count(1) if not (folder / f"metrics.{k}.json").exists())
-    targets = {name: Path(name).stem + f".{number}" + Path(name).suffix for name in FILES if (folder / name).exists()}
-    for name, target in targets.items():
-        shutil.copy2(folder / name, folder / target)
-    log.warning("%s holds results of another configuration: kept beside as %s", folder, ", ".join(targets.values()))
+    there = [folder / name for name in FILES if (folder / name).exists()]
+    copies = aside(there)
+    for path, copy in zip(there, copies, strict=True):
+        shutil.copy2(path, copy)
+    kept = ", ".join(copy.name for copy in copies)
+    log.warning("%s holds results of another configuration: kept beside as %s", folder, kept)
 
 
 def _identity(config: dict[str, Any]) -> list[Any]:
@@ -123,11 +119,8 @@ def record_of_training(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
 def read_scores(path: str | Path) -> pd.DataFrame:
     """Read a scores.csv, every score exactly as it was written, and check every cell that a metric depends on.
 
-    Parameters
-    ----------
-    path
-        The file. The columns of the heads may be absent or empty as a whole, race, gender and category in any row. A
-        row without a label is left out: of it nothing can be said.
+    The columns of the heads may be absent or empty as a whole, race, gender and category in any row. A row without a
+    label is left out: of it nothing can be said.
 
     Returns
     -------
@@ -191,7 +184,7 @@ def _check_names(table: pd.DataFrame, path: Path) -> None:
 
 def _numbers(cells: pd.Series, path: Path, binary: bool = False) -> pd.Series:
     """Turn cells into floats from 0 to 1, or into 0 and 1 only."""
-    values = pd.Series([number_of(cell) for cell in cells], index=cells.index, dtype=float)
+    values = pd.Series([_number(cell) for cell in cells], index=cells.index, dtype=float)
     wrong = ~values.isin([0, 1]) if binary else ~values.between(0, 1)  # NaN lies between nothing
     if wrong.any():
         line = wrong.idxmax()
@@ -201,7 +194,7 @@ def _numbers(cells: pd.Series, path: Path, binary: bool = False) -> pd.Series:
     return values
 
 
-def number_of(cell: str) -> float:
+def _number(cell: str) -> float:
     """Read a number exactly, as Python's own float does and the parsers of pandas in some versions do not."""
     try:
         return float(cell)
@@ -210,12 +203,7 @@ def number_of(cell: str) -> float:
 
 
 def pool(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Put the clips of several files into one table.
-
-    Parameters
-    ----------
-    tables
-        What `read_scores` returns, by a name for messages, such as the path.
+    """Put the clips of several files, by a name for messages, into one table.
 
     Raises
     ------
@@ -232,19 +220,7 @@ def pool(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def match(table: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:
-    """Bring the rows of another detector into the order of `table`, by their file.
-
-    Parameters
-    ----------
-    table, other
-        Scores of two detectors for the same clips, in any order.
-    names
-        What to call the two in messages.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The rows of `other`, row by row for the clips of `table`.
+    """Bring the rows of another detector into the order of `table`, by their file; `names` of both are for messages.
 
     Raises
     ------
@@ -267,12 +243,6 @@ def match(table: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str]) -> p
                 "they are not of one corpus"
             )
     return matched
-
-
-def listed(names: Sequence[str]) -> str:
-    """Name the first few, and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
 
 
 def metric_frame(folds: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

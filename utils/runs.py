@@ -66,14 +66,10 @@ class Run:
 
     Parameters
     ----------
-    name
-        Name of its folder.
-    folder
-        Where it lies.
-    metrics
-        What metrics.json holds, of each fold where it can be read.
-    scores
-        What scores.csv holds, of each fold where it can be read.
+    name, folder
+        Its name and where it lies.
+    metrics, scores
+        What metrics.json and scores.csv hold, of each fold where they can be read.
     problems
         What is missing or cannot be read, and why.
     damaged
@@ -177,14 +173,7 @@ def read_run(folder: Path) -> Run:
 
 
 def find_runs(results: Path, names: str | None = None) -> list[Run]:
-    """Read runs, in the order of the paper's detectors.
-
-    Parameters
-    ----------
-    results
-        Folder with a folder for each run.
-    names
-        Runs to read, with commas between them; by default all that have a fold.
+    """Read runs, each a folder in `results`, in the order of the paper's detectors: those named, else all.
 
     Raises
     ------
@@ -277,15 +266,7 @@ def of_other_folds(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def objections(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Say why the mean over some folds means little: the one judge of what may be averaged.
 
-    Parameters
-    ----------
-    configs
-        The resolved configuration of each fold.
-
-    Returns
-    -------
-    list of str
-        A sentence for the settings that differ, and one for each fold that was tested with another fold's checkpoint.
+    There is a sentence for the settings that differ, and one for each fold that was tested with another's checkpoint.
     """
     sentences = [
         f"{fold} was tested with {name}, which may have been trained on its subjects."

@@ -9,45 +9,34 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich import box
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from utils.files import markdown_table, to_json, write_atomic
 from utils.metrics import evaluate
 from utils.results import CATEGORIES, FILES
 from utils.runs import AUC_EXPLAINED, FOLDS, HEADINGS, Run, objections, published, read_run
-from utils.table import counted, percent, with_deviation
+from utils.table import Section, as_tables, counted, percent, with_deviation
 
 log = logging.getLogger(__name__)
 
 COUNTS = ["n", "n_A", "n_B", "n_C", "n_D"]
 
 
-def summarise(results_dir: Path, with_published: bool = True) -> pd.DataFrame:
-    """Summarise the folds of a run and write summary.json, summary.csv and summary.md beside them.
-
-    Parameters
-    ----------
-    results_dir
-        Folder of a run, such as outputs/results/MRDF_CE.
-    with_published
-        Whether to show the paper's numbers. They are shown for FakeAVCeleb only, whatever this says.
+def summarise(results_dir: Path) -> pd.DataFrame:
+    """Summarise the folds of a run, in a folder such as outputs/results/MRDF_CE, in summary.json, .csv and .md there.
 
     Returns
     -------
     pandas.DataFrame
-        Fractions from 0 to 1. A row a fold, then "mean", "std" (of a sample; empty with one fold), "paper" where it
-        is shown, and "pooled_auc": the AUC of the scores of all test clips of the folds together. Folds of several
-        corpora or protocols have neither mean nor pooled AUC.
+        Fractions from 0 to 1: what `with_means` returns, and the row "pooled_auc", the AUC of the scores of all test
+        clips of the folds together, which those of several corpora or protocols have not.
 
     Raises
     ------
     FileNotFoundError
         If there is no fold whose files can be read. One whose files cannot be is left out, and the log says so.
     """
-    run = read_run(Path(results_dir))
+    run = read_run(results_dir)
     whole = [
         fold for fold in run.folds if fold in run.metrics and len(run.scores.get(fold, ())) == run.metrics[fold]["n"]
     ]
@@ -59,20 +48,27 @@ def summarise(results_dir: Path, with_published: bool = True) -> pd.DataFrame:
     if not whole:
         raise FileNotFoundError("; ".join(run.problems) or f"{run.folder} has no fold to read")
     run = run.of(whole)
-    table = run.frame.reindex(columns=[*run.frame, *(name for name in COUNTS if name not in run.frame)])
-    averaged = len(run.parts()) == 1
-    per_fold = table.drop(columns=COUNTS) if averaged else table.drop(columns=COUNTS) * np.nan
-    # skipna=False: a mean over fewer folds than it says would mislead
-    table.loc["mean"] = per_fold.mean(skipna=False)
-    table.loc["std"] = per_fold.std(ddof=1, skipna=False)
-    paper = published(next(iter(run.configs.values()))) if with_published and run.shared("model_type") else {}
-    if averaged and paper:
-        table.loc["paper"] = pd.Series(paper, dtype=float)
-    pooled = evaluate(run.clips) if averaged else {"auc": None, "n": len(run.clips)}
+    table = with_means(run)
+    pooled = evaluate(run.clips) if len(run.parts()) == 1 else {"auc": None, "n": len(run.clips)}
     table.loc["pooled_auc"] = pd.Series({"auc": pooled["auc"], "n": pooled["n"]}, dtype=float)
     title = _title(run)
     notes = _notes(table, run)
     _write_summary(run.folder, table, title, notes)
+    return table
+
+
+def with_means(run: Run) -> pd.DataFrame:
+    """Return the metrics of the folds, and as rows below "mean", "std" (of a sample) and, where it is known, "paper".
+
+    Folds of several corpora or protocols have an empty mean.
+    """
+    table = run.frame.reindex(columns=[*run.frame, *(name for name in COUNTS if name not in run.frame)])
+    averaged = len(run.parts()) == 1
+    per_fold = table.drop(columns=COUNTS) if averaged else table.drop(columns=COUNTS) * np.nan
+    # skipna=False: a mean over fewer folds than it says would mislead
+    table.loc["mean"], table.loc["std"] = per_fold.mean(skipna=False), per_fold.std(ddof=1, skipna=False)
+    if averaged and run.shared("model_type") and (paper := published(next(iter(run.configs.values())))):
+        table.loc["paper"] = pd.Series(paper, dtype=float)
     return table
 
 
@@ -98,14 +94,10 @@ def _notes(table: pd.DataFrame, run: Run) -> list[str]:
     if "paper" in table.index:
         notes.append("paper: the published mean of the five folds; empty where no number is known.")
     missing = [fold for fold in FOLDS if fold not in run.metrics]
-    if missing and _has_five_folds(run):
+    # Other corpora may have fewer folds.
+    if missing and all(config.get("dataset", "fakeavceleb") == "fakeavceleb" for config in run.configs.values()):
         notes.append(f"Folds without results: {', '.join(missing)}.")
     return [*notes, *objections(run.configs)]
-
-
-def _has_five_folds(run: Run) -> bool:
-    """Whether the corpus is one with the five folds of the paper's protocol; others may have fewer."""
-    return all(config.get("dataset", "fakeavceleb") == "fakeavceleb" for config in run.configs.values())
 
 
 def _write_summary(folder: Path, table: pd.DataFrame, title: str, notes: list[str]) -> None:
@@ -125,8 +117,8 @@ def _write_summary(folder: Path, table: pd.DataFrame, title: str, notes: list[st
     }
     write_atomic(folder / "summary.json", to_json(summary))
     write_atomic(folder / "summary.csv", cells.to_csv(lineterminator="\n"))
-    lines = [f"# {title}", "", *markdown_table(fold_grid(table)), "", *(f"- {note}" for note in notes)]
-    write_atomic(folder / "summary.md", "\n".join(lines) + "\n")
+    lines = [f"# {title}", "", *markdown_table(fold_grid(table)), "", *(f"- {note}" for note in notes), ""]
+    write_atomic(folder / "summary.md", "\n".join(lines))
 
 
 def fold_grid(table: pd.DataFrame) -> list[list[str]]:
@@ -144,25 +136,18 @@ def fold_grid(table: pd.DataFrame) -> list[list[str]]:
     return grid
 
 
-def fold_table(metrics: dict, title: str) -> Group:
+def fold_table(metrics: Mapping[str, Any], title: str) -> Group:
     """Return the metrics of a fold as tables to print: the whole fold, then its categories."""
-    whole = Table(box=box.SIMPLE_HEAD)
-    whole.add_column(f"{metrics['n']} clips")
-    whole.add_column("%", justify="right")
-    for name, heading in HEADINGS.items():
-        if metrics.get(name) is not None:
-            whole.add_row(heading, percent(metrics[name]))
-    by_category = Table(box=box.SIMPLE_HEAD)
-    by_category.add_column("Category")
-    for heading in ("n", "ACC", "AUC"):
-        by_category.add_column(heading, justify="right")
+    known = {heading: metrics[name] for name, heading in HEADINGS.items() if metrics.get(name) is not None}
+    whole = [[f"{metrics['n']} clips", "%"], *([heading, percent(value)] for heading, value in known.items())]
+    by_category = [["category", "n", "ACC", "AUC"]]
     for name, values in metrics["per_category"].items():
         if values["n"]:
-            cells = (str(values["n"]), percent(values["acc"]), percent(values.get("auc")))
-            by_category.add_row(f"{name}  {CATEGORIES[name]}", *cells)
+            cells = [str(values["n"]), percent(values["acc"]), percent(values.get("auc"))]
+            by_category.append([f"{name}  {CATEGORIES[name]}", *cells])
     notes = [f"1 = real, 0 = fake. {AUC_EXPLAINED}; of a category: against the clips of A."]
     notes += calibration_notes(metrics.get("calibration"))
-    return Group(Text(title, style="bold"), whole, by_category, *map(Text, notes))
+    return as_tables(title, [Section("The fold", whole), Section("By category", by_category, notes)])
 
 
 def calibration_notes(record: Mapping[str, Any] | None) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from rich import box
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -93,11 +93,21 @@ def section_lines(part: Section, level: int = 2) -> list[str]:
 
 def as_tables(title: str, parts: Sequence[Section]) -> Group:
     """Return the tables for the screen."""
-    shown: list[Any] = [Text(title, style="bold")]
+    shown: list[RenderableType] = [Text(title, style="bold")]
     for part in parts:
         table = [_on_screen(part.grid)] if part.grid else []
         shown += [Text(), Text(part.title, style="bold"), *table, *(Text(note) for note in part.notes)]
     return Group(*shown)
+
+
+def _on_screen(grid: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for k, heading in enumerate(grid[0]):
+        is_text = k == 0 or heading == NOTE  # which may take several lines; a number must not
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
+    for row in grid[1:]:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
 
 
 def as_latex(parts: Sequence[Section]) -> str:
@@ -111,16 +121,6 @@ def as_latex(parts: Sequence[Section]) -> str:
             lines.append(frame.to_latex(index=False, column_format="l" + "r" * (len(head) - 1)))
         lines += [f"% {note}" for note in part.notes]
     return "\n".join(lines) + "\n"
-
-
-def _on_screen(grid: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for k, heading in enumerate(grid[0]):
-        is_text = k == 0 or heading == NOTE  # which may take several lines; a number must not
-        table.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
-    for row in grid[1:]:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
 
 
 LATEX_SIGNS = {

@@ -41,10 +41,9 @@ def card(
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such checkpoint, or its fold has not been tested.
-    ValueError
-        If an option is out of range, a file cannot be read, or the results are not those of the checkpoint.
+    FileNotFoundError, DataError
+        If there is no such checkpoint, its fold has not been tested, an option is out of range, a file cannot be read,
+        or the results are not those of the checkpoint.
     """
     for flag, value in (("bootstrap", bootstrap), ("seed", seed)):
         if value < 0:

@@ -32,22 +32,16 @@ class Facts(NamedTuple):
         The checkpoint and the SHA-256 of its bytes.
     kind, parameters, choices
         Name of the detector, how many parameters it has, and its hyperparameters.
-    epoch
-        Number of the epoch that the checkpoint is of, from 1; None if it does not say.
-    trained
-        The configuration of training that the checkpoint holds; empty in the authors' files.
+    epoch, trained
+        Epoch of the checkpoint, from 1, or None; the configuration of training in it, empty in the authors' files.
     threshold
         From which score on `main.py predict` calls a clip real.
-    run
-        The fold's results, as a run of this fold alone; its `pooled` has all metrics.
-    fold
-        Name of the fold, such as train_2.
+    run, fold
+        Results of the fold, as a run of this fold alone, and its name, such as train_2.
     sides
         Clips of "training", "validation" and "test" as the corpus has them; None where it cannot be read.
-    audit
-        What audit.json holds; None without one of these very bytes.
-    no_audit
-        Why there is no audit.
+    audit, no_audit
+        What audit.json holds, if it is of these very bytes; else None and why.
     """
 
     path: Path
@@ -94,23 +88,13 @@ class Facts(NamedTuple):
 
 
 def read_facts(path: Path, outputs: Path, resamples: int, seed: int) -> Facts:
-    """Read a checkpoint and what the outputs hold of its fold.
-
-    Parameters
-    ----------
-    path
-        The checkpoint.
-    outputs
-        Folder of the outputs.
-    resamples, seed
-        Of the bootstrap by subject.
+    """Read a checkpoint and what the folder of the outputs holds of its fold.
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such checkpoint, or its fold has not been tested.
-    ValueError
-        If a file cannot be read, or the results are not those of the checkpoint.
+    FileNotFoundError, DataError
+        If there is no such checkpoint, its fold has not been tested, a file cannot be read, or the results are not
+        those of the checkpoint.
     """
     checkpoint = read_checkpoint(path)
     trained = checkpoint.get("config") or {}

@@ -70,13 +70,7 @@ PICKED_ON_TEST = "The epoch was picked on the test fold"
 
 
 def build(facts: Facts) -> str:
-    """Put the card together.
-
-    Parameters
-    ----------
-    facts
-        What `scripts.card.facts.read_facts` returns.
-    """
+    """Put the card together."""
     # A card is Markdown: what comes from outside goes through `quoted` or `plain`.
     choices: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=False, **choices)
@@ -235,13 +229,8 @@ def _at_threshold(facts: Facts) -> Section:
     found = group_metrics(table, facts.run.resamples, facts.run.seed)
     grid = [["metric", "%", "95 %"]]
     for name, heading in AT_THRESHOLD.items():
-        grid.append(
-            [
-                heading,
-                percent(found[name]) or "no such clip",
-                ends(found["intervals"][name], name in found["rule_of_three"]),
-            ]
-        )
+        interval = ends(found["intervals"][name], name in found["rule_of_three"])
+        grid.append([heading, percent(found[name]) or "no such clip", interval])
     notes = ["The threshold was chosen on these very clips, which makes it look better than it is."]
     chosen_here = threshold.rule == "eer" and facts.trained.get("validation") == "test" and facts.same_corpus
     return Section(f"At the threshold of main.py predict, {threshold.value:.4f}", grid, notes if chosen_here else [])
@@ -256,10 +245,8 @@ def _calibration(facts: Facts) -> Section:
         return section._replace(notes=[*notes, "The checkpoint holds no calibration, so that a score is all there is."])
     head, *rows = section.grid
     keys = ("ece", "ece_equal_mass", "brier")
-    body = [
-        [row[0], f"{record['before'][key]:.4f}", f"{record['after'][key]:.4f}"]
-        for row, key in zip(rows, keys, strict=True)
-    ]
+    values = [[f"{record[when][key]:.4f}" for when in ("before", "after")] for key in keys]
+    body = [[row[0], *pair] for row, pair in zip(rows, values, strict=True)]
     return section._replace(grid=[[head[0], "score", "calibrated"], *body], notes=[*notes, *calibration_notes(record)])
 
 
@@ -271,14 +258,8 @@ def _shortcuts(audit: Mapping[str, Any] | None) -> str:
     for row in rows:
         count = "" if row.get("n") is None else f"{row['n']:,}"
         interval = None if None in (row.get("low"), row.get("high")) else (row["low"], row["high"])
-        cells = [
-            count,
-            percent(row["auc"]),
-            ends(interval),
-            "yes" if row.get("named") else "",
-            str(row.get("note") or ""),
-        ]
-        grid.append([str(row["shortcut"]), str(row["category"]), *cells])
+        said = ["yes" if row.get("named") else "", str(row.get("note") or "")]
+        grid.append([str(row["shortcut"]), str(row["category"]), count, percent(row["auc"]), ends(interval), *said])
     notes = [
         "AUC: of a logistic regression on this alone, without the detector, the fake clips of a category against the "
         "real ones, of training too. What lies well above 50 tells the fakes of this corpus without looking at them."

@@ -83,11 +83,12 @@ def evaluate_scores(
             )
         tables = _load(scores)
     else:
-        from scripts.evaluate.foreign import foreign_folds  # needs PyTorch, which scores.csv does not
+        from scripts.evaluate.others import Others, folds_of_others  # needs PyTorch, which scores.csv does not
 
         if len(scores) > 1:
             raise DataError(f"the scores of another detector are one file, not {len(scores)}")
-        tables = foreign_folds(scores[0], polarity, threshold, data_root, dataset, protocol, lists, fold, seed)
+        others = Others(scores[0], polarity=polarity, threshold=0.5 if threshold is None else threshold)
+        tables = folds_of_others(others, data_root, dataset, protocol, lists, fold, seed)
     pooled = pool(tables)
     other = None
     if against:
@@ -107,13 +108,7 @@ def evaluate_scores(
 
 
 def _load(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """Read all files, by their paths.
-
-    Raises
-    ------
-    DataError
-        If a file is wrong, or a path is given twice.
-    """
+    """Read all files, by their paths, none of which may be given twice."""
     for path in paths:
         if paths.count(path) > 1:
             raise DataError(f"{path} is given twice")

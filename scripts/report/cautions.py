@@ -15,16 +15,9 @@ ROUNDING = 1e-9
 
 
 class Caution(NamedTuple):
-    """An objection.
+    """An objection: what it is, what follows from it, how to avoid it (what is typed is between backquotes).
 
-    Parameters
-    ----------
-    title, meaning
-        What it is, and what follows from it.
-    remedy
-        How to avoid it; what is typed is between backquotes.
-    find
-        Where it applies in a run: a sentence or, if in all of it, an empty string; None if it does not.
+    `find` says where it applies in a run: a sentence or, if in all of it, an empty string; None if it does not.
     """
 
     title: str
@@ -35,11 +28,12 @@ class Caution(NamedTuple):
 
 def cautions(runs: Sequence[Run]) -> list[tuple[Caution, dict[str, str]]]:
     """Return the objections that apply, each with the runs it applies to and where in them."""
-    found = [(caution, {run.name: caution.find(run) for run in runs}) for caution in CAUTIONS]
-    applying = [
-        (caution, {run: where for run, where in places.items() if where is not None}) for caution, places in found
-    ]
-    return [(caution, places) for caution, places in applying if places]
+    found = []
+    for caution in CAUTIONS:
+        places = {run.name: where for run in runs if (where := caution.find(run)) is not None}
+        if places:
+            found.append((caution, places))
+    return found
 
 
 def _folds(run: Run, found: Iterable[str]) -> str | None:
@@ -50,19 +44,13 @@ def _folds(run: Run, found: Iterable[str]) -> str | None:
     return "" if found == list(run.configs) else ", ".join(found)
 
 
+def _where(applies: Callable[[dict[str, Any]], bool]) -> Callable[[Run], str | None]:
+    """To find the folds of whose metrics.json something is so."""
+    return lambda run: _folds(run, (fold for fold, metrics in run.metrics.items() if applies(metrics)))
+
+
 def _setting(name: str, value: Any) -> Callable[[Run], str | None]:
-    def find(run: Run) -> str | None:
-        return _folds(run, (fold for fold, config in run.configs.items() if name in config and config[name] == value))
-
-    return find
-
-
-def _unrecorded(run: Run) -> str | None:
-    return _folds(run, (fold for fold, config in run.configs.items() if "validation" not in config))
-
-
-def _hard_auc(run: Run) -> str | None:
-    return _folds(run, (fold for fold, metrics in run.metrics.items() if _is_balanced(metrics)))
+    return _where(lambda metrics: name in metrics["config"] and metrics["config"][name] == value)
 
 
 def _is_balanced(metrics: dict[str, Any]) -> bool:
@@ -89,21 +77,9 @@ def _missing(run: Run) -> str | None:
     return ", ".join(missing) or None
 
 
-def _mixed(run: Run) -> str | None:
-    return ", ".join(differing(run.configs)) or None
-
-
 def _several(run: Run) -> str | None:
-    parts = run.parts()
-    return (
-        "; ".join(f"{', '.join(part.folds)}: {' '.join(key)}" for key, part in parts.items())
-        if len(parts) > 1
-        else None
-    )
-
-
-def _foreign(run: Run) -> str | None:
-    return ", ".join(f"{fold}: {name}" for fold, name in of_other_folds(run.configs).items()) or None
+    parts = [f"{', '.join(part.folds)}: {' '.join(key)}" for key, part in run.parts().items()]
+    return "; ".join(parts) if len(parts) > 1 else None
 
 
 def _below_chance(run: Run) -> str | None:
@@ -145,11 +121,6 @@ def skipped(run: Run) -> dict[str, str]:
     return clips
 
 
-def _skipped(run: Run) -> str | None:
-    count = len(skipped(run))
-    return counted(count, "clip") if count else None
-
-
 CAUTIONS = (
     Caution(
         "The epoch was picked on the test fold",
@@ -161,13 +132,13 @@ CAUTIONS = (
         "How it was trained is not recorded",
         "metrics.json does not say how the epoch was picked, as after testing a checkpoint of the authors' release.",
         "train it with `train.py`, which records every setting",
-        _unrecorded,
+        _where(lambda metrics: "validation" not in metrics["config"]),
     ),
     Caution(
         "The hard AUC equals the balanced accuracy",
         "It is that of the 0/1 decisions, as in the paper, and says nothing about how well the scores rank clips.",
         "judge by the AUC of the scores, and pick the epoch by it with `--selection auc`",
-        _hard_auc,
+        _where(_is_balanced),
     ),
     Caution(
         "The visual front end was not trained",
@@ -204,7 +175,7 @@ CAUTIONS = (
         "The folds are of different configurations",
         "They are not of one experiment.",
         "train all folds with the same flags, for instance with `main.py reproduce`",
-        _mixed,
+        lambda run: ", ".join(differing(run.configs)) or None,
     ),
     Caution(
         "Corpora or protocols are mixed",
@@ -216,7 +187,7 @@ CAUTIONS = (
         "A fold was tested with another fold's checkpoint",
         "That may have been trained on the subjects that it was tested on.",
         "test each fold with its own, for instance with `main.py reproduce`",
-        _foreign,
+        lambda run: ", ".join(f"{fold}: {name}" for fold, name in of_other_folds(run.configs).items()) or None,
     ),
     Caution(
         "An AUC of the scores is below 50",
@@ -240,6 +211,6 @@ CAUTIONS = (
         "Clips were skipped",
         "They are missing or do not decode, so that others who have them get other metrics.",
         "mend the corpus (`main.py prepare` names what is wrong) and leave out `--skip_bad`",
-        _skipped,
+        lambda run: counted(len(skipped(run)), "clip") if skipped(run) else None,
     ),
 )

@@ -28,14 +28,10 @@ class Media:
 
     Parameters
     ----------
-    strip
-        Frames side by side as JPEG in base64; "" if there is none.
-    frames
-        What the strip shows, or why there is none.
-    outline, length
-        The waveform as the path of an SVG that is `length` wide and `HEIGHT` high; "" if there is none.
-    audio
-        What the waveform shows, or why there is none.
+    strip, frames
+        Frames side by side as JPEG in base64, and what they show; or "" and why there is none.
+    outline, length, audio
+        The waveform as the path of an SVG that is `length` wide and `HEIGHT` high, and what it shows; or "" and why.
     """
 
     strip: str
@@ -48,13 +44,10 @@ class Media:
 class Corpus:
     """Finds the clips of a corpus by the names that scores.csv gives them.
 
-    Parameters
+    Attributes
     ----------
     root
         What --data_root says; None if nothing.
-
-    Attributes
-    ----------
     problems
         Why a clip table could not be read, by the kind of corpus.
     """
@@ -68,12 +61,7 @@ class Corpus:
     def show(self, file: str, config: dict[str, Any]) -> Media | None:
         """Return frames and audio of a clip, or why there are none; None if the corpus has no such clip.
 
-        Parameters
-        ----------
-        file
-            The clip, as in scores.csv.
-        config
-            Configuration of the fold that tested it, which knows the kind of corpus and the frames in use.
+        The configuration of the fold that tested it tells the kind of corpus and the frames in use.
         """
         path = self._table(kind_of(config)).get(file)
         if path is None:
@@ -127,19 +115,8 @@ def outline(samples: np.ndarray) -> tuple[str, int]:
 
 
 def hardest(clips: pd.DataFrame, label: int, count: int = COUNT) -> pd.DataFrame:
-    """Return the clips of a class with the highest loss, the highest first, with the column loss.
+    """Return the clips of a class (1 = real) with the highest loss, the highest first, with the column loss.
 
-    Parameters
-    ----------
-    clips
-        One row a clip, with the columns label, score (probability of real) and file.
-    label
-        1 = real, 0 = fake.
-    count
-        How many at most.
-
-    Notes
-    -----
     The loss is -log of the probability given to the truth, and infinite where that is 0.
     """
     clips = clips[clips["label"] == label]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import logging
 import math
@@ -12,27 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scripts.evaluate.tables import kinds_sections, metrics_section, people_sections
 from scripts.report.cautions import cautions, skipped
 from scripts.report.clips import CLASSES, COUNT, HEIGHT, Corpus, hardest, kind_of
 from scripts.report.figures import figures
+from scripts.report.page import FOLDER, embedded, render
 from scripts.reproduce.table import describe, notes_of, sections
+from scripts.suite.page import sections as suite_sections
 from utils.errors import DataError
 from utils.files import write_atomic
-from utils.runs import Run, differing, find_runs, published
-from utils.summary import fold_grid
+from utils.runs import Run, differing, find_runs
+from utils.summary import fold_grid, with_means
 from utils.table import Section, explained
 
 log = logging.getLogger(__name__)
 
 FILE = "report.html"
-FOLDER = Path(__file__).parent
 LARGE = 10_000_000  # bytes
 ABSENT = "(not recorded)"
 OF_CLIPS = ["truth", "subject", "category", "method", "fold", "score", "loss"]
-NUMERIC = set("0123456789.,+-±%∞†to \u00a0—")  # of which cells of numbers and intervals are made
 
 
 def report(
@@ -40,6 +37,7 @@ def report(
     runs: str | None = None,
     data_root: Path | None = None,
     out: Path | None = None,
+    suite: list[Path] | None = None,
 ) -> None:
     """Write a report on runs as one HTML file: tables, figures, hardest clips, settings, what to object to.
 
@@ -53,6 +51,8 @@ def report(
         The corpus, from which the hardest clips are shown; for a csv, that file or the folder of clips.csv.
     out
         The file to write; by default report.html in the folder of the results.
+    suite
+        Folders that main.py suite wrote, such as outputs/suite/NAME, whose tables and heat maps are shown too.
 
     Raises
     ------
@@ -65,7 +65,8 @@ def report(
         raise IsADirectoryError(f"--out {out}: is a folder, but must be a file, such as {out / FILE}")
     if data_root is not None and not data_root.exists():
         raise FileNotFoundError(f"--data_root {data_root}: no such folder; without it the report shows no clips")
-    text = build(find_runs(results, runs), outputs / "log", Corpus(data_root))
+    found = [] if suite and runs is None and not results.is_dir() else find_runs(results, runs)
+    text = build(found, outputs / "log", Corpus(data_root), suite or ())
     write_atomic(out, text)
     size = out.stat().st_size
     log.info("report: %s, %.1f MB", out, size / 1e6)
@@ -73,47 +74,27 @@ def report(
         log.warning("%s is large; --runs makes a report on fewer runs", out)
 
 
-def build(runs: Sequence[Run], logs: Path, corpus: Corpus) -> str:
-    """Build the page.
-
-    Parameters
-    ----------
-    runs
-        What `utils.runs.find_runs` gives.
-    logs
-        Folder of the logs, a folder a run in it; it need not be there.
-    corpus
-        Where clips come from.
-    """
-    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["numeric"] = numeric_columns
-    page = environment.get_template("page.html").render(
-        style=style,
-        script=script,
-        # Only this very script runs, whatever the data hold.
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+def build(runs: Sequence[Run], logs: Path, corpus: Corpus, suites: Sequence[Path] = ()) -> str:
+    """Build the page on runs, with training curves where `logs` has a folder of a run, and on folders of suites."""
+    return render(
+        FOLDER / "page.html",
+        title="Deepfake detectors: report",
         detectors=_detectors(runs),
         cautions=cautions(runs),
         problems=[f"{run.name}: {problem}" for run in runs for problem in run.problems],
         runs=[_run(run, logs, corpus) for run in runs],
+        suites=[_suite(folder) for folder in suites],
     )
-    # Bytes of a file name that are no UTF-8 would stop the page from being written.
-    return page.lstrip().encode("utf-8", "replace").decode("utf-8")
 
 
-def numeric_columns(grid: Sequence[Sequence[str]]) -> list[bool]:
-    """Tell which columns of a table hold numbers, by which they are sorted; the first is the heading of its row."""
-    return [
-        k > 0 and all(set(str(row[k])) <= NUMERIC for row in grid[1:]) and any(row[k] for row in grid[1:])
-        for k in range(len(grid[0]) if grid else 0)
-    ]
+def _suite(folder: Path) -> dict[str, Any]:
+    """The tables of a suite, and its heat map."""
+    path = folder / "suite.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {"name": folder.name, "parts": suite_sections(found), "heat_map": embedded(folder / "heatmap.png")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: does not hold a suite ({error}); run main.py suite again") from error
 
 
 def _detectors(runs: Sequence[Run]) -> dict[str, Any]:
@@ -161,13 +142,8 @@ def _folds(run: Run) -> list[tuple[Section, int]]:
     """The metrics of each fold with the mean and the paper's numbers below, of which there are so many; all clips."""
     if not run.metrics:
         return []
-    table = run.frame
     averaged = len(run.parts()) == 1
-    if averaged:
-        table.loc["mean"], table.loc["std"] = run.frame.mean(skipna=False), run.frame.std(ddof=1, skipna=False)
-        paper = published(next(iter(run.configs.values()))) if run.shared("model_type") else {}
-        if paper:
-            table.loc["paper"] = pd.Series(paper, dtype=float)
+    table = with_means(run) if averaged else run.frame
     feet = averaged + ("paper" in table.index)
     parts = [(Section(f"{run.name}: folds, in percent", fold_grid(table)), feet)]
     if run.pooled:
@@ -178,7 +154,7 @@ def _folds(run: Run) -> list[tuple[Section, int]]:
 
 
 def _hardest(run: Run, corpus: Corpus) -> dict[str, Any] | None:
-    """The hardest clips with their frames and audio, or a word why these are not shown; None without scores."""
+    """The hardest clips with their frames and audio, or why these are not shown; None without scores."""
     if run.clips.empty:
         return None
     chosen = pd.concat([hardest(run.clips, label) for label in CLASSES])

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile
 
-from utils.figures.run import all_figures
-from utils.runs import FOLD_NAME, Run
+import numpy as np
+from matplotlib.figure import Figure
+
+from scripts.report.page import embedded
+from utils.errors import DataError
+from utils.figures.clips import draw_confusion, draw_reliability, draw_score_histogram
+from utils.figures.curves import draw_det, draw_precision_recall, draw_roc
+from utils.figures.embedding import draw_embedding
+from utils.figures.style import save_figure
+from utils.figures.training import chosen_epoch, draw_training_curves, read_training_log
+from utils.runs import FOLD_NAME, Run, fold_folders
 from utils.table import counted
+
+log = logging.getLogger(__name__)
 
 FOLDER = "figures"
 # Name of a figure: what it is called, and what it shows.
@@ -23,42 +37,107 @@ CAPTIONS = {
     "embedding": ("Embeddings", "t-SNE of the detector's embeddings of video and audio; near clips look alike to it"),
 }
 
+OF_FOLDS = {"roc": draw_roc, "det": draw_det, "precision_recall": draw_precision_recall}
+OF_CLIPS = {"confusion": draw_confusion, "scores": draw_score_histogram, "reliability": draw_reliability}
 
-@dataclass
-class Shown:
+
+class Shown(NamedTuple):
     """A figure on the page: its PNG in base64, what it is called, what it shows and what it rests on."""
 
     png: str
     title: str
     shows: str
-    count: str
+    rests_on: str
 
 
 def figures(run: Run, log_dir: Path | None) -> tuple[list[Shown], list[str]]:
-    """Draw what a run has data for, into figures/ of its folder.
-
-    Parameters
-    ----------
-    run
-        The run.
-    log_dir
-        Folder of its logs, such as outputs/log/MRDF_CE; None leaves out the training curves.
-
-    Returns
-    -------
-    tuple
-        The figures, and a sentence for each that is not there.
-    """
+    """Draw what a run has data for, into figures/ of its folder; also return a sentence for each that is not there."""
     drawn, reasons = all_figures(run, log_dir, run.folder / FOLDER, run.name)
     absent = [f"{CAPTIONS.get(name, (name,))[0]}: {why}." for name, why in reasons.items()]
     return [_shown(run, path, log_dir) for path in drawn], absent
 
 
+def all_figures(run: Run, log_dir: Path | None, out: Path, title: str) -> tuple[list[Path], dict[str, str]]:
+    """Draw every figure of a run for which there is data, as PNG and SVG.
+
+    Parameters
+    ----------
+    run
+        The run; its folder may hold train_*/embeddings.npz.
+    log_dir
+        Folder of its logs, such as outputs/log/MRDF_CE; None leaves out the training curves.
+    out
+        Where to write.
+    title
+        Of the figures.
+
+    Returns
+    -------
+    tuple
+        The PNG files written, and by the names of the other figures why they are not.
+    """
+    pooled = f"{title}, {len(run.scores)} folds pooled" if len(run.scores) > 1 else title
+    reasons: dict[str, str] = {}
+    jobs: dict[str, Callable[[], Figure]] = {name: partial(draw, run.scores, title) for name, draw in OF_FOLDS.items()}
+    jobs |= {name: partial(draw, run.clips, pooled) for name, draw in OF_CLIPS.items()}
+    if not run.scores or len(run.parts()) > 1:
+        why = "no fold has a scores.csv" if not run.scores else "its folds are of several corpora or protocols"
+        reasons |= dict.fromkeys(jobs, why)
+        jobs = {}
+    if log_dir is None:
+        reasons["training_curves"] = "no folder of logs is given"
+    else:
+        jobs["training_curves"] = partial(_training_curves, run, log_dir, title)
+    archives = fold_folders(run.folder, ["embeddings.npz"])
+    for folder in archives:
+        jobs[f"embedding_{folder.name}"] = partial(_embedding, folder / "embeddings.npz", f"{title}, {folder.name}")
+    if not archives:
+        reasons["embedding"] = f"{run.folder} has no train_*/embeddings.npz"
+    written = []
+    for name, draw in jobs.items():
+        try:
+            save_figure(draw(), out / f"{name}.png")
+            written.append(out / f"{name}.png")
+        except (DataError, OSError) as error:
+            reasons[name] = str(error)
+    for name, why in reasons.items():
+        log.info("%s: not drawn, %s", name, why)
+    return written, reasons
+
+
+def _training_curves(run: Run, log_dir: Path, title: str) -> Figure:
+    logs, chosen = {}, {}
+    folders = [path for path in log_dir.glob("train_*") if path.is_dir() and FOLD_NAME.fullmatch(path.name)]
+    for folder in sorted(folders, key=lambda path: (len(path.name), path.name)):
+        try:
+            logs[folder.name] = read_training_log(folder)
+        except (DataError, OSError) as error:
+            log.warning("left out of the training curves: %s", error)
+            continue
+        config = run.configs.get(folder.name)
+        epoch = chosen_epoch(logs[folder.name], config.get("selection", "acc_auc") if config else None)
+        if epoch is not None:
+            chosen[folder.name] = epoch
+    if not logs:
+        raise DataError(f"{log_dir} has no train_*/version_*/metrics.csv")
+    return draw_training_curves(logs, chosen, title)
+
+
+def _embedding(archive: Path, title: str) -> Figure:
+    try:
+        with np.load(archive, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except (BadZipFile, EOFError, ValueError) as error:
+        raise DataError(f"{archive} does not read: {error}") from error
+    if "category" not in arrays:
+        raise DataError(f"{archive} has no array category")
+    return draw_embedding(arrays, arrays["category"], title)
+
+
 def _shown(run: Run, path: Path, log_dir: Path | None) -> Shown:
     kind, _, fold = path.stem.partition("_") if path.stem.startswith("embedding") else (path.stem, "", "")
     title, shows = CAPTIONS[kind]
-    png = base64.b64encode(path.read_bytes()).decode("ascii")
-    return Shown(png, f"{title}, {fold}" if fold else title, shows, _count(run, kind, fold, log_dir))
+    return Shown(embedded(path), f"{title}, {fold}" if fold else title, shows, _count(run, kind, fold, log_dir))
 
 
 def _count(run: Run, kind: str, fold: str, log_dir: Path | None) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -19,7 +20,7 @@ from dataset import FakeAVCelebDataModule
 from dataset.protocols import folds_of_corpus
 from scripts.report.command import report
 from scripts.reproduce.folds import Fold, clip_lists, config_hash, holder_of, is_held, metrics_of
-from scripts.reproduce.overview import Overview, State, Status
+from scripts.reproduce.overview import LOCKED, RUNNING, Overview
 from scripts.reproduce.table import table
 from utils.cli import takes
 from utils.errors import DataError
@@ -76,9 +77,9 @@ def reproduce(
     given = TrainOptions(model_type="AVDF", folds=folds, save_name=None, resume="auto", **options)
     jobs = share_of(make_jobs(models, given, options), shard)
     write_configuration(models, given)
-    statuses = {job.fold: Status(job.digest, given.max_epochs) for job in jobs}
+    overview = Overview({job.fold: job.digest for job in jobs}, given.max_epochs)
     try:
-        with stopping(), Overview(statuses) as overview:
+        with stopping(), closing(overview):
             run_all(jobs, overview)
             finish(jobs, overview, given)
     except Stopped as stop:
@@ -96,13 +97,7 @@ def write_configuration(models: str, given: TrainOptions) -> None:
 
 
 def make_jobs(models: str, given: TrainOptions, options: dict[str, Any]) -> list[Job]:
-    """Every fold of every detector.
-
-    Raises
-    ------
-    DataError
-        If a detector is unknown, or the corpus has none of the folds.
-    """
+    """Every fold of every detector; `DataError` if a detector is unknown, or the corpus has none of the folds."""
     known = get_args(ModelType)
     names = list(dict.fromkeys(name for name in models.split(",") if name))
     if not names:
@@ -160,13 +155,7 @@ def _written(value: Any) -> str:
 
 
 def share_of(jobs: list[Job], shard: str | None) -> list[Job]:
-    """Every n-th job, from the i-th on, for a shard i/n.
-
-    Raises
-    ------
-    DataError
-        If there is no such shard.
-    """
+    """Every n-th job, from the i-th on, for a shard i/n; `DataError` if there is no such shard."""
     if shard is None:
         return jobs
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
@@ -203,32 +192,25 @@ def attempt(job: Job, overview: Overview) -> bool:
     try:
         with claim.acquire(timeout=0):
             if is_held(fold):
-                overview.set(fold, State.LOCKED, holder_of(fold))
+                overview.working(fold, LOCKED, holder_of(fold))
                 return False
-            overview.set(fold, State.RUNNING)
-            code, said = run_fold(job, overview)
+            overview.working(fold, RUNNING)
+            code = run_fold(job, overview)
             metrics = metrics_of(fold, job.digest)
     except Timeout:
-        overview.set(fold, State.LOCKED, holder_of(fold))
+        overview.working(fold, LOCKED, holder_of(fold))
         return False
     if code == 0 and metrics:
         overview.done(fold, metrics)
     else:
-        overview.set(fold, State.FAILED, f"{_ending(code)}: {said} (see {fold.log})")
+        overview.fail(fold, f"{_ending(code)}, see {fold.log}")
     return True
 
 
-def run_fold(job: Job, overview: Overview) -> tuple[int, str]:
-    """Train and test a fold in a process of its own.
-
-    Returns
-    -------
-    tuple of int and str
-        The exit code, and what the process said last.
-    """
+def run_fold(job: Job, overview: Overview) -> int:
+    """Train and test a fold in a process of its own, and return its exit code."""
     job.fold.log.parent.mkdir(parents=True, exist_ok=True)
     with job.fold.log.open("ab") as output:
-        start = output.tell()
         process = subprocess.Popen(job.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             while process.poll() is None:
@@ -236,7 +218,7 @@ def run_fold(job: Job, overview: Overview) -> tuple[int, str]:
                 overview.refresh()
         finally:
             stop(process)
-    return process.returncode, last_line(job.fold.log, start)
+    return process.returncode
 
 
 def stop(process: subprocess.Popen) -> None:
@@ -251,15 +233,6 @@ def stop(process: subprocess.Popen) -> None:
         process.wait()
 
 
-def last_line(path: Path, start: int) -> str:
-    """The error in a log from `start` on, or else its last line."""
-    with path.open("rb") as file:
-        file.seek(start)
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("train.py: error:")]
-    return (errors or lines or ["it said nothing"])[-1]
-
-
 def _ending(code: int) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
@@ -267,13 +240,7 @@ def _ending(code: int) -> str:
 
 
 def finish(jobs: list[Job], overview: Overview, given: TrainOptions) -> None:
-    """Write the table and the report of the detectors that have results; say where all lies, and what failed.
-
-    Raises
-    ------
-    SystemExit
-        With code 1, if a fold failed or there is no table.
-    """
+    """Write the table and the report of the detectors that have results; end with 1 if a fold or these failed."""
     outputs, problem = given.outputs, None
     runs = dict.fromkeys(job.fold.run for job in jobs)
     there = ",".join(run for run in runs if fold_folders(outputs / "results" / run))
@@ -284,9 +251,9 @@ def finish(jobs: list[Job], overview: Overview, given: TrainOptions) -> None:
     except (ValueError, OSError) as error:  # a fold of an earlier run that cannot be read, say
         problem = f"the table cannot be made: {error}"
     log.info("results: %s, checkpoints: %s, logs: %s", *(outputs / name for name in ("results", "ckpts", "log")))
-    if failed := overview.failed():
-        log.error("%d of %d folds failed:\n%s", len(failed), len(jobs), "\n".join(failed))
+    if overview.failed:
+        log.error("%d of %d folds failed:\n%s", len(overview.failed), len(jobs), "\n".join(overview.failed))
     if problem:
         log.error("%s", problem)
-    if failed or problem:
+    if overview.failed or problem:
         raise SystemExit(1)

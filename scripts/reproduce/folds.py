@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -24,7 +23,7 @@ from filelock import SoftFileLock, Timeout
 from dataset import FakeAVCelebDataModule
 from model import read_checkpoint
 from utils.errors import DataError
-from utils.files import file_digest, lock, replacing, write_atomic
+from utils.files import aside, file_digest, lock, replacing, write_atomic
 from utils.options import TrainOptions, plain
 from utils.results import read_fold, read_metrics
 
@@ -44,17 +43,7 @@ GRACE_SECONDS = 10
 
 @dataclass(frozen=True)
 class Fold:
-    """Where the files of a fold lie.
-
-    Parameters
-    ----------
-    outputs
-        Folder of all outputs.
-    run
-        Name of the run (`--save_name`).
-    name
-        Name of the fold, such as train_2.
-    """
+    """Where the files of a fold of a run (`--save_name`) lie in the folder of all outputs; its name is as train_2."""
 
     outputs: Path
     run: str
@@ -165,23 +154,15 @@ def pretrained_digest(config: Mapping[str, Any]) -> str | None:
 def config_hash(config: Mapping[str, Any], clips: Mapping[str, str]) -> str:
     """SHA-256 of what decides the numbers of a fold, the same on every machine.
 
-    Parameters
-    ----------
-    config
-        Resolved options as `utils.options.plain` gives them; more entries do no harm. Pretrained weights count by their
-        content, and by their path where they cannot be read.
-    clips
-        What `clip_lists` gives.
+    It takes resolved options as `utils.options.plain` gives them, where more entries do no harm, and what `clip_lists`
+    gives.
     """
     decides = {**deciding(config), "clips": dict(clips)}
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def clip_lists(data: FakeAVCelebDataModule) -> dict[str, str]:
-    """SHA-256 of the lists of training, validation and test clips of a fold: "train", "val" and "test".
-
-    Clips that do not decode are in them.
-    """
+    """SHA-256 of the lists of "train", "val" and "test" clips of a fold, of which some may not decode."""
     return {side: clips_digest(clips) for side, clips in zip(("train", "val", "test"), data.sides(), strict=True)}
 
 
@@ -226,10 +207,8 @@ class Start(NamedTuple):
     ----------
     path, checkpoint
         The checkpoint to go on from, and what it holds; None for a fold that starts anew.
-    aside
-        Files that it cannot go on from and would write over.
-    said
-        What the log says of that.
+    aside, said
+        Files that it cannot go on from and would write over, and what the log says of that.
     """
 
     path: Path | None = None
@@ -274,16 +253,12 @@ def start_of(fold: Fold, config: Mapping[str, Any], resume: str | None, requeued
 
 
 def make_way(fold: Fold, start: Start) -> None:
-    """Move what is in the way of a fold aside, and bring the best epoch that belongs to a checkpoint from elsewhere.
-
-    The files become RUN_train_2.1.ckpt, RUN_train_2-last.1.ckpt and the folder train_2.1, or the next free number.
-    """
+    """Set what is in the way of a fold aside, and bring the best epoch that belongs to a checkpoint from elsewhere."""
     if start.aside:
-        number = next(k for k in itertools.count(1) if not any(_numbered(path, k).exists() for path in start.aside))
-        for path in start.aside:
-            path.rename(_numbered(path, number))
-        kept = ", ".join(str(_numbered(path, number)) for path in start.aside)
-        log.warning("%s: %s. Kept: %s", fold, start.said, kept)
+        kept = aside(start.aside)
+        for path, name in zip(start.aside, kept, strict=True):
+            path.rename(name)
+        log.warning("%s: %s. Kept: %s", fold, start.said, ", ".join(map(str, kept)))
     elif start.said:
         log.info("%s", start.said)
     if start.path is not None and start.path.resolve() not in (fold.last.resolve(), fold.best.resolve()):
@@ -298,7 +273,7 @@ def write_options(options: TrainOptions) -> None:
     """Write the options of a run as results/NAME/config.yaml, which train.py repeats it from.
 
     Folds that were trained with the same options before, as `main.py reproduce` does in processes of their own, stay
-    in it. The file of other options is kept as config.1.yaml, or the next free number.
+    in it. The file of other options is set aside.
     """
     path = options.outputs / "results" / options.save_name / "config.yaml"
     config = plain(options)
@@ -310,7 +285,7 @@ def write_options(options: TrainOptions) -> None:
             if deciding(earlier) == deciding(config):
                 config["folds"] = ",".join(sorted({*f"{earlier.get('folds')},{config['folds']}".split(",")}))
             else:
-                kept = next(p for k in itertools.count(1) if not (p := path.with_name(f"config.{k}.yaml")).exists())
+                (kept,) = aside([path])
                 path.rename(kept)
                 log.info("%s is of other options: kept as %s", path, kept.name)
         write_atomic(path, yaml.safe_dump(config, sort_keys=False))
@@ -398,7 +373,3 @@ def _looked_at(
 def _is_ours(path: Path, digest: str) -> bool:
     """Whether a checkpoint is there and of this configuration."""
     return path.exists() and _looked_at(path, digest, _read_lightly)[1] is None
-
-
-def _numbered(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.stem}.{number}{path.suffix}")

@@ -17,7 +17,8 @@ from rich.console import Console
 from utils.errors import DataError
 from utils.files import to_json, write_atomic
 from utils.results import CATEGORIES
-from utils.runs import AUC_EXPLAINED, PUBLISHED_CORPUS, PUBLISHED_FOLDS, Run, find_runs, objections, published
+from utils.runs import AUC_EXPLAINED, PUBLISHED_CORPUS, PUBLISHED_FOLDS, Run, find_runs, objections
+from utils.summary import with_means
 from utils.table import Section, as_latex, as_markdown, percent, points, with_deviation
 
 log = logging.getLogger(__name__)
@@ -55,10 +56,8 @@ def table(outputs: Path = Path("outputs"), runs: str | None = None) -> None:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such folder or no such run, or a run has no tested fold.
-    DataError
-        If a metrics.json cannot be read.
+    FileNotFoundError, DataError
+        If there is no such folder or run, a run has no tested fold, or a metrics.json cannot be read.
     """
     results = outputs / "results"
     rows = [row for run in find_runs(results, runs) for row in describe(run)]
@@ -80,10 +79,8 @@ def describe(run: Run) -> list[Row]:
 
     Raises
     ------
-    FileNotFoundError
-        If no fold of it has been tested.
-    DataError
-        If a metrics.json cannot be read.
+    FileNotFoundError, DataError
+        If no fold of it has been tested, or a metrics.json cannot be read.
     """
     if run.damaged:
         raise DataError(run.damaged[0])
@@ -96,14 +93,11 @@ def _describe(run: Run, tested_on: tuple[str, str]) -> Row:
     cells, configs = run.frame, list(run.configs.values())
     metrics: dict[str, Any] = {"run": run.name, "model_type": run.shared("model_type"), "protocol": tested_on[1]}
     metrics |= {"folds": len(configs), "clips": int(cells["n"].sum())}
-    known = published(configs[0]) if run.shared("model_type") else {}
-    for name in [*METRICS, *BY_CATEGORY]:
-        values = cells[name] if name in cells else pd.Series(math.nan, cells.index)
-        # skipna=False: a mean over fewer folds than it says would mislead
-        metrics[f"{name}_mean"] = values.mean(skipna=False)
-        metrics[f"{name}_std"] = values.std(ddof=1, skipna=False)
+    means = with_means(run).reindex(columns=[*METRICS, *BY_CATEGORY])
+    for name in means:
+        metrics[f"{name}_mean"], metrics[f"{name}_std"] = means.at["mean", name], means.at["std", name]
     for name in COMPARED:
-        metrics[f"{name}_paper"] = known.get(name, math.nan)
+        metrics[f"{name}_paper"] = means.at["paper", name] if "paper" in means.index else math.nan
         metrics[f"{name}_difference"] = metrics[f"{name}_mean"] - metrics[f"{name}_paper"]
     hours = [(config.get("environment") or {}).get("hours") for config in configs]
     metrics["hours"] = math.nan if None in hours else sum(hours)

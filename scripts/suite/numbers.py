@@ -14,14 +14,14 @@ from utils.metrics import UNKNOWN, evaluate
 from utils.statistics.bootstrap import bootstrap_intervals
 from utils.statistics.paired import delong_test, holm
 
-FIGURES = ("auc", "ap_fake", "eer", "acc")
-AS_ERRORS = "_with_errors"  # after the name of a figure in which clips that could not be scored are errors
+METRICS = ("auc", "ap_fake", "eer", "acc")
+AS_ERRORS = "_with_errors"  # after the name of a metric in which clips that could not be scored are errors
 
 Rows = dict[tuple[str, str], list[tuple[Cell, Scored]]]  # (detector, row of the table) → its folds
 
 
 def numbers(rows: Rows, groups: Mapping[str, Sequence[str]], resamples: int, seed: int) -> dict[str, Any]:
-    """Everything that the table says.
+    """Everything that the table says: ``rows`` (see `row_of`), ``groups`` (`group_means`), ``pairs`` (`pairs_of`).
 
     Parameters
     ----------
@@ -31,11 +31,6 @@ def numbers(rows: Rows, groups: Mapping[str, Sequence[str]], resamples: int, see
         Name → tests, as the plan names them.
     resamples, seed
         Of the bootstrap by subject.
-
-    Returns
-    -------
-    dict
-        ``rows``: a dict a detector and test, see `row_of`; ``groups``: see `group_means`; ``pairs``: see `pairs_of`.
     """
     pooled = {key: pool(parts) for key, parts in rows.items()}
     listed = [
@@ -63,31 +58,27 @@ def pool(parts: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
 
 
 def row_of(clips: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
-    """Figures of a row.
-
-    Parameters
-    ----------
-    clips
-        What `pool` returns.
-    resamples, seed
-        Of the bootstrap by subject.
+    """Metrics of a row, of what `pool` returns.
 
     Returns
     -------
     dict
         ``n`` labelled clips, ``scored`` of them, ``coverage`` (scored / n), ``fake`` (the share of fakes, which is the
-        AP of a random score), ``subjects``; ``FIGURES`` of the scored clips, ``intervals`` of these, and each figure
-        once more, with clips that could not be scored counted as errors.
+        AP of a random score), ``subjects``; ``METRICS`` of the scored clips with their ``intervals`` and the names of
+        those that are by the ``rule_of_three``, and each metric once more, with clips that could not be scored counted
+        as errors.
     """
     scored = clips[clips["score"].notna()]
-    found = {"n": len(clips), "scored": len(scored), "coverage": len(scored) / len(clips) if len(clips) else None}
-    found |= {"fake": float((clips["label"] == 0).mean()) if len(clips) else None}
-    found |= {"subjects": int(clips["subject"].nunique())}
-    figures, punished = evaluate(_with_heads(scored)), evaluate(_with_heads(as_errors(clips)))
-    found |= {name: figures[name] for name in FIGURES}
-    found |= {name + AS_ERRORS: punished[name] for name in FIGURES}
-    intervals = bootstrap_intervals(scored, resamples, seed)["intervals"] if len(scored) else {}
-    return found | {"intervals": {name: intervals.get(name) for name in FIGURES}}
+    found: dict[str, Any] = {"n": len(clips), "scored": len(scored)}
+    found["coverage"] = len(scored) / len(clips) if len(clips) else None
+    found["fake"] = float((clips["label"] == 0).mean()) if len(clips) else None
+    found["subjects"] = int(clips["subject"].nunique())
+    of_all = [evaluate(table.assign(video_score=np.nan, audio_score=np.nan)) for table in (scored, as_errors(clips))]
+    for metrics, suffix in zip(of_all, ("", AS_ERRORS), strict=True):
+        found |= {name + suffix: metrics[name] for name in METRICS}
+    drawn = bootstrap_intervals(scored, resamples, seed) if len(scored) else {"intervals": {}, "rule_of_three": []}
+    found |= {"intervals": {name: drawn["intervals"].get(name) for name in METRICS}}
+    return found | {"rule_of_three": [name for name in METRICS if name in drawn["rule_of_three"]]}
 
 
 def as_errors(clips: pd.DataFrame) -> pd.DataFrame:
@@ -120,7 +111,7 @@ def pairs_of(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
 
 
 def group_means(rows: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Plain means of figures over the tests of a group; None where a detector lacks a figure of one of them."""
+    """Plain means of metrics over the tests of a group; None where a detector lacks that of one of them."""
     found = []
     for group, tests in groups.items():
         for detector in dict.fromkeys(row["detector"] for row in rows):
@@ -130,18 +121,14 @@ def group_means(rows: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence
                 name: float(np.mean([row[name] for row in members]))
                 if whole and all(row[name] is not None for row in members)
                 else None
-                for name in FIGURES
+                for name in METRICS
             }
             found.append({"group": group, "detector": detector, "tests": len(members)} | means)
     return found
 
 
-def _with_heads(clips: pd.DataFrame) -> pd.DataFrame:
-    return clips.assign(video_score=np.nan, audio_score=np.nan)
-
-
 def _said(parts: Sequence[tuple[Cell, Scored]]) -> dict[str, Any]:
-    """What is known of the folds of a row, beside their figures."""
+    """What is known of the folds of a row, beside their metrics."""
     records = [scored.record for _, scored in parts]
     counts = [record["trained_subjects_tested"] for record in records]
     thresholds = [record["threshold"] for record in records]

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from scripts.suite.numbers import AS_ERRORS, FIGURES
+from scripts.report.page import embedded, render
+from scripts.suite.numbers import AS_ERRORS, METRICS
 from utils.figures.style import new_figure, save_figure, tidy
 from utils.files import to_json, write_atomic
-from utils.table import Section, as_latex, as_markdown, ends, percent
+from utils.table import Section, as_latex, as_markdown, counted, ends, explained, percent
 
 HEADINGS = {"auc": "AUC", "ap_fake": "AP, fake", "eer": "EER", "acc": "ACC"}
 DIGITS = 12  # of a SHA-256
 MANY = 12  # distinct reasons of a row at most
-REPORT = Path(__file__).parents[1] / "report"  # whose style the page has
 NOTES = [
     "AUC and EER are of the scores. AP: fake is positive; that of a random score is the share of fakes, in the column "
     "fake.",
@@ -31,106 +29,90 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def write_all(found: Mapping[str, Any], title: str, folder: Path) -> list[Section]:
-    """Write suite.md, .csv, .tex, .json, heatmap.png, .svg and suite.html; returns the tables.
-
-    Parameters
-    ----------
-    found
-        What `scripts.suite.numbers.numbers` returns.
-    title
-        Of the table.
-    folder
-        Where to.
-    """
+    """Write suite.md, .csv, .tex, .json, .html and heatmap.png, .svg of what `numbers` found; return the tables."""
     parts = sections(found)
     write_atomic(folder / "suite.md", as_markdown(title, parts))
     write_atomic(folder / "suite.csv", flat(found["rows"]).to_csv(index=False, lineterminator="\n"))
     write_atomic(folder / "suite.tex", as_latex(parts))
     write_atomic(folder / "suite.json", to_json(found))
     save_figure(heat_map(found["rows"], title), folder / "heatmap.png")
-    write_atomic(folder / "suite.html", page(title, parts, folder / "heatmap.png"))
+    shown = {"title": title, "parts": parts, "heat_map": embedded(folder / "heatmap.png")}
+    write_atomic(folder / "suite.html", render(Path(__file__).parent / "suite.html", **shown))
     return parts
 
 
 def sections(found: Mapping[str, Any]) -> list[Section]:
     """The tables, as far as there is something in them."""
     rows = found["rows"]
+    metrics = [
+        [*_where(row), *_percents(row), f"{row['n']:,}", percent(row["fake"]), percent(row["coverage"])] for row in rows
+    ]
+    intervals = [
+        [*_where(row), *_intervals(row), f"{row['subjects']:,}"] for row in rows if any(row["intervals"].values())
+    ]
+    errors = [
+        [*_where(row), *_percents(row, AS_ERRORS), f"{row['n'] - row['scored']:,}", f"{row['n']:,}"]
+        for row in rows
+        if row["scored"] < row["n"]
+    ]
+    groups = [[row["group"], row["detector"], *_percents(row), str(row["tests"])] for row in found["groups"]]
+    pairs = [
+        [*(pair[name] for name in ("test", "first", "second")), percent(pair["difference"]), _p(pair["p"]),
+         _p(pair["holm"]), f"{pair['n']:,}"]
+        for pair in found["pairs"]
+    ]  # fmt: skip
+    sources = [
+        [*_where(row), fold, path, row["sources_sha256"][fold][:DIGITS]]
+        for row in rows
+        for fold, path in row["sources"].items()
+    ]
+    where = ["test", "detector"]
     parts = [
-        Section("Metrics, in percent", metrics_grid(rows), [*NOTES, *notes_of(rows)]),
-        Section("95 % intervals, by resampling subjects, in percent", intervals_grid(rows)),
+        Section(
+            "Metrics, in percent",
+            [[*where, *HEADINGS.values(), "n", "fake", "coverage"], *metrics],
+            [*NOTES, *notes_of(rows)],
+        ),
+        Section(
+            "95 % intervals, by resampling subjects, in percent", [[*where, *HEADINGS.values(), "subjects"], *intervals]
+        ),
         Section(
             "Clips that could not be scored counted as errors, in percent",
-            errors_grid(rows),
+            [[*where, *HEADINGS.values(), "not scored", "of"], *errors],
             ["Such a clip is ranked and decided as wrongly as can be. Tests whose clips were all scored are not here."],
         ),
-        Section("Means of groups, in percent", groups_grid(found["groups"]), ["Each test counts alike."]),
+        Section(
+            "Means of groups, in percent",
+            [["group", "detector", *HEADINGS.values(), "tests"], *groups],
+            ["Each test counts alike."],
+        ),
         Section(
             "Differences of AUC between detectors",
-            pairs_grid(found["pairs"]),
+            [["test", "first", "second", "first less second, %", "p", "p, Holm", "n"], *pairs],
             [
                 "DeLong's test on the clips that both detectors scored; it takes clips as independent. The last p is "
                 "corrected by Holm's method for the pairs of its test.",
             ],
         ),
-        Section("What each row was computed from", sources_grid(rows), ["The SHA-256 of the file, in part."]),
+        Section(
+            "What each row was computed from",
+            [[*where, "fold", "checkpoint or scores", "SHA-256"], *sources],
+            ["The SHA-256 of the file, in part."],
+        ),
     ]
-    return [part for part in parts if len(part.grid) > 1]
+    return explained([part for part in parts if len(part.grid) > 1])
 
 
-def metrics_grid(rows: Rows) -> list[list[str]]:
-    """One row a test and detector: metrics, n, the share of fakes and coverage."""
-    grid = [["test", "detector", *HEADINGS.values(), "n", "fake", "coverage"]]
-    for row in rows:
-        cells = [percent(row[name]) for name in (*FIGURES, "fake", "coverage")]
-        cells.insert(len(FIGURES), f"{row['n']:,}")
-        grid.append([row["test"], row["detector"], *cells])
-    return grid
+def _where(row: Mapping[str, Any]) -> list[str]:
+    return [row["test"], row["detector"]]
 
 
-def intervals_grid(rows: Rows) -> list[list[str]]:
-    """One row a test and detector that has intervals."""
-    grid = [["test", "detector", *HEADINGS.values(), "subjects"]]
-    for row in rows:
-        if any(row["intervals"].values()):
-            cells = [ends(row["intervals"][name]) for name in FIGURES]
-            grid.append([row["test"], row["detector"], *cells, f"{row['subjects']:,}"])
-    return grid
+def _percents(row: Mapping[str, Any], suffix: str = "") -> list[str]:
+    return [percent(row[name + suffix]) for name in METRICS]
 
 
-def errors_grid(rows: Rows) -> list[list[str]]:
-    """The same metrics with clips that could not be scored counted as errors; only rows that have some."""
-    grid = [["test", "detector", *HEADINGS.values(), "not scored", "of"]]
-    for row in rows:
-        if row["scored"] < row["n"]:
-            cells = [percent(row[name + AS_ERRORS]) for name in FIGURES]
-            grid.append([row["test"], row["detector"], *cells, f"{row['n'] - row['scored']:,}", f"{row['n']:,}"])
-    return grid
-
-
-def groups_grid(groups: Rows) -> list[list[str]]:
-    """Means over the tests of each group."""
-    grid = [["group", "detector", *HEADINGS.values(), "tests"]]
-    for row in groups:
-        grid.append([row["group"], row["detector"], *(percent(row[name]) for name in FIGURES), str(row["tests"])])
-    return grid
-
-
-def pairs_grid(pairs: Rows) -> list[list[str]]:
-    """DeLong's test of every two detectors, before and after Holm's correction."""
-    grid = [["test", "first", "second", "first less second, %", "p", "p, Holm", "n"]]
-    for pair in pairs:
-        values = [percent(pair["difference"]), *(_p(pair[name]) for name in ("p", "holm"))]
-        grid.append([pair["test"], pair["first"], pair["second"], *values, f"{pair['n']:,}"])
-    return grid
-
-
-def sources_grid(rows: Rows) -> list[list[str]]:
-    """The checkpoint of each fold of a row, or the file of another's scores."""
-    grid = [["test", "detector", "fold", "checkpoint or scores", "SHA-256"]]
-    for row in rows:
-        for fold, path in row["sources"].items():
-            grid.append([row["test"], row["detector"], fold, path, row["sources_sha256"][fold][:DIGITS]])
-    return grid
+def _intervals(row: Mapping[str, Any]) -> list[str]:
+    return [ends(row["intervals"][name], name in row["rule_of_three"]) for name in METRICS]
 
 
 def notes_of(rows: Rows) -> list[str]:
@@ -150,7 +132,7 @@ def notes_of(rows: Rows) -> list[str]:
         if row["folds"] > 1:
             notes.append(f"{where}: the clips of {row['folds']} folds together.")
         for reason, count in list(row["unscored"].items())[:MANY]:
-            notes.append(f"{where}: {count:,} clips not scored: {reason}.")
+            notes.append(f"{where}: {counted(count, 'clip')} not scored: {reason}.")
     return notes
 
 
@@ -158,7 +140,7 @@ def flat(rows: Rows) -> pd.DataFrame:
     """The rows as plain columns, fractions from 0 to 1."""
     names = ["test", "detector", "protocol", "trained_on", "folds", "n", "scored", "coverage", "fake", "subjects"]
     table = pd.DataFrame([{name: row[name] for name in names} for row in rows])
-    for name in FIGURES:
+    for name in METRICS:
         table[name] = [row[name] for row in rows]
         for position, end in enumerate(("low", "high")):
             pairs = [row["intervals"][name] for row in rows]
@@ -166,19 +148,6 @@ def flat(rows: Rows) -> pd.DataFrame:
         table[name + AS_ERRORS] = [row[name + AS_ERRORS] for row in rows]
     table["trained_subjects_tested"] = [row["trained_subjects_tested"] for row in rows]
     return table.assign(sources=["; ".join(f"{fold}: {path}" for fold, path in row["sources"].items()) for row in rows])
-
-
-def page(title: str, parts: Sequence[Section], figure: Path) -> str:
-    """A page that loads nothing from elsewhere: the heat map and the tables."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("suite.html").render(
-        title=title,
-        style=(REPORT / "page.css").read_text(encoding="utf-8"),
-        parts=parts,
-        heat_map=base64.b64encode(figure.read_bytes()).decode("ascii"),
-    )
 
 
 def heat_map(rows: Rows, title: str) -> Figure:

@@ -12,33 +12,18 @@ import yaml
 
 from dataset.corpora import NAMES as CORPORA
 from dataset.protocols import NAMES as PROTOCOLS
+from scripts.evaluate.others import Others
 from utils.errors import DataError
 from utils.files import plain_name
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A detector: checkpoints of ours, or a file of another's scores.
-
-    Attributes
-    ----------
-    name
-        In the table.
-    checkpoints
-        One for all tests, or one a fold (``train_1``, …).
-    scores
-        A csv with the columns ``file`` and `column`.
-    column, polarity, threshold
-        The scores, whether a high one means ``real`` or ``fake`` (else the csv's column polarity tells), and from which
-        on.
-    """
+    """A detector by its name in the table: a checkpoint for all tests ("") or one a fold, or another's scores."""
 
     name: str
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
-    scores: Path | None = None
-    column: str = "score"
-    polarity: str | None = None
-    threshold: float = 0.5
+    others: Others | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +95,8 @@ def _detector(path: Path, name: Any, entry: Any) -> Detector:
         threshold = entry.get("threshold", 0.5)
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
             raise DataError(f"{path}: threshold of {where} is {threshold!r}, not a number")
-        column = str(entry.get("column", "score"))
-        return Detector(name, {}, Path(str(entry["scores"])), column, polarity, float(threshold))
+        scores = Path(str(entry["scores"]))
+        return Detector(name, others=Others(scores, str(entry.get("column", "score")), polarity, float(threshold)))
     if isinstance(entry, Mapping) and entry and all(str(fold).startswith("train_") for fold in entry):
         return Detector(name, {str(fold): Path(str(file)) for fold, file in entry.items()})
     raise DataError(f"{path}: {where} must be a checkpoint, one a fold (train_1: FILE), or scores: FILE, polarity: …")

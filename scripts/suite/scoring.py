@@ -20,8 +20,8 @@ from dataset.protocols import Setting, default_protocol, folds
 from model import detector_of, read_checkpoint
 from model.threshold import threshold_of
 from model.training.trainer import make_trainer, score_fold
+from scripts.evaluate.others import read_others
 from scripts.reproduce.folds import clips_digest
-from scripts.suite.others import read_others
 from scripts.suite.plan import Detector, Test
 from utils.errors import DataError
 from utils.files import file_digest, to_json, write_atomic
@@ -76,22 +76,14 @@ class Scored:
 
 
 class Bench:
-    """Scores cells, each once: what lies on disk of the very same cell is read.
-
-    Parameters
-    ----------
-    folder
-        Where scores are kept.
-    machine
-        What to run detectors on.
-    """
+    """Scores cells on a machine, each once: what lies in a folder of the very same cell is read."""
 
     def __init__(self, folder: Path, machine: Machine) -> None:
         self.folder = folder
         self.machine = machine
         self._corpora: dict[tuple[str, Path], pd.DataFrame] = {}
         self._checkpoints: dict[Path, dict[str, Any]] = {}
-        self._digests: dict[Path, str] = {}
+        self._digests: dict[Any, str] = {}
 
     def cells(self, detector: Detector, test: Test) -> list[Cell]:
         """The folds of a test that a detector is asked for, each with the checkpoint for it.
@@ -107,7 +99,11 @@ class Bench:
             raise DataError(f"{test.name} has no fold {unknown[0]}; it has {', '.join(known)}")
         cells = []
         for fold in test.folds or known:
-            source = detector.scores or self._checkpoint(detector, test, protocol, fold, len(known))
+            source = (
+                detector.others.path
+                if detector.others
+                else self._checkpoint(detector, test, protocol, fold, len(known))
+            )
             if source is not None:
                 cells.append(Cell(detector, test, fold, known[fold], source))
         return cells
@@ -142,7 +138,7 @@ class Bench:
             if scores.exists():
                 log.warning("%s: not whole (%s), so it is scored again", folder, error)
             log.info("scoring %s", cell.name)
-            scored = self._test(cell) if cell.detector.scores is None else self._others(cell)
+            scored = self._others(cell) if cell.detector.others else self._test(cell)
             write_atomic(scores, scored.clips.to_csv(index=False, lineterminator="\n"))
             source = {"cell": cell.name, "source": str(cell.source), "source_sha256": digest}
             done = source | scored.record | {"scores_sha256": file_digest(scores)}
@@ -157,14 +153,20 @@ class Bench:
             self._digests[cell.source] = file_digest(cell.source)
         return self._digests[cell.source]
 
+    def _clips_digest(self, cell: Cell) -> str:
+        """Of the clip table, and of the test clips with their sizes: one that was missing and has come is a change."""
+        key = (cell.test.name, cell.fold)
+        if key not in self._digests:
+            tested = self._data(cell, {}, check=False).sides(with_validation=False)[2]
+            self._digests[key] = f"{table_digest(self._clips(cell.test))} {clips_digest(tested)}"
+        return self._digests[key]
+
     def _key(self, cell: Cell, digest: str) -> str:
         """What decides the scores of a cell, as a name of a folder."""
-        test, others = cell.test, cell.detector.scores is not None
+        test, others = cell.test, cell.detector.others
         deciding = [
-            VERSION, digest, test.dataset, self._corpus_digest(test), self.protocol(test),
-            cell.fold, test.trim_silence, self.machine.seed, self.machine.precision,
-            None if test.lists is None else str(test.lists.resolve()),
-            [cell.detector.column, cell.detector.polarity, cell.detector.threshold] if others else [],
+            VERSION, digest, test.dataset, self._clips_digest(cell), self.protocol(test), cell.fold, test.trim_silence,
+            self.machine.seed, self.machine.precision, list(others[1:]) if others else [],
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
 
@@ -204,12 +206,8 @@ class Bench:
         table, _ = score_fold(trainer, detector_of(checkpoint, cell.source), data)
         clips = _clips_with(data.sides(False)[2], dict(zip(table["file"], table["score"], strict=True)))
         reasons = {bad.file: bad.reason for bad in data.skipped}
-        clips["reason"] = [
-            reasons.get(file, "") if np.isnan(score) else ""
-            for file, score in zip(clips["file"], clips["score"], strict=True)
-        ]
-        empty = clips["score"].isna() & (clips["reason"] == "")
-        clips.loc[empty, "reason"] = "its score is not a number"
+        why = [reasons.get(file, "its score is not a number") for file in clips["file"]]
+        clips["reason"] = np.where(clips["score"].isna(), why, "")
         threshold = threshold_of(checkpoint)
         rule = {"threshold": threshold.value, "threshold_of": threshold.on or "0.5, as the checkpoint has none"}
         return Scored(clips[COLUMNS], record | rule | {"trained_on": trained.get("corpus")})
@@ -217,7 +215,7 @@ class Bench:
     def _others(self, cell: Cell) -> Scored:
         data = self._data(cell, {}, check=False)
         clips = data.sides(False)[2]
-        scores, threshold = read_others(cell.detector, clips["file"])
+        scores, threshold = read_others(cell.detector.others, clips["file"])
         table = _clips_with(clips, scores)
         table["reason"] = [
             "" if known else "its score is not a number" if file in scores else f"not in {cell.source.name}"
@@ -231,14 +229,6 @@ class Bench:
         if key not in self._corpora:
             self._corpora[key] = read_corpus(test.data_root, test.dataset)
         return self._corpora[key]
-
-    def _corpus_digest(self, test: Test) -> str:
-        """Of the clip table and the sizes of the clips: one that was missing and has come makes it another."""
-        root = test.data_root
-        if root not in self._digests:
-            clips = self._clips(test)
-            self._digests[root] = f"{table_digest(clips)} {clips_digest(clips)}"
-        return self._digests[root]
 
     def _config(self, path: Path) -> dict[str, Any]:
         if path not in self._checkpoints:
@@ -256,7 +246,7 @@ class Bench:
 def _clips_with(clips: pd.DataFrame, scores: Mapping[str, float]) -> pd.DataFrame:
     table = clips[FROM_CLIPS].reset_index(drop=True)
     table["label"] = clips["m_label"].fillna(-1).astype(int).to_numpy()
-    score = pd.Series([scores.get(file, np.nan) for file in table["file"]], dtype=float)
+    score = table["file"].map(scores).astype(float)
     return table.assign(score=score.where(np.isfinite(score)))
 
 

@@ -12,9 +12,8 @@ from matplotlib.patches import StepPatch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.calibration import calibration_curve
 
-from tests.utils.test_figure import fold
 from tests.utils.test_figures_curves import words
-from tests.utils.test_figures_layout import assert_readable
+from tests.utils.test_figures_layout import assert_readable, fold
 from tests.utils.test_figures_layout import table as random_table
 from utils.errors import DataError
 from utils.figures.clips import (

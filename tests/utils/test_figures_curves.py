@@ -1,9 +1,12 @@
-"""DET and precision-recall curves against scikit-learn's, and the folds that have none."""
+"""ROC, DET and precision-recall curves against scikit-learn's, and the folds that have none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import cv2
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,11 +16,10 @@ from numpy.testing import assert_allclose
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, det_curve, precision_recall_curve
 
-from tests.utils.test_figure import fold
-from tests.utils.test_figures_layout import assert_readable, shown_texts
+from tests.utils.test_figures_layout import assert_readable, fold, shown_texts, svg_texts
 from utils.errors import DataError
 from utils.figures.curves import draw_det, draw_precision_recall, draw_roc
-from utils.figures.style import FOLD_STYLES, fold_looks
+from utils.figures.style import FOLD_STYLES, fold_looks, save_figure
 from utils.figures.training import draw_training_curves
 from utils.metrics import evaluate
 
@@ -146,3 +148,63 @@ def test_tables_without_the_scores_of_a_modality() -> None:
     bare = {"train_1": FOLDS["train_1"].drop(columns=["video_score", "audio_score"])}
     assert len(draw_det(bare, "title").axes) == 1
     assert len(draw_precision_recall(bare, "title").axes) == 2
+
+
+def roc_figure(folds: dict[str, pd.DataFrame], path: Path, title: str) -> None:
+    save_figure(draw_roc(folds, title), path)
+
+
+def test_files_of_the_figure(tmp_path: Path) -> None:
+    roc_figure({f"train_{k}": fold(k) for k in (1, 2, 3)}, tmp_path / "figures" / "roc.png", "MRDF_CE on FakeAVCeleb")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["roc.png", "roc.svg"]
+    image = cv2.imread(str(tmp_path / "figures" / "roc.png"))
+    assert min(image.shape[:2]) >= 800
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 50
+    assert 0.5 < np.mean(image == 255) < 0.98
+
+    texts = svg_texts(tmp_path / "figures" / "roc.svg")
+    assert "MRDF_CE on FakeAVCeleb" in texts
+    assert "False positive rate (fake clips taken for real)" in texts
+    assert "True positive rate (real clips taken for real)" in texts
+    assert any("Positive class: real" in text for text in texts)
+    for start in ("train_1: AUC", "train_2: AUC", "train_3: AUC", "mean of 3 folds: AUC", "pooled: AUC", "chance"):
+        assert sum(text.startswith(start) for text in texts) == 1
+    assert sum(text.endswith("n = 40") for text in texts) == 3
+    assert sum(text.endswith("n = 120") for text in texts) == 1
+
+
+def test_legend_has_the_right_numbers(tmp_path: Path) -> None:
+    perfect = fold(0, 8).assign(score=[0.9, 0.1, 0.2, 0.3] * 2)
+    # the two real clips at 0.25 lie above four of six fakes: AUC 2/3; pooled: (2 * 12 + 2 * 8) / 48 = 5/6
+    partly = fold(0, 8).assign(score=[0.25, 0.1, 0.2, 0.3] * 2)
+    roc_figure({"train_1": perfect, "train_2": partly}, tmp_path / "roc.svg", "title")
+    texts = svg_texts(tmp_path / "roc.svg")
+    assert "train_1: AUC 100.00, n = 8" in texts
+    assert "train_2: AUC 66.67, n = 8" in texts
+    assert "mean of 2 folds: AUC 83.33 ± 23.57" in texts
+    assert "pooled: AUC 83.33, n = 16" in texts
+
+
+def test_one_fold_has_neither_mean_nor_pooled_curve(tmp_path: Path) -> None:
+    roc_figure({"train_2": fold(1)}, tmp_path / "roc.png", "title")
+    texts = svg_texts(tmp_path / "roc.svg")
+    assert not any(text.startswith(("mean", "pooled")) for text in texts)
+
+
+def test_same_folds_give_the_same_bytes_and_settings_stay(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    for name in ("first", "second"):
+        roc_figure({"train_1": fold(1), "train_2": fold(2)}, tmp_path / f"{name}.png", "title")
+    for suffix in ("png", "svg"):
+        assert (tmp_path / f"first.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_fold_of_one_class_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fakes = fold(1).query("label == 0")
+    roc_figure({"train_1": fakes, "train_2": fold(2)}, tmp_path / "roc.png", "title")
+    assert "train_1" in caplog.text
+    assert not any(text.startswith("train_1") for text in svg_texts(tmp_path / "roc.svg"))
+    with pytest.raises(DataError, match="there is no ROC to draw"):
+        roc_figure({"train_1": fakes}, tmp_path / "none.png", "title")
+    assert not (tmp_path / "none.png").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import matplotlib
@@ -16,7 +17,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from tests.utils.test_figure import fold, svg_texts
 from utils.figures.clips import draw_confusion, draw_reliability, draw_score_histogram
 from utils.figures.curves import draw_det, draw_precision_recall, draw_roc
 from utils.figures.embedding import draw_embedding
@@ -26,6 +26,19 @@ from utils.figures.training import draw_training_curves
 TITLE = "MRDF_CE on FakeAVCeleb"
 LONG = "MRDF_CE on the synthetic miniature (not FakeAVCeleb: not comparable with published numbers)"
 NAMES = ("video_cross", "audio_cross", "video_within", "audio_within")
+
+
+def fold(seed: int, n: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    category = np.array(list("ABCD") * (n // 4))
+    label = (category == "A").astype(int)
+    score = 1 / (1 + np.exp(-rng.normal(size=n) - 2 * label))
+    columns = {"category": category, "label": label, "score": score, "decision": (score >= 0.5).astype(int)}
+    return pd.DataFrame(columns).assign(video_score=np.nan, audio_score=np.nan)
+
+
+def svg_texts(path: Path) -> list[str]:
+    return ["".join(node.itertext()) for node in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
 
 
 def table(seed: int, n: int) -> pd.DataFrame:

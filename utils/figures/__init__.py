@@ -1,1 +1,1 @@
-"""The figures of a run: `all_figures` in `run` draws all for which there is data."""
+"""The figures of a run and of its folds, and what they have in common."""

@@ -27,34 +27,15 @@ BINS = np.linspace(0, 1, 21)
 LOG_FROM = 25
 # The scores before and after calibration.
 SCORE_LOOK = {"color": "#0072B2", "marker": "o", "linewidth": 1.5, "elinewidth": 1, "capsize": 3}
-CALIBRATED_LOOK = {
-    "color": "#D55E00",
-    "marker": "s",
-    "linewidth": 1.5,
-    "elinewidth": 1,
-    "capsize": 3,
-    "linestyle": "--",
-}
+CALIBRATED_LOOK = SCORE_LOOK | {"color": "#D55E00", "marker": "s", "linestyle": "--"}
 
 
 def draw_confusion(table: pd.DataFrame, title: str) -> Figure:
     """Draw how many clips of each category were taken for real and for fake.
 
     Where video and audio have scores of their own, a second matrix shows the category that these two say: a stream
-    counts as real from 0.5 on.
-
-    Parameters
-    ----------
-    table
-        One row a clip, with the columns category and decision, and perhaps video_score and audio_score. Clips of an
-        unknown category are left out.
-    title
-        Title of the figure.
-
-    Raises
-    ------
-    DataError
-        If there is no clip.
+    counts as real from 0.5 on. The table has the columns category and decision, and perhaps video_score and
+    audio_score; clips of an unknown category are left out, and `DataError` says so if there are no others.
     """
     table = table[table["category"].isin(list(CATEGORIES))]
     if table.empty:
@@ -135,20 +116,7 @@ def _label(axes: Axes, title: str) -> None:
 
 
 def draw_score_histogram(table: pd.DataFrame, title: str) -> Figure:
-    """Draw how the scores of each category are spread.
-
-    Parameters
-    ----------
-    table
-        One row a clip, with the columns category and score, the probability that the clip is real.
-    title
-        Title of the figure.
-
-    Raises
-    ------
-    DataError
-        If there is no clip of a known category.
-    """
+    """Draw how the scores of each category are spread; `DataError` if there is no clip of a known one."""
     table = table[table["category"].isin(list(CATEGORIES))]
     if table.empty:
         raise DataError("no clip of the categories A to D: there is no histogram to draw")
@@ -205,20 +173,8 @@ def draw_reliability(table: pd.DataFrame, title: str) -> Figure:
     """Draw the share of real clips against the score, and the clips in each bin below.
 
     The expected calibration error (Guo et al., 2017) is the mean distance of the two over the clips, in bins of equal
-    width.
-
-    Parameters
-    ----------
-    table
-        One row a clip, with the columns label and score, the probability that the clip is real; a column probability,
-        which is the calibrated one, is drawn beside.
-    title
-        Title of the figure.
-
-    Raises
-    ------
-    DataError
-        If there is no clip.
+    width. A column probability of the table, which is the calibrated score, is drawn beside. `DataError` says so if
+    there is no clip.
     """
     if table.empty:
         raise DataError("no clip has a score: there is no reliability diagram to draw")

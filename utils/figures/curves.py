@@ -84,12 +84,12 @@ def draw_det(folds: dict[str, pd.DataFrame], title: str) -> Figure:
     low, high = _limits(pooled, max(*rates, pooled_rate))
 
     looks = fold_looks(folds)
-    for (name, table), rate in zip(drawn.items(), rates, strict=True):
-        label = f"{name}: EER {percent(rate)}, n = {len(table)}"
-        _draw_det_curve(axes, table, rate, looks[name], label, (low, high))
+    curves = [(name, drawn[name], rate, looks[name]) for name, rate in zip(drawn, rates, strict=True)]
     if len(drawn) > 1:
-        label = f"pooled: EER {percent(pooled_rate)}, n = {len(pooled)}"
-        _draw_det_curve(axes, pooled, pooled_rate, POOLED, label, (low, high))
+        curves.append(("pooled", pooled, pooled_rate, POOLED))
+    for name, table, rate, look in curves:
+        label = f"{name}: EER {percent(rate)}, n = {len(table)}"
+        _draw_det_curve(axes, table, rate, look, label, (low, high))
     edges = norm.ppf([low, high])
     axes.plot(edges, edges, color="0.55", linewidth=1, linestyle=":", label="equal error rates")
     _label_det(axes, low, high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,10 +35,8 @@ def draw_embedding(embeddings: Mapping[str, np.ndarray], categories: np.ndarray,
         Any of video_cross, audio_cross, video_within and audio_within, (N, D) each, of one trained detector.
     categories
         Category of each clip, A to D, (N,); clips of an unknown one ("") are left out.
-    title
-        Title of the figure.
-    seed
-        Of t-SNE.
+    title, seed
+        Of the figure, and of t-SNE.
 
     Raises
     ------
@@ -117,31 +116,16 @@ def _draw_panel(axes: Axes, embedding: np.ndarray, categories: np.ndarray, seed:
     plane = project(embedding, seed)
     size = 40 if len(plane) < FEW else 14
     for key, look in CATEGORY_LOOKS.items():
-        points = plane[categories == key]
-        axes.scatter(
-            points[:, 0],
-            points[:, 1],
-            s=size,
-            marker=look.marker,
-            color=look.colour,
-            edgecolor="black",
-            linewidth=0.4,
-            alpha=0.8,
-        )
+        shape: dict[str, Any] = {"s": size, "marker": look.marker, "color": look.colour, "alpha": 0.8}
+        axes.scatter(*plane[categories == key].T, edgecolor="black", linewidth=0.4, **shape)
     axes.margins(0.08)
     axes.set_aspect("equal", adjustable="datalim")
 
 
 def _handles(counts: dict[str, int]) -> list[Line2D]:
-    return [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=CATEGORY_LOOKS[key].marker,
-            color=CATEGORY_LOOKS[key].colour,
-            markeredgecolor="black",
-            label=f"{key}: {CATEGORIES[key]}, n = {count}",
-        )
-        for key, count in counts.items()
-    ]
+    handles = []
+    for key, count in counts.items():
+        look, label = CATEGORY_LOOKS[key], f"{key}: {CATEGORIES[key]}, n = {count}"
+        shape: dict[str, Any] = {"marker": look.marker, "color": look.colour, "linestyle": ""}
+        handles.append(Line2D([], [], markeredgecolor="black", label=label, **shape))
+    return handles

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -30,16 +31,11 @@ def draw_training_curves(logs: Mapping[str, pd.DataFrame], chosen: Mapping[str, 
     Parameters
     ----------
     logs
-        Metrics of each fold, as `read_training_log` or a metrics.csv has them.
+        Metrics of each fold, as `read_training_log` has them; `DataError` says so if none has any of what is drawn.
     chosen
         Epoch that was kept, from 0 as in the log; a fold without one gets no mark.
     title
-        Title of the figure.
-
-    Raises
-    ------
-    DataError
-        If no fold has logged any of what is drawn.
+        Of the figure.
     """
     epochs = {name: by_epoch(table) for name, table in logs.items()}
     curves = {panel: _curves(epochs, columns) for panel, columns in PANELS.items()}
@@ -106,17 +102,8 @@ def _draw_legend(
         label = f"{name}: {len(table)} epoch{'s' * (len(table) != 1)}"
         label += f", chosen {chosen[name] + 1}" if name in chosen else ""
         look = looks[name]
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=look.colour,
-                linestyle=look.dashes,
-                marker=look.marker,
-                markeredgecolor="black",
-                label=label,
-            )
-        )
+        line: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "marker": look.marker}
+        handles.append(Line2D([], [], markeredgecolor="black", label=label, **line))
     axes.legend(handles=handles, loc="center", fontsize=8, handlelength=5, frameon=False)
 
 
@@ -130,12 +117,7 @@ def chosen_epoch(table: pd.DataFrame, selection: str | None) -> int | None:
 
 
 def read_training_log(folder: Path) -> pd.DataFrame:
-    """Read the metrics of a fold, whether it was trained in one go or resumed.
-
-    Parameters
-    ----------
-    folder
-        Folder of a fold, such as outputs/log/MRDF_CE/train_1, with version_0/metrics.csv and so on.
+    """Read the metrics of a fold, whether it was trained in one go or resumed, from version_0/metrics.csv and so on.
 
     Returns
     -------
@@ -145,12 +127,9 @@ def read_training_log(folder: Path) -> pd.DataFrame:
 
     Raises
     ------
-    FileNotFoundError
-        If nothing has been logged.
-    DataError
-        If a file is no log of Lightning's CSVLogger.
+    FileNotFoundError, DataError
+        If nothing has been logged, or a file is no log of Lightning's CSVLogger.
     """
-    folder = Path(folder)
     numbered = {
         path.parent.name.removeprefix("version_"): path
         for path in folder.glob("version_*/metrics.csv")
@@ -168,13 +147,7 @@ def read_training_log(folder: Path) -> pd.DataFrame:
 
 
 def by_epoch(table: pd.DataFrame) -> pd.DataFrame:
-    """Merge the rows of each epoch; of what was logged more than once, the last stays. The index is the epoch.
-
-    Raises
-    ------
-    DataError
-        If there is no column epoch.
-    """
+    """Merge the rows of each epoch, which becomes the index; of what was logged more than once, the last stays."""
     if "epoch" not in table:
         raise DataError("a log of training has no column epoch")
     table = table.dropna(subset="epoch")

@@ -39,12 +39,7 @@ def rule_of_three(subjects: int) -> float:
 class WeightedMetrics:
     """Metrics of one table of scores, for any weights of its clips; whole weights give what repeated rows give.
 
-    Parameters
-    ----------
-    label, decision
-        1 = real, (N,).
-    score
-        Probability of real, finite, (N,).
+    Label and decision are 1 = real, the score is the finite probability of real, (N,) each.
     """
 
     def __init__(self, label: np.ndarray, decision: np.ndarray, score: np.ndarray) -> None:
@@ -107,16 +102,9 @@ class WeightedMetrics:
 
 
 def subject_weights(subject: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each clip is drawn, (R, N), for a few resamples at a time and `resamples` in all.
+    """Yield how often each clip, of a subject (N,), is drawn, (R, N): a few resamples at a time, `resamples` in all.
 
     It depends on the seed and the set of subjects, not on the order of the rows or the number of clips of a subject.
-
-    Parameters
-    ----------
-    subject
-        Subject of each clip, (N,).
-    resamples, seed
-        How many, and of which draw.
     """
     names, index = np.unique(subject, return_inverse=True)
     rng = np.random.default_rng(seed)
@@ -132,18 +120,10 @@ def subject_weights(subject: np.ndarray, resamples: int, seed: int) -> Iterator[
 def resampled(
     tables: Sequence[WeightedMetrics], subject: np.ndarray, resamples: int, seed: int, names: Sequence[str] = METRICS
 ) -> list[dict[str, np.ndarray]]:
-    """Compute metrics in every resample, (resamples,) each; NaN where one is not defined.
+    """Compute metrics of each table in every resample, (resamples,) each; NaN where one is not defined.
 
-    Parameters
-    ----------
-    tables
-        Scores of the same clips by one detector or several; all are seen through the same resamples.
-    subject
-        Subject of each clip, (N,).
-    resamples, seed
-        How many are drawn, and the seed.
-    names
-        Of the metrics.
+    The tables are scores of the same clips, of a subject (N,) each, by one detector or several; all are seen through
+    the same resamples.
     """
     drawn = [[table(weights, names) for table in tables] for weights in subject_weights(subject, resamples, seed)]
     return [
@@ -178,7 +158,7 @@ def bootstrap_intervals(
     table
         One row a clip, with the columns subject, label, decision and score; in detail those of the heads and category.
     resamples, seed
-        How many are drawn, and the seed.
+        How many are drawn, and of which draw.
     detailed
         Also those of F1, recall and precision, and of the AUC of each stream that has scores.
 
@@ -231,16 +211,10 @@ def group_intervals(
 def with_rule_of_three(
     table: pd.DataFrame, found: Mapping[str, np.ndarray], lowest: float = 0.0
 ) -> tuple[dict[str, list[float] | None], list[str]]:
-    """Turn resampled values into intervals; one that has no width takes its ends from `rule_of_three`.
+    """Turn resampled values of metrics, (R,) each, into intervals; one without width is made by `rule_of_three`.
 
-    Parameters
-    ----------
-    table
-        The clips, whose subjects count: of the class that a metric is about, or of the class that has fewer.
-    found
-        Values of each metric, (R,).
-    lowest
-        Least value that the metrics can have.
+    For that, the subjects count of the class that a metric is about, or of the class that has fewer. `lowest` is the
+    least value that the metrics can have.
     """
     subjects = [table.loc[table["label"] == value, "subject"].nunique() for value in (0, 1)]
     counted = {
@@ -262,14 +236,7 @@ def with_rule_of_three(
 
 
 class Resamples:
-    """Resamples of the subjects of some clips, through which several scores of these are seen.
-
-    Parameters
-    ----------
-    subject
-        Subject of each clip, (N,).
-    resamples, seed
-        How many, and of which draw.
+    """Resamples of the subjects of some clips, (N,), through which several scores of these are seen.
 
     Attributes
     ----------
@@ -292,14 +259,7 @@ class Resamples:
     def auc(self, score: np.ndarray, label: np.ndarray, group: np.ndarray | None = None) -> tuple[float, np.ndarray]:
         """Compute the AUC of all clips, and that of each resample, (R,); NaN where there is no pair.
 
-        Parameters
-        ----------
-        score
-            The higher, the more real, (N,).
-        label
-            1 = real, (N,).
-        group
-            If given, only clips of the same group are compared, (N,).
+        Clips have a score, a label (1 = real) and, if only those of the same are to be compared, a group, (N,) each.
         """
         real, fake = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
         compared = np.ones((len(real), len(fake))) if group is None else group[real, None] == group[fake]
@@ -330,14 +290,8 @@ def spread(values: np.ndarray) -> float:
 def chance_error(label: np.ndarray, group: np.ndarray | None = None) -> float:
     """Return the standard error of an AUC by chance (Mann and Whitney), which resamples of few clips understate.
 
-    NaN if there is no pair.
-
-    Parameters
-    ----------
-    label
-        1 = real, (N,).
-    group
-        If given, numbers from 0; only clips of the same group are compared, (N,).
+    NaN if there is no pair. Label: 1 = real, (N,); if there are groups, numbers from 0, (N,), only clips of the same
+    are compared.
     """
     group = np.zeros(len(label), int) if group is None else group
     reals, fakes = np.bincount(group, label), np.bincount(group, 1 - label)

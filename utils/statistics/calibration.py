@@ -41,20 +41,10 @@ class Platt(NamedTuple):
     clips: int
 
     def log_odds(self, score: np.ndarray | float, prior: float | None = None) -> np.ndarray:
-        """Compute the log odds of real.
+        """Compute the log odds of real of raw scores, from 0 to 1.
 
-        Parameters
-        ----------
-        score
-            Raw scores, from 0 to 1.
-        prior
-            Share of fakes among the clips that are judged, between 0 and 1, for which Bayes' rule shifts the odds; by
-            default that of the fit.
-
-        Raises
-        ------
-        DataError
-            If the prior is not between 0 and 1.
+        `prior` is the share of fakes among the clips that are judged, for which Bayes' rule shifts the odds; by default
+        that of the fit. `DataError` says so if it is not between 0 and 1.
         """
         prior = self.prior if prior is None else prior
         if not 0 < prior < 1:
@@ -78,14 +68,7 @@ def fit_platt(label: np.ndarray, score: np.ndarray) -> Platt | None:
 
     A logistic regression on the log odds of the score. As Platt has it, the targets are not 1 and 0 but
     (M + 1) / (M + 2) of M real clips and 1 / (N + 2) of N fakes, so that clips that are all told apart give no
-    infinite slope.
-
-    Parameters
-    ----------
-    label
-        1 = real, 0 = fake, (N,).
-    score
-        Probability of real, (N,).
+    infinite slope. Label: 1 = real; score: probability of real, (N,) each.
 
     Returns
     -------
@@ -149,15 +132,7 @@ def calibration(label: np.ndarray, score: np.ndarray, bins: int = BINS) -> dict[
 
 
 def reliability_bins(label: np.ndarray, score: np.ndarray, edges: np.ndarray) -> list[dict[str, Any]]:
-    """Sort clips into bins by their score; an empty bin has no mean score and no share of real clips.
-
-    Parameters
-    ----------
-    label, score
-        Of each clip, (N,).
-    edges
-        Ends of the bins, rising, (bins + 1,).
-    """
+    """Sort clips, (N,), by score into bins of rising edges, (bins + 1,); an empty one has neither mean nor share."""
     which = np.searchsorted(edges[1:-1], score, side="left")
     rows = []
     for k, (low, high) in enumerate(pairwise(edges)):

@@ -35,7 +35,7 @@ def evaluate_folds(
     Parameters
     ----------
     folds
-        What `utils.results.load_scores` returns for each fold, by its name; no two have a clip in common.
+        What `utils.results.read_scores` returns for each fold, by its name; no two have a clip in common.
     against
         Scores of another detector, row by row of the pooled clips (see `utils.results.match`).
     resamples, seed
@@ -60,16 +60,9 @@ def evaluate_folds(
 def evaluate_table(
     table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED, detailed: bool = False
 ) -> dict[str, Any]:
-    """Evaluate the clips of one table.
+    """Evaluate the clips of one table, as `utils.results.read_scores` returns it.
 
-    Parameters
-    ----------
-    table
-        One row a clip, as `utils.results.load_scores` returns it.
-    resamples, seed
-        Of the bootstrap by subject.
-    detailed
-        Resample for parts of the table too, which takes several times as long.
+    In detail it is resampled for parts of the table too, which takes several times as long.
 
     Returns
     -------
@@ -100,13 +93,6 @@ def evaluate_table(
 
 def per_group(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[str, dict[str, Any]]]:
     """Evaluate the clips of each race, each gender and, if that is a short table, each race and gender.
-
-    Parameters
-    ----------
-    table
-        One row a clip, as `utils.results.load_scores` returns it.
-    resamples, seed
-        Of the bootstrap by subject within each group.
 
     Returns
     -------

@@ -27,20 +27,12 @@ COMPARED = ("auc", "acc")
 
 
 def compare(table: pd.DataFrame, other: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, Any]:
-    """Compare two detectors.
-
-    Parameters
-    ----------
-    table, other
-        Scores of both, row by row of the same clips (see `utils.results.match`).
-    resamples, seed
-        Of the bootstrap.
+    """Compare two detectors, whose scores are row by row of the same clips (see `utils.results.match`).
 
     Returns
     -------
     dict
-        ``n``, ``delong`` (see ``delong_test``), ``mcnemar`` (see ``mcnemar_test``) and ``bootstrap`` (see
-        ``paired_bootstrap``).
+        ``n``, ``delong`` (see `delong_test`), ``mcnemar`` (`mcnemar_test`) and ``bootstrap`` (`paired_bootstrap`).
     """
     label = table["label"].to_numpy()
     return {
@@ -54,14 +46,8 @@ def compare(table: pd.DataFrame, other: pd.DataFrame, resamples: int = RESAMPLES
 def placements(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Count for each clip the pairs that it is ordered rightly in; a tie is half a pair.
 
-    By midranks, in O(N log N): Sun & Xu, IEEE Signal Processing Letters 21 (2014) 1389-1393.
-
-    Parameters
-    ----------
-    label
-        1 = real, (N,).
-    score
-        Probability of real, (N,).
+    By midranks, in O(N log N): Sun & Xu, IEEE Signal Processing Letters 21 (2014) 1389-1393. Label (1 = real) and
+    score are (N,).
 
     Returns
     -------
@@ -89,12 +75,7 @@ def placement_variance(below: np.ndarray, above: np.ndarray) -> float:
 def delong_test(label: np.ndarray, score: np.ndarray, other: np.ndarray) -> dict[str, Any]:
     """Test whether two AUCs on the same clips differ, by DeLong's method, which takes clips as independent.
 
-    Parameters
-    ----------
-    label
-        1 = real, (N,).
-    score, other
-        Probability of real by either detector, (N,).
+    Label: 1 = real; score and other: probability of real by either detector, (N,) each.
 
     Returns
     -------
@@ -128,12 +109,8 @@ def delong_test(label: np.ndarray, score: np.ndarray, other: np.ndarray) -> dict
 def mcnemar_test(label: np.ndarray, decision: np.ndarray, other: np.ndarray) -> dict[str, Any]:
     """Test whether two detectors are right equally often, by the clips that one alone is right about.
 
-    McNemar, Psychometrika 12 (1947) 153-157, with the exact binomial distribution; it takes clips as independent.
-
-    Parameters
-    ----------
-    label, decision, other
-        Label and the decisions of either detector, 1 = real, (N,).
+    McNemar, Psychometrika 12 (1947) 153-157, with the exact binomial distribution; it takes clips as independent. The
+    label and the decisions of either detector are 1 = real, (N,) each.
 
     Returns
     -------
@@ -157,14 +134,7 @@ def mcnemar_test(label: np.ndarray, decision: np.ndarray, other: np.ndarray) -> 
 def paired_bootstrap(
     table: pd.DataFrame, other: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, Any]:
-    """Resample subjects and take the difference of two detectors in each resample.
-
-    Parameters
-    ----------
-    table, other
-        Scores of both, row by row of the same clips.
-    resamples, seed
-        How many are drawn, and the seed.
+    """Resample subjects and take the difference of two detectors, row by row of the same clips, in each resample.
 
     Returns
     -------
@@ -199,17 +169,8 @@ def paired_bootstrap(
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Adjust the p of several tests, so that all together err no more often than one (Holm, 1979).
 
-    Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 65-70.
-
-    Parameters
-    ----------
-    p_values
-        One a test; None where there was no test, which then does not count.
-
-    Returns
-    -------
-    list
-        The adjusted p in the same order, 1 at most, and None where there was none.
+    Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 65-70. Where
+    there was no test, p is None before and after, and does not count.
     """
     made = sorted((p, k) for k, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)

@@ -16,8 +16,8 @@ import main
 from scripts.evaluate.tables import sections
 from tests.score_tables import random_table, table_of
 from utils.errors import DataError
-from utils.metrics import evaluate
-from utils.results import LISTED, SCORE_COLUMNS, match, read_scores, write_fold
+from utils.metrics import LISTED, evaluate
+from utils.results import SCORE_COLUMNS, match, read_scores, write_fold
 from utils.statistics.evaluation import evaluate_folds
 from utils.table import as_markdown
 

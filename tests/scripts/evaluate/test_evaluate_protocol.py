@@ -10,7 +10,7 @@ import pytest
 from dataset import read_corpus
 from dataset.protocols import Setting, sides
 from main import main
-from scripts.evaluate.foreign import foreign_folds
+from scripts.evaluate.others import Others, folds_of_others
 from utils.errors import DataError
 
 
@@ -35,7 +35,7 @@ def theirs(original_root: Path, tested: list[str], tmp_path: Path) -> Path:
 def test_polarity_threshold_and_coverage(
     theirs: Path, tested: list[str], original_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = foreign_folds(theirs, None, 0.0, original_root, "fakeavceleb", "random-70-30", None, None, 42)
+    found = folds_of_others(Others(theirs, threshold=0.0), original_root, "fakeavceleb", "random-70-30", None, None, 42)
     assert list(found) == ["train_1"]
     table = found["train_1"]
     assert list(table["file"]) == tested[1:]
@@ -46,9 +46,9 @@ def test_polarity_threshold_and_coverage(
 
 def test_folds_that_are_different_tests(theirs: Path, original_root: Path) -> None:
     with pytest.raises(DataError, match=r"are different tests: choose one with --fold: train_1 \(RVFA left out\)"):
-        foreign_folds(theirs, None, 0.0, original_root, "fakeavceleb", "leave-one-out", None, None, 42)
+        folds_of_others(Others(theirs, threshold=0.0), original_root, "fakeavceleb", "leave-one-out", None, None, 42)
     with pytest.raises(DataError, match="--fold train_9: there is train_1"):
-        foreign_folds(theirs, None, 0.0, original_root, "fakeavceleb", None, None, "train_9", 42)
+        folds_of_others(Others(theirs, threshold=0.0), original_root, "fakeavceleb", None, None, "train_9", 42)
 
 
 def test_the_command(theirs: Path, original_root: Path, tmp_path: Path, restore_logging: None) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import html
-import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +13,10 @@ from model.threshold import Threshold
 from scripts.predict.output import put
 from scripts.predict.page import as_page, keep_film
 from scripts.predict.results import ClipResult, Decision, Film, WindowScore
+from tests.browser import probed
 from tests.media_files import tone, write_wav
 from utils.statistics.calibration import Platt
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # What a test in the browser adds to a copy of the page.
 PROBE = """
 window.addEventListener("load", async () => {
@@ -52,12 +49,6 @@ window.addEventListener("load", async () => {
   }, "*");
 });
 """
-FRAMES = """<!DOCTYPE html><pre></pre><script>
-addEventListener("message", (event) => {
-  document.querySelector("pre").textContent += JSON.stringify(event.data) + "\\n";
-});
-</script>
-<iframe src="probe.html" style="width: 390px"></iframe><iframe src="probe.html" style="width: 1280px"></iframe>"""
 DECISION = Decision(Threshold(0.47, "eer", "the validation subjects (train_1)", 40), {"": Platt(2.0, 1.0, 0.75, 40)})
 ABOUT = {
     "checkpoint": Path("outputs/ckpts/MRDF_CE_train_1.ckpt"),
@@ -140,24 +131,10 @@ def test_a_page_of_clips_that_were_not_scored(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_in_a_browser(tmp_path: Path) -> None:
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip("no Chromium is installed")
     results = many(200)
-    path = page_of(results, tmp_path)
-    _, log = browse(browser, path, tmp_path / "profile")
-    assert "CONSOLE" not in log
-    text = path.read_text(encoding="utf-8")
-    probe = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
-    (tmp_path / "probe.html").write_text(f"{probe}<script>{PROBE}</script>", encoding="utf-8")
-    (tmp_path / "frames.html").write_text(FRAMES)
-    document, log = browse(browser, tmp_path / "frames.html", tmp_path / "profile")
-    assert log.count("CONSOLE") == log.count("the log is read") == 2
-    found = [json.loads(html.unescape(line)) for line in re.search("(?s)<pre>(.*?)</pre>", document)[1].splitlines()]
-    assert sorted(result["width"][0] for result in found) == [390, 1280]
+    found = probed(page_of(results, tmp_path), PROBE, tmp_path)
     scored = [result for result in results.values() if result.scored]
     for result in found:
-        assert result["width"][1] <= result["width"][0]
         assert len(result["images"]) == len(scored)
         assert set(result["images"]) == {800}
         (up, sort, same), (down, sort_2, same_2) = result["sorted"]["score"]
@@ -174,11 +151,3 @@ def test_in_a_browser(tmp_path: Path) -> None:
         assert result["count"] == f"{fakes} of 200 clips"
         assert result["seconds"] == pytest.approx(2, abs=0.15)
         assert result["negative"] == 0
-
-
-def browse(browser: str, page: Path, profile: Path) -> tuple[str, str]:
-    """Load a page; returns the document and the log."""
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=9000"]
-    command = [browser, *flags, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
-    return done.stdout, done.stderr

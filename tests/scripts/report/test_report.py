@@ -16,7 +16,8 @@ from markupsafe import escape
 import main
 from scripts.report import command
 from scripts.report.clips import COUNT
-from scripts.report.command import numeric_columns, report
+from scripts.report.command import report
+from scripts.report.page import numeric_columns
 from tests.report_files import (
     HOSTILE,
     QUOTED,

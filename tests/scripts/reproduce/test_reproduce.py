@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from main import main
 from scripts.reproduce.command import clips_of, make_job, share_of
 from scripts.reproduce.folds import Fold, config_hash, held, metrics_of
-from scripts.reproduce.overview import Overview, State, Status
+from scripts.reproduce.overview import RUNNING, Overview
 from tests.reproduce_tools import CORPUS, patch, started
 from utils.cli import run
 from utils.options import TrainOptions, plain
@@ -141,9 +142,10 @@ def test_one_failure_does_not_stop_the_rest(
     assert reproduce(*common) == 1
     said = capsys.readouterr().err
     assert "3 of 4 folds failed" in said
-    assert "AVDF train_1: exit code 1: train.py: error: a flag is broken" in said
-    assert "AVDF train_2: killed by SIGKILL: so far so good" in said
-    assert "MRDF_CE train_1: train.py left no results of this configuration: it said nothing" in said
+    assert f"AVDF train_1: exit code 1, see {tmp_path / 'log/AVDF/train_1.log'}" in said
+    assert "train.py: error: a flag is broken" in (tmp_path / "log/AVDF/train_1.log").read_text()
+    assert "AVDF train_2: killed by SIGKILL, see " in said
+    assert "MRDF_CE train_1: train.py left no results of this configuration, see " in said
     assert "MRDF_CE train_2: done 75.00/50.00" in said
     assert "| MRDF_CE" in (tmp_path / "results/table.md").read_text()
 
@@ -210,23 +212,24 @@ def test_a_locked_fold_comes_last(
 
 def test_overview(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    folds = {Fold(tmp_path, "AVDF", f"train_{k}"): Status("h", 10) for k in (1, 2, 3)}
-    first, second, third = folds
-    with Overview(folds) as overview:
-        overview.set(first, State.RUNNING)
+    first, second, third = folds = [Fold(tmp_path, "AVDF", f"train_{k}") for k in (1, 2, 3)]
+    with closing(Overview(dict.fromkeys(folds, "h"), max_epochs=10)) as overview:
+        overview.working(first, RUNNING)
         first.results.mkdir(parents=True)
         progress = {"epoch": 4, "max_epochs": 10, "seconds": 240.0, "config_hash": "h"}
         first.progress.write_text(json.dumps(progress))
         overview.refresh()
+        overview.working(second, RUNNING)
         second.results.mkdir(parents=True)
         second.progress.write_text(json.dumps(progress | {"config_hash": "of another configuration"}))
         overview.refresh()
         overview.done(first, {"acc": 0.9405, "auc": 0.91})
-        overview.set(third, State.FAILED, "exit code 2: no test clips")
+        overview.fail(third, "exit code 2")
     assert [record.getMessage() for record in caplog.records] == [
         "AVDF train_1: running, epoch 0/10",
         "AVDF train_1: running, epoch 4/10",
+        "AVDF train_2: running, epoch 0/10",
         "AVDF train_1: done 94.05/91.00",
-        "AVDF train_3: failed exit code 2: no test clips",
+        "AVDF train_3: failed exit code 2",
     ]
-    assert overview.failed() == ["AVDF train_3: exit code 2: no test clips"]
+    assert overview.failed == ["AVDF train_3: exit code 2"]

@@ -235,5 +235,5 @@ def test_a_fold_without_test_clips_fails_alone(prepared_root: Path, tmp_path: Pa
     assert spawn(tmp_path, [MAIN], arguments).wait(170) == 1
     log = (tmp_path / "reproduce.log").read_text()
     assert "1 of 2 folds failed" in log
-    assert "AVDF train_1: exit code 2: train.py: error: " in log
+    assert "AVDF train_1: exit code 2, see " in log
     assert "AVDF train_2: done" in log

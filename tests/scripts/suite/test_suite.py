@@ -12,10 +12,12 @@ import pytest
 
 from dataset import read_corpus
 from main import main
+from scripts.evaluate.others import Others, read_others
+from scripts.report.command import report
 from scripts.suite import scoring
 from scripts.suite.numbers import as_errors, group_means, pairs_of, row_of
-from scripts.suite.others import read_others
-from scripts.suite.plan import Detector, read_plan
+from scripts.suite.plan import read_plan
+from tests.report_files import Page
 from utils.errors import DataError
 
 
@@ -110,9 +112,7 @@ def test_a_file_that_is_wrong_is_told_in_one_line(tmp_path: Path, text: str, mes
 def test_scores_of_others_find_their_clips(tmp_path: Path, names: list[str]) -> None:
     path = tmp_path / "scores.csv"
     path.write_text(f"file,p\n{names[0]},3.5\n{names[1]},-2\nanother.mp4,1\n")
-    found, threshold = read_others(
-        Detector("d", scores=path, column="p", polarity="fake", threshold=1.0), ["y/b.mp4", "x/a.mp4", "z/c.mp4"]
-    )
+    found, threshold = read_others(Others(path, "p", "fake", 1.0), ["y/b.mp4", "x/a.mp4", "z/c.mp4"])
     assert found == {"x/a.mp4": -3.5, "y/b.mp4": 2.0}
     assert -1.0 < threshold < -0.999  # a clip of 1.0 itself is fake
 
@@ -120,7 +120,7 @@ def test_scores_of_others_find_their_clips(tmp_path: Path, names: list[str]) -> 
 def test_scores_of_others_at_the_threshold_and_beyond_numbers(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("file,score,polarity\na.mp4,0.5,Fake\nb.mp4,0.25,fake\nc.mp4,inf,fake\nd.mp4,,fake\n")
-    found, threshold = read_others(Detector("d", scores=path), ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"])
+    found, threshold = read_others(Others(path), ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"])
     assert [score >= threshold for score in found.values()] == [False, True, False, False]
     assert np.isnan([found["c.mp4"], found["d.mp4"]]).all()
     assert "e.mp4" not in found
@@ -139,9 +139,16 @@ def test_scores_of_others_at_the_threshold_and_beyond_numbers(tmp_path: Path) ->
 )
 def test_scores_of_others_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "s.csv").write_text(text)
-    detector = Detector("d", scores=tmp_path / "s.csv", polarity=None if "polarity" in message else "real")
+    others = Others(tmp_path / "s.csv", polarity=None if "polarity" in message else "real")
     with pytest.raises(DataError, match=message):
-        read_others(detector, ["x/a.mp4"])
+        read_others(others, ["x/a.mp4"])
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"rows": [{}]}'])
+def test_a_report_on_what_is_no_suite(tmp_path: Path, content: str) -> None:
+    (tmp_path / "suite.json").write_text(content)
+    with pytest.raises(DataError, match="does not hold a suite"):
+        report(tmp_path, suite=[tmp_path])
 
 
 def test_a_suite_goes_on_where_it_stood(
@@ -181,6 +188,12 @@ def test_a_suite_goes_on_where_it_stood(
     for name in ("suite.md", "suite.csv", "suite.tex", "suite.html", "heatmap.png"):
         assert (folder / name).stat().st_size > 0
     before = (folder / "suite.csv").read_bytes()
+    assert main(["report", "--outputs", "out", "--suite", str(folder)]) == 0
+    for page in (folder / "suite.html", tmp_path / "out" / "results" / "report.html"):
+        read = Page(page.read_text(encoding="utf-8"))
+        captions = [attributes["aria-label"] for attributes in read.all("div") if attributes.get("role") == "region"]
+        assert captions[0] == "Table: Metrics, in percent"
+        assert [image["alt"] for image in read.all("img")] == ["AUC of each detector on each test"]
 
     # Killed before a record was written: that cell alone is scored again, and the table is the same.
     records = sorted(folder.glob("scores/*/record.json"))

@@ -79,7 +79,7 @@ def start(outputs: str) -> multiprocessing.context.ForkProcess:
 
 
 def finish(process: multiprocessing.context.ForkProcess) -> None:
-    process.join(120)
+    process.join(600)
     assert process.exitcode == 0
 
 

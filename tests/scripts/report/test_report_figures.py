@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.report.figures import all_figures
 from tests.utils.test_figures_layout import embeddings, log, table
-from utils.figures.run import all_figures
 from utils.metrics import evaluate
 from utils.results import write_fold
 from utils.runs import read_run
