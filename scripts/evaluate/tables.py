@@ -56,8 +56,7 @@ def metrics_section(figures: Mapping[str, Any], how: Mapping[str, Any]) -> Secti
     bootstrap = figures["bootstrap"]
     grid = [["metric", "%", INTERVAL, NOTE]]
     for name, heading in HEADINGS.items():
-        interval = ends(bootstrap["intervals"].get(name), name in bootstrap["rule_of_three"])
-        grid.append([heading, percent(figures[name]), interval, figures["why"].get(name, "")])
+        grid.append([heading, *_with_interval(figures, name), figures["why"].get(name, "")])
     notes = [f"1 = real, 0 = fake. {AUC_EXPLAINED}.", _bootstrap_note(bootstrap, how["resamples"], how["seed"])]
     return Section(f"Clips: {figures['n']:,}, subjects: {figures['subjects']:,}", used(grid), notes)
 
@@ -73,15 +72,9 @@ def _bootstrap_note(bootstrap: Mapping[str, Any], resamples: int, seed: int) -> 
 def _folds(folds: Mapping[str, Mapping[str, Any]]) -> Section:
     grid = [["fold", "n", "ACC", INTERVAL, "AUC", INTERVAL, "hard AUC", NOTE]]
     for name, figures in folds.items():
-        cells = []
-        for figure in ("acc", "auc"):
-            bootstrap = figures["bootstrap"]
-            cells += [
-                percent(figures[figure]),
-                ends(bootstrap["intervals"][figure], figure in bootstrap["rule_of_three"]),
-            ]
         note = figures["why"].get("auc") or figures["bootstrap"]["why"] or ""
-        grid.append([name, f"{figures['n']:,}", *cells, percent(figures["auc_hard"]), note])
+        cells = [*_with_interval(figures, "acc", "auc"), percent(figures["auc_hard"])]
+        grid.append([name, f"{figures['n']:,}", *cells, note])
     return Section("Each fold, in percent", used(grid), ["The other tables are of the pooled clips of all folds."])
 
 
@@ -129,10 +122,12 @@ def people_sections(figures: Mapping[str, Any]) -> list[Section]:
     return [*parts[:-1], parts[-1]._replace(notes=notes)] if parts else [Section("By race and gender", [], notes)]
 
 
-def _with_interval(entry: Mapping[str, Any], *names: str) -> list[str]:
+def _with_interval(metrics: Mapping[str, Any], *names: str) -> list[str]:
+    """Cells of metrics, each with its interval, which a whole table has under bootstrap and a part beside them."""
+    drawn = metrics.get("bootstrap", metrics)
     cells = []
     for name in names:
-        cells += [percent(entry.get(name)), ends(entry["intervals"].get(name), name in entry["rule_of_three"])]
+        cells += [percent(metrics.get(name)), ends(drawn["intervals"].get(name), name in drawn["rule_of_three"])]
     return cells
 
 
@@ -147,14 +142,11 @@ def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
     cells = [ends(delong["interval"]), percent(delong["standard_error"]), _p(delong["p"]), "", delong["why"] or ""]
     tests.append(["AUC, DeLong", *cells])
     for name in ("auc", "acc"):
-        cells = [
-            ends(bootstrap[name]["interval"], name in bootstrap["rule_of_three"]),
-            "",
-            "",
-            percent(bootstrap[name]["other_sign"]),
-        ]
-        same = "no difference" if bootstrap[name]["interval"] and bootstrap[name]["other_sign"] is None else ""
-        tests.append([f"{HEADINGS[name]}, bootstrap", *cells, bootstrap["why"] or same])
+        drawn = bootstrap[name]
+        interval = ends(drawn["interval"], name in bootstrap["rule_of_three"])
+        same = "no difference" if drawn["interval"] and drawn["other_sign"] is None else ""
+        cells = [interval, "", "", percent(drawn["other_sign"]), bootstrap["why"] or same]
+        tests.append([f"{HEADINGS[name]}, bootstrap", *cells])
     tests.append(["ACC, McNemar", "", "", _p(mcnemar["p"]), "", ""])
     notes = [
         f"Right alone: {mcnemar['only_first_right']:,} clips here, {mcnemar['only_against_right']:,} against.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import multiprocessing
 import os
 import random
@@ -124,12 +123,11 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def test_a_file_that_was_cut_is_made_again(plan: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_was_cut_is_made_again(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = plan / "out" / "suite" / "plan"
-    caplog.set_level(logging.WARNING, "scripts.suite.scoring")
     assert main([*RUN, "out"]) == 0
     before = contents(folder)
-    assert "scored again" not in caplog.text
+    assert "scored again" not in capsys.readouterr().err
     cells = sorted(folder.glob("scores/*"))
     for cell, name in zip(cells, ("scores.csv", "record.json"), strict=False):
         cut(cell / name)
@@ -137,7 +135,7 @@ def test_a_file_that_was_cut_is_made_again(plan: Path, caplog: pytest.LogCapture
     (cells[3] / "record.json").unlink()
     assert main([*RUN, "out"]) == 0
     assert contents(folder) == before
-    assert caplog.text.count("scored again") == 4
+    assert capsys.readouterr().err.count("scored again") == 4
 
 
 def test_each_row_says_its_checkpoint_and_a_clip_that_has_come_is_scored(plan: Path) -> None:
