@@ -162,7 +162,7 @@ def spoil(column: str, value: object) -> pd.DataFrame:
 WRONG_CELLS = [
     ("score", 1.01, "line 4: score is '1.01', not a number from 0 to 1"),
     ("score", -0.2, "line 4: score is '-0.2', not a number from 0 to 1"),
-    ("score", "nan", "line 4: score is 'nan', not a number from 0 to 1"),
+    ("score", "nan", "line 4: score is empty, not a number from 0 to 1"),
     ("score", "inf", "line 4: score is 'inf', not a number from 0 to 1"),
     ("score", "", "line 4: score is empty, not a number from 0 to 1"),
     ("score", "0,5", "line 4: score is '0,5', not a number from 0 to 1"),
