@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -98,13 +97,8 @@ def read_avhubert(path: str | Path) -> tuple[AVHubertConfig, dict[str, Tensor]]:
         str(name) for name in checkpoint if name not in ("args", "cfg", "model") and checkpoint[name] is not None
     ]
     if others:
-        starts = [name.partition(".")[0] for name in others]
-        many = {start for start, count in Counter(starts).items() if count > 4}
-        shown = dict.fromkeys(
-            f"{start}.* ({starts.count(start)})" if start in many else name
-            for name, start in zip(others, starts, strict=True)
-        )
-        named = ", ".join(name if name.isprintable() else ascii(name) for name in shown)
+        parts = dict.fromkeys(name.removeprefix(prefix).partition(".")[0] for name in others)
+        named = ", ".join(part if part.isprintable() else ascii(part) for part in parts)
         log.warning("%s: only the encoder is used; left aside: %s", path, named)
     return config, weights
 

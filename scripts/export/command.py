@@ -34,7 +34,7 @@ PREPROCESSING = {
         "frame_rate": 25, "resize": 112, "crop": 100, "mean": 0.421, "std": 0.165,
     },
     "audio": {
-        "input": "sound of the same seconds, mono, 16,000 samples a second, int16; sample 0 at the first frame",
+        "input": "audio of the same seconds, mono, 16,000 samples a second, int16; sample 0 at the first frame",
         "steps": [
             "log mel filterbank energies as python_speech_features.logfbank gives them with its defaults (26 bands, "
             "25 ms window, 10 ms step), float32",

@@ -90,6 +90,8 @@ class PredictOptions:
         1 scores on a GPU, 0 on the CPU, which is used too where the machine has no GPU.
     precision
         Numbers that the network computes with: 16 and bf16 are mixed precision, 32 is float32. On a CPU 16 becomes 32.
+    compile
+        Compile the image encoder with torch.compile: a slower start, then faster windows.
     outputs
         Folder of all outputs, in whose predict/ finished clips are remembered.
     fresh
@@ -110,6 +112,7 @@ class PredictOptions:
     num_workers: PositiveInt | None = None
     gpus: Gpus = ONE_GPU
     precision: Precision = "16"
+    compile: bool = False
     outputs: Path = Path("outputs")
     fresh: bool = False
 
@@ -273,7 +276,8 @@ def load(checkpoint: Path, given: PredictOptions) -> Loaded:
     content = read_checkpoint(checkpoint)
     config = content.get("config", {})
     length, hop = given.frames(config.get("max_frames") or MAX_FRAMES)
-    scorer = Scorer(detector_of(content, checkpoint, given.model_type), device(given.gpus), given.precision)
+    detector = detector_of(content, checkpoint, given.model_type)
+    scorer = Scorer(detector, device(given.gpus), given.precision, given.compile)
     threshold, prior = (None if one is None else float(one) for one in (given.threshold, given.prior))
     settings = {
         "model_type": type(scorer.detector).__name__,

@@ -50,10 +50,12 @@ class Scorer:
         Where it computes.
     precision
         As in test.py: 16 and 16-mixed are float32 on a CPU. As an attribute, what it comes to.
+    compiled
+        As in `model.for_inference`.
     """
 
-    def __init__(self, detector: Detector, device: torch.device, precision: str = "32") -> None:
-        self.detector = for_inference(detector).to(device)
+    def __init__(self, detector: Detector, device: torch.device, precision: str = "32", compiled: bool = False) -> None:
+        self.detector = for_inference(detector, compiled).to(device)
         self.device = device
         half = {"b": torch.bfloat16, "1": torch.float16}.get(precision[0])
         if device.type == "cpu" and half is torch.float16:

@@ -95,7 +95,7 @@ def check_detector(name: str, device: torch.device, precision: str) -> list[Chec
 
 
 def check_clips() -> list[Check]:
-    """The twelve clips of the reference: their frames and samples, and the very sound."""
+    """The twelve clips of the reference: that there are frames, how many samples, and the first of these."""
     root = FOLDER / "corpus" / "original"
     expected = np.load(FOLDER / "data_open_original.npz")
     errors, remarks = [], []

@@ -178,7 +178,7 @@ def test_fine_tuned(cfg: Any, args: Any, prefix: str, small: Weights, file: Path
     assert config.dropout == 0.1
     assert {name: getattr(config, name) for name in SMALL} == SMALL
     assert list(weights) == list(encoder)
-    assert caplog.messages == [f"{file}: only the encoder is used; left aside: decoder.* (9), last_optimizer_state"]
+    assert caplog.messages == [f"{file}: only the encoder is used; left aside: decoder, last_optimizer_state"]
     assert load_avhubert(file).final_proj.weight.isfinite().all()
 
 
@@ -202,7 +202,7 @@ def test_extra_entries_are_left_aside_and_named(small: Weights, file: Path, capl
     extra = {"label_embs_concat": entry, "final_proj.weight": entry, "quantizer.x": entry}
     save(file, small | extra, {"model": SMALL}, last_optimizer_state={"state": {0: torch.zeros(3)}})
     _, weights = read_avhubert(file)
-    named = "final_proj.weight, final_proj.bias, label_embs_concat, quantizer.x, last_optimizer_state"
+    named = "final_proj, label_embs_concat, quantizer, last_optimizer_state"
     assert caplog.messages == [f"{file}: only the encoder is used; left aside: {named}"]
     assert set(weights) == set(small) - {"final_proj.weight", "final_proj.bias"}
     assert load_avhubert(file).final_proj.weight.isfinite().all()
