@@ -199,9 +199,10 @@ def _size(found: dict[str, Any], name: str, ndim: int) -> tuple[int, ...]:
 def _tensor(found: dict[str, Any], name: str) -> Tensor:
     if name not in found:
         raise DataError(f"{name} is missing")
-    if not isinstance(found[name], Tensor):
-        raise DataError(f"{name} is a {type(found[name]).__name__}, not a tensor")
-    return found[name]
+    value = found[name]
+    if not isinstance(value, Tensor) or value.is_meta or value.layout != torch.strided:
+        raise DataError(f"{name} is a {type(value).__name__}, not a tensor that holds all its values")
+    return value.detach()
 
 
 def _fitting(config: AVHubertConfig, found: dict[str, Any], most_bytes: int, fine_tuned: bool) -> dict[str, Tensor]:

@@ -77,6 +77,18 @@ def test_weights_that_are_no_numbers(bad: float, name: str, small: dict[str, Ten
         read_avhubert(file)
 
 
+@pytest.mark.parametrize("odd", [torch.zeros(48, 32).to_sparse(), torch.empty(48, 32, device="meta")])
+def test_weights_without_values(odd: Tensor, small: dict[str, Tensor], file: Path) -> None:
+    save(file, small | {FC1: odd}, {"model": SMALL})
+    with pytest.raises(CheckpointError, match=rf"avhubert\.pt: {FC1} is a Tensor, not a tensor that holds all its"):
+        read_avhubert(file)
+
+
+def test_parameters_are_plain_tensors(small: dict[str, Tensor], file: Path) -> None:
+    save(file, small | {FC1: torch.nn.Parameter(torch.zeros(48, 32))}, {"model": SMALL})
+    assert not read_avhubert(file)[1][FC1].requires_grad
+
+
 def test_a_weight_too_large_for_single_precision(small: dict[str, Tensor], file: Path) -> None:
     save(file, small | {FC1: torch.full((48, 32), 1e300, dtype=torch.float64)}, {"model": SMALL})
     with pytest.raises(CheckpointError, match=f"{FC1} holds values that are NaN or infinite"):
