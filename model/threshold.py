@@ -96,7 +96,6 @@ def with_calibration(
     table: pd.DataFrame,
     metrics: dict[str, Any],
     config: Mapping[str, Any],
-    prior: float | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Add calibrated probabilities to the scores of a test, and how well calibrated they are to its metrics.
 
@@ -110,22 +109,20 @@ def with_calibration(
         What `utils.metrics.evaluate` returns.
     config
         What was tested: its "corpus" and "fold".
-    prior
-        Share of fakes for which the column probability holds; by default the one that makes it 1/2 at the threshold.
 
     Returns
     -------
     tuple
-        The table with the column probability, and the metrics with "calibration": the fitted map, on which clips, the
-        prior that is shown, ECE and Brier score ``before`` and ``after`` (for as many fakes as among the clips of the
-        fit), and ``on_test_clips``, whether these were the very clips of this test. Both as they were, with
-        "calibration" None, where the checkpoint holds no calibration.
+        The table with the column probability, which is 1/2 at the threshold, and the metrics with "calibration": the
+        fitted map, on which clips, the share of fakes for which that column holds, ECE and Brier score ``before`` and
+        ``after`` (for as many fakes as among the clips of the fit), and ``on_test_clips``, whether these were the very
+        clips of this test. Both as they were, with "calibration" None, where the checkpoint holds no calibration.
     """
     platt, threshold = calibration_of(checkpoint), threshold_of(dict(checkpoint))
     known = table[table["label"] != UNKNOWN]
     if platt is None or known.empty:
         return table, metrics | {"calibration": None}
-    shown = platt.prior_at(threshold.value) if prior is None else prior
+    prior = platt.prior_at(threshold.value)
     trained = checkpoint.get("config") or {}
     same = all(trained.get(name) == config.get(name) for name in ("corpus", "fold", "protocol"))
     label, score = known["label"].to_numpy(int), known["score"].to_numpy(float)
@@ -137,13 +134,13 @@ def with_calibration(
         **platt._asdict(),
         "on": threshold.on,
         "on_test_clips": trained.get("validation") == "test" and same,
-        "shown_prior": shown,
-        "threshold_prior": platt.prior_at(threshold.value),
+        "shown_prior": prior,
+        "threshold_prior": prior,
         "threshold": threshold.value,
         **errors,
         **{stream: checkpoint.get(f"{stream}_calibration") for stream in ("audio", "video")},
     }
-    probability = platt.probability(table["score"].to_numpy(float), shown)
+    probability = platt.probability(table["score"].to_numpy(float), prior)
     return table.assign(probability=probability), metrics | {"calibration": record}
 
 

@@ -57,34 +57,31 @@ class ResumedRates(Callback):
 
 
 class PlateauSchedule(Callback):
-    """Halve the rate when the validation loss stalls, and end training when the rate has become tiny.
+    """Halve the rate when the validation loss stalls, and end training when the rate has fallen to 1e-7.
 
     Lightning's own handling of a plateau schedule steps it after the epoch's checkpoint is written, so a resumed run
     would count stalled epochs differently from an uninterrupted one; a callback's state is part of the checkpoint.
 
     Parameters
     ----------
-    factor, patience, min_lr
-        As in `torch.optim.lr_scheduler.ReduceLROnPlateau`.
-    stop_at
-        Training ends when the rate falls to this.
+    patience
+        Epochs without a better loss, of which one more halves the rate.
     """
 
-    def __init__(self, factor: float = 0.5, patience: int = 3, min_lr: float = 1e-8, stop_at: float = 1e-7) -> None:
-        self.options: dict[str, Any] = {"factor": factor, "patience": patience, "min_lr": min_lr}
-        self.stop_at = stop_at
+    def __init__(self, patience: int = 3) -> None:
+        self.patience = patience
         self._scheduler: ReduceLROnPlateau | None = None
         self._restored: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._scheduler = ReduceLROnPlateau(trainer.optimizers[0], **self.options)
+        self._scheduler = ReduceLROnPlateau(trainer.optimizers[0], factor=0.5, patience=self.patience, min_lr=1e-8)
         if self._restored is not None:
             self._scheduler.load_state_dict(self._restored)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._scheduler.step(trainer.callback_metrics["val_loss"].item())
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        if rate <= self.stop_at:
+        if rate <= 1e-7:
             log.info("the learning rate has fallen to %g: training ends", rate)
             trainer.should_stop = True
 
