@@ -170,8 +170,9 @@ def fold_sides(
     """
     path = find_fold(name, root, clips, seed, fold_dir)
     is_table = clips["layout"].iloc[0] == Layout.TABLE  # whose ids may be anything
+    subjects = read_fold(path, None if is_table else ID_LENGTH)
     try:
-        return split_fold(clips, read_fold(path, None if is_table else ID_LENGTH))
+        return split_fold(clips, subjects)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 

@@ -65,7 +65,7 @@ def open_set(root: Path) -> pd.DataFrame | None:
 
     None where the Arrow files, or these columns of theirs, are not there.
     """
-    table = _read_all(root, Notes()) if any(root.glob("*.arrow")) else pd.DataFrame()
+    table = _read_all(root, Notes()) if any(root.glob("[!.]*.arrow")) else pd.DataFrame()
     if not {"video_path", *OPEN_SET} <= set(table):
         return None
     told = table[[*OPEN_SET]].fillna(False).astype(bool).rename(columns=OPEN_SET)
@@ -85,7 +85,7 @@ def _read_all(root: Path, notes: Notes) -> pd.DataFrame:
     files = [path for path in named if path.is_file()]
     if named and len(files) < len(named):
         notes.append(f"{len(named) - len(files)} of the {len(named)} Arrow files that state.json names are not there")
-    files = files or sorted(root.glob("*.arrow")) or sorted(root.glob("*/*.arrow"))
+    files = files or sorted(root.glob("[!.]*.arrow")) or sorted(root.glob("*/[!.]*.arrow"))
     table = pd.concat([_read_arrow(path) for path in files], ignore_index=True)
     if table.empty:
         raise DataError(f"{files[0]}: holds no row")

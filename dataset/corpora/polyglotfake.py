@@ -56,7 +56,7 @@ def read(root: Path) -> pd.DataFrame:
 def _characters(root: Path) -> dict[str, str]:
     """Real clip, without its extension → the gender of the one person in it, or empty."""
     known = {}
-    for path in sorted(root.glob("**/real_json_files/*.json")):
+    for path in sorted(root.glob("**/real_json_files/[!.]*.json")):
         content = read_json(path)
         videos: Any = content.get("videos") if isinstance(content, dict) else content
         if not isinstance(videos, list) or not all(isinstance(video, dict) for video in videos):

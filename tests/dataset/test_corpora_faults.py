@@ -186,6 +186,7 @@ def test_deepspeak_that_does_not_tell_a_voice(tmp_path: Path) -> None:
 @pytest.mark.parametrize("people", [None, {}, ["male"], {"sex": "male"}, [{"sex": None}]])
 def test_polyglotfake_with_odd_characters(tmp_path: Path, people: object) -> None:
     write(tmp_path / "real" / "en" / "en_1.mp4")
+    write(tmp_path / "real_json_files" / "._en.json", b"\0\5\x16")
     path = write(
         tmp_path / "real_json_files" / "en.json", json.dumps({"videos": [{"filename": "en_1", "characters": people}]})
     )
@@ -227,6 +228,7 @@ def test_mavosdd_in_part(tmp_path: Path) -> None:
 )
 def test_mavosdd_tests_what_its_owners_call_unknown(tmp_path: Path, name: str, kept: str) -> None:
     test = [(f"english/memo/{n}.mp4", "test", n in (2, 4), n in (3, 4)) for n in (1, 2, 3, 4)]
+    write(tmp_path / "._data-0.arrow", b"\0\5\x16")
     root = mavosdd(tmp_path / "data-0.arrow", ("russian/real/0.mp4", "train", False, False), *test)
     setting = Setting(read_corpus(root, "mavosdd"), "mavosdd", root)
     assert "".join(Path(file).stem for file in sides(f"mavosdd-{name}", setting).test["file"]) == kept
