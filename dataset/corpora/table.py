@@ -151,7 +151,7 @@ def _add_labels(table: pd.DataFrame) -> None:
 
 def _splits(split: pd.Series, notes: Notes) -> pd.Series:
     """Splits in one spelling, empty where they are none."""
-    split = split.fillna("").str.lower().replace(SAME_SPLIT)
+    split = split.fillna("").astype(str).str.lower().replace(SAME_SPLIT)
     odd = ~split.isin([*SPLITS, *FOLD_NUMBERS, ""])
     notes.add(odd, f"clips are of no known split (such as {_first(split, odd)!r}): of none here")
     return split.mask(odd, "")
