@@ -14,7 +14,8 @@ from utils.errors import DataError
 COUNTS = {"train": 19_770, "val": 3_295, "test": 37_299}
 COLUMNS = ("video_path", "label", "split", "generative_method", "audio_generative_method")
 OPEN_SET = {"open_set_language": "language", "open_set_model": "model"}
-SPLITS = ("train", "validation", "test")  # folders of a data set that was saved split by split
+# Of a data set that was saved split by split.
+OF_SPLITS = tuple(f"{split}/[!.]*.arrow" for split in ("train", "validation", "test"))
 YOUTUBE = r"([\w-]{11})(?:_\d+p)?_\d+_\d+(?:_\d+fps)?(?:\.\w+)*$"
 
 
@@ -65,7 +66,8 @@ def open_set(root: Path) -> pd.DataFrame | None:
 
     None where the Arrow files, or these columns of theirs, are not there.
     """
-    table = _read_all(root, Notes()) if any(root.glob("[!.]*.arrow")) else pd.DataFrame()
+    is_there = any(next(root.glob(pattern), None) for pattern in ("[!.]*.arrow", *OF_SPLITS))
+    table = _read_all(root, Notes()) if is_there else pd.DataFrame()
     if not {"video_path", *OPEN_SET} <= set(table):
         return None
     told = table[[*OPEN_SET]].fillna(False).astype(bool).rename(columns=OPEN_SET)
@@ -75,7 +77,7 @@ def open_set(root: Path) -> pd.DataFrame | None:
 
 def _read_all(root: Path, notes: Notes) -> pd.DataFrame:
     """The rows of all Arrow files."""
-    need_folder(root, "data-*.arrow", "*.arrow", *(f"{split}/*.arrow" for split in SPLITS))
+    need_folder(root, "data-*.arrow", "[!.]*.arrow", *OF_SPLITS)
     state = root / "state.json"
     content = read_json(state) if state.is_file() else {}
     listed = content.get("_data_files") if isinstance(content, dict) else None
@@ -85,7 +87,11 @@ def _read_all(root: Path, notes: Notes) -> pd.DataFrame:
     files = [path for path in named if path.is_file()]
     if named and len(files) < len(named):
         notes.append(f"{len(named) - len(files)} of the {len(named)} Arrow files that state.json names are not there")
-    files = files or sorted(root.glob("[!.]*.arrow")) or sorted(root.glob("*/[!.]*.arrow"))
+    files = (
+        files
+        or sorted(root.glob("[!.]*.arrow"))
+        or sorted(path for pattern in OF_SPLITS for path in root.glob(pattern))
+    )
     table = pd.concat([_read_arrow(path) for path in files], ignore_index=True)
     if table.empty:
         raise DataError(f"{files[0]}: holds no row")

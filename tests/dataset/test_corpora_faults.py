@@ -226,11 +226,12 @@ def test_mavosdd_in_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "kept"), [("closed", "1"), ("open-model", "13"), ("open-language", "12"), ("open-set", "1234")]
 )
-def test_mavosdd_tests_what_its_owners_call_unknown(tmp_path: Path, name: str, kept: str) -> None:
+@pytest.mark.parametrize("folder", ["", "test"])
+def test_mavosdd_tests_what_its_owners_call_unknown(tmp_path: Path, folder: str, name: str, kept: str) -> None:
     test = [(f"english/memo/{n}.mp4", "test", n in (2, 4), n in (3, 4)) for n in (1, 2, 3, 4)]
     write(tmp_path / "._data-0.arrow", b"\0\5\x16")
-    root = mavosdd(tmp_path / "data-0.arrow", ("russian/real/0.mp4", "train", False, False), *test)
-    setting = Setting(read_corpus(root, "mavosdd"), "mavosdd", root)
+    mavosdd(tmp_path / folder / "data-0.arrow", ("russian/real/0.mp4", "train", False, False), *test)
+    setting = Setting(read_corpus(tmp_path, "mavosdd"), "mavosdd", tmp_path)
     assert "".join(Path(file).stem for file in sides(f"mavosdd-{name}", setting).test["file"]) == kept
 
 
