@@ -37,7 +37,7 @@ def read_fold(path: str | Path, id_length: int | None = ID_LENGTH) -> list[str]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such fold file")
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     subjects = [line.strip()[:id_length] for line in lines[1:] if line.strip()]
     if lines and re.match(r"\s*id\d{5}", lines[0]):
         first = lines[0].strip()[:id_length]

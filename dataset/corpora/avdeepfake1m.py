@@ -118,7 +118,7 @@ def _single_files(root: Path, folder: str, notes: Notes) -> pd.DataFrame:
 
 def _test_clips(root: Path, folder: str, notes: Notes) -> pd.DataFrame:
     path, present = root / f"{folder}_files.txt", media_files(root / folder, root)
-    lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else present
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if path.is_file() else present
     files = [f"{folder}/{line.strip().removeprefix(f'{folder}/')}" for line in lines if line.strip()]
     if files:
         notes.append(f"the labels of {folder} are withheld: its {len(files):,} clips can be scored, not evaluated")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from dataset import read_corpus
+from dataset.folds import read_fold
 from dataset.protocols import Setting, sides
 from utils.errors import DataError
 
@@ -244,3 +245,9 @@ def test_csv_by_another_program(tmp_path: Path, separator: str) -> None:
     write(path, "file,subject,category\na.mp4,s,A\nnan,s,A\n")
     with pytest.raises(DataError, match=r"clips\.csv line 3: file is empty"):
         read_corpus(path, "csv")
+
+
+def test_lists_that_are_no_utf_8(tmp_path: Path) -> None:
+    write(tmp_path / "test_files.txt", b"000001.mp4\n\xe9.mp4\n")
+    assert len(read_corpus(tmp_path, "avdeepfake1m")) == 2
+    assert read_fold(write(tmp_path / "train_1.txt", b"pli \xe9\nid00001\n")) == ["id00001"]
