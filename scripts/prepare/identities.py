@@ -27,16 +27,8 @@ def strict_subset(
     that share clips are put together greedily, then subjects of one race and gender are exchanged as long as that
     saves a clip. A clip can be used if everybody in it is of one fold.
 
-    Parameters
-    ----------
-    clips
-        All clips that can be used, not a subset: the more there are to choose from, the fewer are lost.
-    n_folds
-        Number of folds.
-    seed
-        Of all draws.
-    one_each
-        Keep one such clip for each (subject, category), as the paper does; otherwise all of them.
+    `clips` are all clips that can be used, not a subset: the more there are to choose from, the fewer are lost. With
+    `one_each`, one such clip is kept for each (subject, category), as in the paper; otherwise all of them.
 
     Returns
     -------

@@ -26,22 +26,8 @@ def summary(
 ) -> str:
     """The whole summary, as Markdown.
 
-    Parameters
-    ----------
-    report
-        As :func:`scripts.prepare.report.inspect_all` returns it.
-    subset
-        The clips in use, and their folds.
-    known
-        What is known of the corpus.
-    unnamed
-        Media files that no row names.
-    leaks
-        For each fold, whom both sides show.
-    noticed
-        What the reader of the corpus noticed.
-    shown
-        Entries of a list at most; by default all.
+    Beside the report and the clips in use it says which media files no row names, whom both sides of each fold show
+    (`leaks`), and what the reader of the corpus `noticed`. Of each list `shown` entries at most; by default all.
     """
     usable = report[report["state"] == "ok"]
     subjects = subset.clips["subject"].nunique()
@@ -49,12 +35,8 @@ def summary(
     lines += [*counts(report), *published(report, known.counts)]
     if known.full_frames:
         lines += ["# Faces", "", *faces(report)]
-    lines += [
-        "# What is wrong",
-        "",
-        *_listing("Remarks on the metadata", noticed, None),
-        *faults(report, unnamed, shown),
-    ]
+    lines += ["# What is wrong", "", *_listing("Remarks on the metadata", noticed, None)]
+    lines += faults(report, unnamed, shown)
     lines += ["# Length and silence", "", *medians(usable), *remarks(usable)]
     lines += ["# The clips in use", "", f"{len(subset.clips):,} clips of {subjects:,} subjects, in subset.csv.", ""]
     lines += [*(f"- {note}" for note in subset.notes), *([""] if subset.notes else [])]

@@ -7,7 +7,6 @@ import logging
 import os
 import pickle
 import shutil
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from dataset import cache as cache_module
 from dataset.cache import CachedClip, CacheReport, ClipCache, Reading, decode_clip, leading_silence
 from dataset.clips import ClipSampler, collate_cut
 from dataset.features import audio_features
+from tests.media_files import write_wav
 from utils import files as files_module
 from utils.errors import DataError
 
@@ -67,12 +67,6 @@ def flip_bit(path: Path, position: int) -> None:
     data = bytearray(path.read_bytes())
     data[position] ^= 1
     path.write_bytes(data)
-
-
-def write_wav(path: Path, samples: np.ndarray) -> None:
-    with wave.open(str(path), "wb") as audio:
-        audio.setparams((1, 2, 16_000, 0, "NONE", ""))
-        audio.writeframes(samples.astype("<i2").tobytes())
 
 
 def batches(dataset: ClipDataset, num_workers: int) -> list[dict[str, Any]]:
@@ -170,7 +164,7 @@ def test_a_wav_that_appears_changes_or_goes(clips: pd.DataFrame, cache: ClipCach
     for step in ("goes", "appears", "changes"):
         path.unlink(missing_ok=True)
         if step != "goes":
-            write_wav(path, np.arange(9000) % (70 if step == "appears" else 90))
+            write_wav(path, np.arange(9000) % (70 if step == "appears" else 90), 16_000)
         assert len(found(cache, clips)) == 11
         assert rebuild(cache, clips).built == 1
         dataset = ClipDataset(clips, train=False, cache=found(cache, clips))
@@ -312,7 +306,7 @@ def silent_start(path: Path, samples: int, level: int = 16) -> None:
     """Give a clip a wav that is silent for so many samples."""
     audio = np.full(40_000, 3_000)
     audio[:samples] = level
-    write_wav(path.with_suffix(".wav"), audio)
+    write_wav(path.with_suffix(".wav"), audio, 16_000)
 
 
 @pytest.mark.parametrize(
