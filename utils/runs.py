@@ -31,7 +31,8 @@ ROUNDING = 1e-6
 # Settings in which folds of one run may differ: of a fold, of where things lie, and of how fast they come. Weights and
 # data are compared by their digests.
 MAY_DIFFER = {
-    "fold", "train_fold", "fold_seed", "fold_meaning", "trained_subjects_tested", "checkpoint", "config", "config_hash",
+    "fold", "train_fold", "fold_seed", "fold_meaning", "trained_subjects_tested", "test_clips_showing_trained",
+    "checkpoint", "config", "config_hash",
     "environment", "test_environment", "skipped", "notes", "clips", "data_root", "pretrained", "outputs",
     "num_workers", "cache_dir", "log_steps", "logger", "resume", "folds", "save_name", "gpus", "skip_bad", "compile",
     "checkpoint_activations", "lists", "prefetch",

@@ -276,6 +276,11 @@ def test_folds_that_differ_in_what_decides_are_named(tmp_path: Path, name: str) 
     assert f"- {sentence}\n" in (tmp_path / "summary.md").read_text()
 
 
+@pytest.mark.parametrize("name", ["trained_subjects_tested", "test_clips_showing_trained", "fold_meaning"])
+def test_what_is_counted_in_a_fold_may_differ(name: str) -> None:
+    assert objections({"train_1": {name: 26}, "train_2": {name: 23}}) == []
+
+
 def test_a_fold_with_the_checkpoint_of_another_is_named(tmp_path: Path) -> None:
     for k in (1, 2):
         write(tmp_path / f"train_{k}", fold([0.9, 0.1, 0.2, 0.3], f"train_{k}"), checkpoint="a/x_train_1.ckpt")
