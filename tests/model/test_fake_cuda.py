@@ -15,6 +15,9 @@ from torch.utils._pytree import tree_leaves
 from model import MODELS, Detector
 from model.training.optimizer import make_optimizer
 
+pytestmark = pytest.mark.skipif(
+    torch.__version__.startswith("2.6."), reason="torch 2.6 asks the driver when it fills a fake tensor"
+)
 B, T = 3, 5
 RECIPES = {
     "released": ({}, (T,) * B),
