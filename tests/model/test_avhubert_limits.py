@@ -54,10 +54,10 @@ def test_more_layers_than_any_model_has(layers: int, small: dict[str, Tensor], f
     one = torch.zeros(1)
     weights = small | {f"encoder.layers.{layer}.fc1.bias": one for layer in range(layers)}
     save(file, weights, {"model": SMALL | {"encoder_layers": layers}})
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(CheckpointError, match=f"says encoder_layers={layers}, which is not a whole number from 0 to"):
         read_avhubert(file)
-    assert time.monotonic() - start < 5  # building so many takes minutes
+    assert time.process_time() - start < 5  # building so many takes minutes
 
 
 def test_a_head_that_the_file_leaves_out_cannot_be_huge(small: dict[str, Tensor], file: Path) -> None:

@@ -120,9 +120,9 @@ def test_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
 
 def test_2000_resamples_of_2000_clips_take_seconds(tmp_path: Path) -> None:
     path = write(tmp_path / "scores.csv", random_table(0, subjects=500))
-    start = time.perf_counter()
+    start = time.process_time()
     assert command(path) == 0
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert result_in(tmp_path)["bootstrap"]["resamples"] == 2000
 
 
