@@ -148,9 +148,12 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     table = table.assign(**{name: "" for name in [*HEADS, *GROUP_COLUMNS] if name not in table})
     table = table[[*SCORE_COLUMNS, *GROUP_COLUMNS]]
     _check_names(table, path)
-    table = table[table["label"] != ""].copy()
-    if table.empty:
+    unknown = table["label"] == ""
+    if unknown.all():
         raise DataError(f"{path}: no clip has a label")
+    if unknown.any():
+        log.warning("%s: %d of %d clips have no label and are left out", path, unknown.sum(), len(table))
+    table = table[~unknown].copy()
     for name in ("label", "decision"):
         table[name] = _numbers(table[name], path, binary=True).astype(int)
     table["score"] = _numbers(table["score"], path)

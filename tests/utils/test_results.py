@@ -153,7 +153,7 @@ def test_scores_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_labels_and_categories_that_the_corpus_does_not_tell(tmp_path: Path) -> None:
+def test_labels_and_categories_that_the_corpus_does_not_tell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = fold([0.9, 0.1, 0.2, 0.7, 0.6, 0.3])
     table.loc[4, ["label", "category"]] = -1, ""
     table.loc[5, "category"] = ""
@@ -161,6 +161,7 @@ def test_labels_and_categories_that_the_corpus_does_not_tell(tmp_path: Path) -> 
     assert (tmp_path / "train_1" / "scores.csv").read_text().splitlines()[5].startswith('"train_1/Asian (East), 4.mp4"')
     back = read_scores(tmp_path / "train_1" / "scores.csv")
     assert (len(back), list(back["category"])) == (5, ["A", "B", "C", "D", ""])
+    assert "scores.csv: 1 of 6 clips have no label and are left out" in caplog.text
     metrics = read_metrics(tmp_path / "train_1" / "metrics.json")
     assert (metrics["n"], metrics["auc"]) == (5, 1.0)
     assert read_run(tmp_path).problems == []
