@@ -5,6 +5,7 @@ python train.py --model_type MRDF_CE --save_name MRDF_CE --data_root ./data/Fake
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -94,6 +95,7 @@ def train_folds(options: TrainOptions) -> None:
         # Of several processes the first alone writes.
         with held(fold) if rank_zero_only.rank == 0 else nullcontext():
             train_fold(options, fold, shared)
+        gc.collect()  # trainer and detector refer to one another, and would take memory from the next fold
     if rank_zero_only.rank == 0:
         # Folds may be trained at the same time, and the last to come here sees them all.
         with lock(options.outputs / "locks" / f"{options.save_name}.lock"):
