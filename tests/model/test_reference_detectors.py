@@ -80,7 +80,10 @@ def test_loss_and_gradients_in_train_mode(name: str, batch: dict[str, torch.Tens
             assert float(ours[key].norm()) == pytest.approx(norm, rel=2e-3, abs=1e-7 * largest), key
 
 
-@every_detector
+# Of the others the daily run compares losses and gradients.
+@pytest.mark.parametrize(
+    "name", [name if name.startswith("MRDF") else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def test_five_steps_of_adam(name: str, batch: dict[str, torch.Tensor]) -> None:
     detector = filled(name).train()
     detector.hparams.learning_rate = 2e-4

@@ -83,7 +83,7 @@ def kill_and_finish(root: Path, outputs: Path, undisturbed: dict[str, bytes], mo
     assert content(outputs / "prepare", outputs / "cache") == undisturbed
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed(many_root: Path, tmp_path: Path, seed: int) -> None:
     prepare("--data_root", many_root, "--cache", "--outputs", tmp_path / "undisturbed")
     undisturbed = content(tmp_path / "undisturbed" / "prepare", tmp_path / "undisturbed" / "cache")
