@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors.torch import save
 
@@ -95,6 +96,9 @@ def export(
         raise DataError(f"--out {out}: is there and not a folder that main.py export has made; choose another")
     contents = read_checkpoint(checkpoint)
     detector = detector_of(contents, checkpoint, model_type)
+    if onnx and torch.__version__ < "2.7":
+        version = torch.__version__
+        raise DataError(f"--onnx: PyTorch {version} cannot export the detectors, that of requirements.txt can")
     facts = _facts(checkpoint, outputs)
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / WEIGHTS, save({name: value.contiguous() for name, value in detector.state_dict().items()}))
