@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from scripts.audit.changes import LEVELS, left_out
 from scripts.audit.damage import SETS
 from scripts.audit.effects import LOSS, ORIGINAL, means
 from scripts.audit.shortcuts import SHORTCUTS, TOGETHER
 from utils.statistics.bootstrap import rule_of_three
+from utils.templates import templates_in
 
 TELLS = 0.7  # AUC that a detector has at least which tells real from fake
 
@@ -77,9 +78,7 @@ def sentences(shortcuts: pd.DataFrame, effects: pd.DataFrame, together: pd.DataF
 
 
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = templates_in(Path(__file__).parent, markup=False)
     environment.tests["excluding_loss"] = excludes_loss
     environment.globals |= {"FAKES": FAKES, "TELLS": TELLS, "LOSS": LOSS, "signed": signed, "listed": listed}
     return environment.get_template("sentences.txt")

@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from dataset.media import FRAME_RATE
 from scripts.audit.changes import CHANGES, LEVELS, left_out
 from scripts.audit.sentences import KINDS as CHANGE_KINDS
@@ -22,6 +20,7 @@ from utils.runs import AUC_EXPLAINED, PUBLISHED_CORPUS
 from utils.statistics.evaluation import NOT_GIVEN, group_metrics
 from utils.summary import calibration_notes
 from utils.table import Section, counted, ends, explained, percent, section_lines, used
+from utils.templates import templates_in
 
 MINIATURE = (
     "**Trained or tested on the synthetic miniature, drawn faces with synthetic voices: no number here says anything "
@@ -72,8 +71,7 @@ PICKED_ON_TEST = "The epoch was picked on the test fold"
 def build(facts: Facts) -> str:
     """Put the card together."""
     # A card is Markdown: what comes from outside goes through `quoted` or `plain`.
-    choices: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=False, **choices)
+    environment = templates_in(Path(__file__).parent, markup=False)
     environment.filters |= {"quoted": quoted, "plain": plain, "corpus": corpus, "counted": counted}
     text = environment.get_template("card.md").render(**_values(facts))
     while "\n\n\n" in text:

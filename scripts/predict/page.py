@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import av
 import cv2
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dataset.media import FRAME_RATE, SAMPLE_RATE, read_audio
 from model import weights_file
@@ -24,6 +23,7 @@ from scripts.predict.output import OF_WINDOWS, described, numbers, of_probabilit
 from scripts.predict.results import HEAD_THRESHOLD, POLARITY, THUMBNAILS, ClipResult, Decision, Film, Prediction
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic
+from utils.templates import templates_in
 
 log = logging.getLogger(__name__)
 
@@ -111,13 +111,7 @@ def as_page(
     checkpoint, config = Path(about["checkpoint"]), about["config"]
     weights = weights_file(checkpoint)
     words = {"dataset": "on", "recipe": "by recipe", "fold": "with", "save_name": "as run", "seed": "with seed"}
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_in(FOLDER, markup=True)
     return environment.get_template("page.html").render(
         clips=clips,
         counts=Counter(shown.clip.verdict for shown in clips),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from utils.templates import templates_in
 
 FOLDER = Path(__file__).parent
 NUMERIC = set("0123456789.,+-±%∞†to \u00a0—")  # of which cells of numbers and intervals are made
@@ -16,13 +16,7 @@ NUMERIC = set("0123456789.,+-±%∞†to \u00a0—")  # of which cells of number
 
 def render(template: Path, **values: Any) -> str:
     """Fill in a template that extends base.html; tables that the template shows can be sorted."""
-    environment = Environment(
-        loader=FileSystemLoader([template.parent, FOLDER]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_in(template.parent, FOLDER, markup=True)
     environment.filters["numeric"] = numeric_columns
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     # Only this very script runs, whatever the data hold.
