@@ -6,32 +6,25 @@ import logging
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
 from dataset.corpora.csv import table_path
 from dataset.corpora.table import FOLD_NUMBERS, SPLITS, Corpus, table_digest
+from utils import options
 from utils.errors import DataError
 
 __all__ = ["NAMES", "Corpus", "corpus", "corpus_folder", "fold_numbers", "read_corpus", "table_digest"]
 
 log = logging.getLogger(__name__)
 
-NAMES = (
-    "fakeavceleb", "lavdf", "avdeepfake1m", "avdeepfake1mpp", "dfdc", "kodf", "deepspeak", "polyglotfake", "avlips",
-    "mavosdd", "csv",
-)  # fmt: skip
+NAMES = get_args(options.Dataset)  # each is a file here
 PEOPLE = ("people", "whoever")  # how the meaning of the column subject begins where it is a person
 
 
 def corpus(dataset: str) -> Corpus:
-    """What is known of a corpus, by its name on the command line.
-
-    Raises
-    ------
-    DataError
-        If there is no such name.
-    """
+    """What is known of a corpus, by its name on the command line; a DataError if there is no such name."""
     if dataset not in NAMES:
         raise DataError(f"unknown dataset {dataset!r}; known are {', '.join(NAMES)}")
     return import_module(f"dataset.corpora.{dataset}").CORPUS  # so that one corpus' needs are not everybody's

@@ -8,20 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import (
-    Corpus,
-    Notes,
-    clip_table,
-    media_files,
-    methods,
-    need_folder,
-    read_json,
-    read_rows,
-)
+from dataset.corpora.table import Corpus, Notes, clip_table, media_files, methods, need_folder, read_json, read_rows
 from utils.errors import DataError
 
 FIELDS = ("file", "modify_type", "audio_model", "video_model")
-STREAMS = {"real": (1, 1), "audio_modified": (1, 0), "visual_modified": (0, 1), "both_modified": (0, 0)}
+VIDEO = {"real": 1, "audio_modified": 1, "visual_modified": 0, "both_modified": 0}
+AUDIO = {"real": 1, "audio_modified": 0, "visual_modified": 1, "both_modified": 0}
 OF_NAME = {
     "real": "real",
     "real_video_fake_audio": "audio_modified",
@@ -63,27 +55,23 @@ def read_splits(
     """
     need_folder(root, "train_metadata.json", "*_metadata.json", "*_files.txt", *splits)
     notes = Notes()
-    parts = []
-    for folder, split in splits.items():
-        part = _test_clips(root, folder, notes) if split == "test" else _labelled(root, folder, notes)
-        if len(part):
-            parts.append(part.assign(split=split))
+    parts = [
+        (_test_clips if split == "test" else _labelled)(root, folder, notes).assign(split=split)
+        for folder, split in splits.items()
+    ]
+    parts = [part for part in parts if len(part)]
     if not parts:
         raise DataError(f"{root}: holds neither metadata nor clips of {', '.join(splits)}")
     table = pd.concat(parts, ignore_index=True)
     table["subject"] = table["name"].map(_subject)
-    kind = table["modify_type"].where(table["modify_type"].isna(), table["modify_type"].astype(str))
-    kind = kind.str.lower().str.replace("-", "_")
-    unknown = kind.notna() & ~kind.isin(list(STREAMS))
-    example = next(iter(kind[unknown]), "")
-    notes.add(unknown, f"clips have an unknown modify_type ({example}): not labelled")
-    for position, label in enumerate(("v_label", "a_label")):
-        table[label] = kind.map({name: streams[position] for name, streams in STREAMS.items()}).astype("Int64")
-    is_fake = {label: (table[label] == 0).fillna(False) for label in ("v_label", "a_label")}
-    video = table["video_model"].fillna(default_video).astype(str).where(is_fake["v_label"], "")
-    audio = table["audio_model"].fillna("").astype(str).where(is_fake["a_label"], "")
-    is_real = ((table["v_label"] == 1) & (table["a_label"] == 1)).fillna(False)
-    table["method"] = methods(video, audio).where(~is_real, "real")
+    told = table["modify_type"]
+    kind = told.where(told.isna(), told.astype(str)).str.lower().str.replace("-", "_")
+    notes.add(kind.notna() & ~kind.isin(list(VIDEO)), "clips have an unknown modify_type ({}): not labelled", kind)
+    table["v_label"], table["a_label"] = (kind.map(labels).astype("Int64") for labels in (VIDEO, AUDIO))
+    video = table["video_model"].fillna(default_video).astype(str)
+    audio = table["audio_model"].fillna("").astype(str)
+    is_fake = [(table[label] == 0).fillna(False) for label in ("v_label", "a_label")]
+    table["method"] = methods(video.where(is_fake[0], ""), audio.where(is_fake[1], ""))
     return clip_table(table, root, notes, published)
 
 
@@ -98,22 +86,21 @@ def _labelled(root: Path, folder: str, notes: Notes) -> pd.DataFrame:
 
 def _single_files(root: Path, folder: str, notes: Notes) -> pd.DataFrame:
     singles = sorted((root / f"{folder}_metadata").rglob("[!.]*.json")) or sorted((root / folder).rglob("[!.]*.json"))
-    rows = [read_json(path, FIELDS) for path in singles]
-    for path, row in zip(singles, rows, strict=True):
+    rows = []
+    for path in singles:
+        row = read_json(path, FIELDS)
         if not isinstance(row, tuple) or not isinstance(row[0], str):
             raise DataError(f"{path}: has no file")
+        rows.append(row)
+    described = {f"{folder}/{row[0].removeprefix(f'{folder}/')}" for row in rows}
+    others = [file for file in media_files(root / folder, root) if file not in described]
+    missing = f"{folder}_metadata.json is missing"
     if singles:
-        notes.append(f"{folder}_metadata.json is missing: {len(singles):,} JSON files of single clips are read instead")
-    known = pd.DataFrame(rows, columns=list(FIELDS), dtype=object)
-    described = set(known["file"].str.removeprefix(f"{folder}/"))
-    files = [name.removeprefix(f"{folder}/") for name in media_files(root / folder, root)]
-    files = [name for name in files if name not in described]
-    if files:
-        notes.append(f"{folder}_metadata.json is missing: {len(files):,} clips are labelled by their names")
-    stems = [re.sub(r"_p\d+$", "", Path(name).stem) for name in files]
-    kinds = [OF_NAME.get(stem) for stem in stems]
-    named = {"file": files, "modify_type": kinds, "audio_model": None, "video_model": None}
-    return pd.concat([known, pd.DataFrame(named, dtype=object)], ignore_index=True)
+        notes.append(f"{missing}: {len(singles):,} JSON files of single clips are read instead")
+    if others:
+        notes.append(f"{missing}: {len(others):,} clips are labelled by their names")
+    rows += [(file, OF_NAME.get(re.sub(r"_p\d+$", "", Path(file).stem)), None, None) for file in others]
+    return pd.DataFrame(rows, columns=list(FIELDS), dtype=object)
 
 
 def _test_clips(root: Path, folder: str, notes: Notes) -> pd.DataFrame:
@@ -129,10 +116,12 @@ def _test_clips(root: Path, folder: str, notes: Notes) -> pd.DataFrame:
 
 def _subject(name: str) -> str:
     """The person of a clip, or what stands for one: a VoxCeleb2 id, a talk of LRS3, a subject of the silent videos."""
-    parts = name.split("/")
-    if parts[0] == "silent_videos" and len(parts) > 1:
-        return re.sub(r"^(subject_\d+)_.*", r"\1", parts[1])
-    return (parts[1] if parts[0] in ("vox_celeb_2", "lrs3") and len(parts) > 1 else parts[0]) if len(parts) > 1 else ""
+    folder, *rest = name.split("/")
+    if not rest:
+        return ""
+    if folder == "silent_videos":
+        return re.sub(r"^(subject_\d+)_.*", r"\1", rest[0])
+    return rest[0] if folder in ("vox_celeb_2", "lrs3") else folder
 
 
 CORPUS = Corpus("AV-Deepfake1M", read, "people, by their id in VoxCeleb2; train and val share most of them", COUNTS)

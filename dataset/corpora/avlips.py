@@ -21,12 +21,10 @@ def read(root: Path) -> pd.DataFrame:
         If neither folder is there, or both are empty.
     """
     need_folder(root, "0_real and 1_fake", *FOLDERS)
-    parts = []
-    for folder, real in FOLDERS.items():
-        files = media_files(root / folder, root)
-        parts.append(pd.DataFrame({"file": files, "v_label": real, "a_label": 1, "method": "real" if real else ""}))
-    notes = [f"{folder} holds no clip" for folder, part in zip(FOLDERS, parts, strict=True) if part.empty]
-    return clip_table(pd.concat(parts, ignore_index=True), root, notes, COUNTS)
+    files = {folder: media_files(root / folder, root) for folder in FOLDERS}
+    rows = [(file, FOLDERS[folder], 1) for folder, names in files.items() for file in names]
+    notes = [f"{folder} holds no clip" for folder, names in files.items() if not names]
+    return clip_table(pd.DataFrame(rows, columns=["file", "v_label", "a_label"]), root, notes, COUNTS)
 
 
 CORPUS = Corpus(

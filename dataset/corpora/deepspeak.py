@@ -7,18 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import (
-    Corpus,
-    Notes,
-    by_name,
-    clip_table,
-    media_files,
-    methods,
-    need_columns,
-    need_folder,
-    need_values,
-    place,
-)
+from dataset.corpora.table import Corpus, Notes, by_name, clip_table, media_files, methods, need, need_folder, place
 from utils.files import read_csv
 
 FAKE, REAL, SPLIT = "annotations-fake.csv", "annotations-real.csv", "annotations-split-def.csv"
@@ -47,15 +36,8 @@ def read(root: Path) -> pd.DataFrame:
 
 def _read_version(folder: Path, root: Path, notes: Notes, published: Counter[str]) -> pd.DataFrame:
     places = by_name(media_files(folder, root), notes)
-    parts = []
-    if (folder / FAKE).is_file():
-        parts.append(_fakes(folder / FAKE, notes, published))
-    if (folder / REAL).is_file():
-        reals = read_csv(folder / REAL)
-        need_columns(reals, ("video-file", "identity"), folder / REAL)
-        need_values(reals, ("video-file", "identity"), folder / REAL)
-        rows = {"name": reals["video-file"], "subject": reals["identity"], "v_label": 1, "a_label": 1, "method": "real"}
-        parts.append(pd.DataFrame(rows).assign(target1="").rename_axis("line").reset_index())
+    readers = {FAKE: lambda path: _fakes(path, notes, published), REAL: _reals}
+    parts = [read(folder / name) for name, read in readers.items() if (folder / name).is_file()]
     table = pd.concat(parts, ignore_index=True)
     prefix = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
     table["file"] = place(table["name"], places, "the annotations", notes, prefix)
@@ -67,50 +49,61 @@ def _read_version(folder: Path, root: Path, notes: Notes, published: Counter[str
     return table
 
 
+def _reals(path: Path) -> pd.DataFrame:
+    columns = ("video-file", "identity")
+    reals = need(read_csv(path), path, columns, filled=columns)
+    rows = pd.DataFrame({"name": reals["video-file"], "subject": reals["identity"], "v_label": 1, "a_label": 1})
+    return rows.rename_axis("line").reset_index()
+
+
 def _fakes(path: Path, notes: Notes, published: Counter[str]) -> pd.DataFrame:
     fakes = read_csv(path)
     version = next((column for column in VERSIONS if column in fakes), "audio-config")
-    need_columns(fakes, ("video-file", "engine", "identity-source", "identity-target", version), path)
-    need_values(fakes, ("video-file", "identity-target"), path)
+    columns = ("video-file", "engine", "identity-source", "identity-target", version)
+    need(fakes, path, columns, filled=("video-file", "identity-target"))
     published.update(VERSIONS[version])
-    name, told = fakes["video-file"], fakes[version]
+    name, engine, source, target, told = (fakes[column] for column in columns)
     if version == "audio-config":
-        voice = told.where(told.str.lower() != "real", "")
+        is_real = told.str.lower() == "real"
+        voice = told.mask(is_real, "")
         # The csv calls the voice of every hellomeme clip real; the names of 826 say otherwise.
         spoken = name.str.extract(r"-([A-Za-z]+)\.\w+$")[0].fillna("")
-        doubtful = (fakes["engine"] == "hellomeme") & (told.str.lower() == "real") & ~spoken.isin(["", "real"])
+        doubtful = (engine == "hellomeme") & is_real & ~spoken.isin(["", "real"])
         said = "hellomeme clips have a real voice by the csv and a made one by their names: their audio is not labelled"
         notes.add(doubtful, said)
-        audio = (voice == "").astype("Int64").mask(doubtful)
     else:
-        voice = pd.Series("", fakes.index)
-        audio = (told.str.lower() != "true").astype("Int64")
-    audio = audio.mask(told == "")
-    source, target = fakes["identity-source"], fakes["identity-target"]
-    rows = {"name": name, "subject": target, "target1": source.where(source != target, ""), "v_label": 0}
-    rows |= {"a_label": audio, "method": methods(fakes["engine"], voice)}
-    return pd.DataFrame(rows).rename_axis("line").reset_index()
+        is_real = told.str.lower() != "true"
+        voice, doubtful = pd.Series("", fakes.index), False
+    rows = pd.DataFrame(
+        {
+            "name": name,
+            "subject": target,
+            "target1": source.where(source != target, ""),
+            "v_label": 0,
+            "a_label": is_real.astype("Int64").mask(doubtful | (told == "")),
+            "method": methods(engine, voice),
+        }
+    )
+    return rows.rename_axis("line").reset_index()
 
 
 def _unnamed(files: list[str], notes: Notes) -> pd.DataFrame:
     """Clips that no annotation names: real or fake by their folder; names of real ones begin with their identity."""
-    notes.add(len(files), f"clips are in no annotation (such as {''.join(files[:1])}); their folder labels them")
+    notes.add(files, "clips are in no annotation (such as {}); their folder labels them")
     folders = [f"/{file.lower()}".split("/")[:-1] for file in files]
     real = pd.Series([1 if "real" in names else 0 if "fake" in names else None for names in folders], dtype="Int64")
-    is_real = (real == 1).fillna(False)
-    subject = pd.Series(files, dtype=str).str.extract(r"(?:^|/)(\d+)-\d+\.\w+$")[0].fillna("")
-    rows = {"file": files, "subject": subject, "v_label": real, "a_label": real.where(is_real)}
-    return pd.DataFrame(rows).assign(method=is_real.map({True: "real", False: ""}))
+    subject = pd.Series(files, dtype=str).str.extract(r"(?:^|/)(\d+)-\d+\.\w+$")[0]
+    return pd.DataFrame({"file": files, "subject": subject, "v_label": real, "a_label": real.where(real == 1)})
 
 
 def _splits(table: pd.DataFrame, folder: Path, notes: Notes) -> pd.Series:
     """By identity, as the owners say; where they do not, by folder."""
     by_folder = table["file"].str.extract(r"(?:^|/)(train|test)/")[0].fillna("")
-    if not (folder / SPLIT).is_file():
+    path = folder / SPLIT
+    if not path.is_file():
         notes.append(f"{SPLIT} is missing: clips are split by their folders")
         return by_folder
-    given = read_csv(folder / SPLIT)
-    need_columns(given, ("identity", "split"), folder / SPLIT)
+    given = need(read_csv(path), path, ("identity", "split"))
     of = dict(zip(given["identity"], given["split"].str.lower(), strict=True))
     split = table["subject"].map(of)
     across = (table["target1"].map(of).fillna(split) != split) & split.notna()

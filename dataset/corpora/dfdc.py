@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -18,9 +17,8 @@ from dataset.corpora.table import (
     clip_table,
     media_files,
     name_of,
-    need_columns,
+    need,
     need_folder,
-    need_values,
     read_json,
     walk,
 )
@@ -31,6 +29,7 @@ COUNTS = {
     "all": 128_154, "real": 23_654, "fake": 104_500, "train real": 19_154, "train fake": 100_000, "val": 4_000,
     "test real": 2_500, "test fake": 2_500,
 }  # fmt: skip
+PREVIEW = {"real": 1_131, "fake": 4_119}
 METADATA = ("metadata.json", "labels.csv", "dataset.json")
 # In all of its files 1 is fake.
 REAL = {"real": 1, "fake": 0, "0": 1, "1": 0, "false": 1, "true": 0, "0.0": 1, "1.0": 0}
@@ -51,47 +50,43 @@ def read(root: Path) -> pd.DataFrame:
     files = media_files(root, root)
     metadata = [root / file for file in walk(root, root) if file.rpartition("/")[2] in METADATA]
     metadata.sort(key=lambda path: (path.parent.parts, METADATA.index(path.name)))
-    labelled = pd.concat([_read_one(path, root) for path in metadata], ignore_index=True)
-    labelled["file"] = _place(labelled, files, notes)
-    table = _agree(labelled, notes)
+    table = pd.concat([_read_one(path, root) for path in metadata], ignore_index=True)
+    table["file"] = _place(table, files, notes)
+    table = _agree(table, notes)
     without = sorted(set(files) - set(table["file"]))
     folders = ", ".join(sorted({file.rpartition("/")[0] or "." for file in without})[:5])
-    notes.add(len(without), f"clips have no label ({folders}): no metadata file names them")
-    unlabelled = pd.DataFrame({"file": without, "method": "", "set": ""}, dtype=object)
-    table = pd.concat([table, unlabelled], ignore_index=True)
-    real = table["real"].astype("Int64")
-    stream = real.where(real == 1)  # of a fake clip's streams, nothing is known
-    table = table.assign(v_label=stream, a_label=stream, m_label=real)
-    splits = zip(table["file"], table["set"].fillna(""), strict=True)
-    table["split"] = [_split(file, str(told), root.name) for file, told in splits]
-    table["method"] = table["method"].where(table["method"] != "", (real == 1).map({True: "real"}).fillna(""))
-    table["subject"] = _sources(table)
-    is_preview = (root / "dataset.json").is_file()
-    return clip_table(table, root, notes, {"real": 1_131, "fake": 4_119} if is_preview else COUNTS)
+    notes.add(without, f"clips have no label ({folders}): no metadata file names them")
+    table = pd.concat([table, pd.DataFrame({"file": without}, dtype=object)], ignore_index=True)
+    table["m_label"] = table["real"].astype("Int64")
+    table["v_label"] = table["a_label"] = table["m_label"].where(table["m_label"] == 1)
+    told = table["set"].fillna("").astype(str)
+    table["split"] = [_split(file, name, root.name) for file, name in zip(table["file"], told, strict=True)]
+    folder = table["file"].str.rpartition("/")[0]
+    original = (folder + "/" + table["original"].astype(str)).where(table["original"].notna(), None)
+    table["subject"] = sources(table["file"], original.str.removeprefix("/"))
+    return clip_table(table, root, notes, PREVIEW if (root / "dataset.json").is_file() else COUNTS)
 
 
 def _read_one(path: Path, root: Path) -> pd.DataFrame:
     """Rows of one file: ``folder`` of the file, ``name``, ``real``, ``original``, ``set``, ``method``."""
-    rows: list[tuple[str, Any, Any, Any]] = []
     if path.suffix == ".csv":
-        table = read_csv(path)
-        need_columns(table, ("filename", "label"), path)
-        need_values(table, ("filename",), path)
-        rows = [(name, label, None, None) for name, label in zip(table["filename"], table["label"], strict=True)]
+        labels = need(read_csv(path), path, ("filename", "label"), filled=("filename",))
+        rows = [(name, label, None, None) for name, label in zip(labels["filename"], labels["label"], strict=True)]
     else:
         entries = read_json(path)
         if not entries or not isinstance(entries, dict) or not all(isinstance(one, dict) for one in entries.values()):
             raise DataError(f"{path}: not an object with an entry for each file")
-        for name, entry in entries.items():
-            label = entry.get("label", entry.get("is_fake"))
-            rows.append((name, label, entry.get("original"), entry.get("set") or entry.get("split")))
+        rows = [
+            (name, one.get("label", one.get("is_fake")), one.get("original"), one.get("set") or one.get("split"))
+            for name, one in entries.items()
+        ]
     table = pd.DataFrame(rows, columns=["name", "label", "original", "set"], dtype=object)
     table["name"] = table["name"].where(table["name"].str.contains(r"\.\w+$"), table["name"] + ".mp4")
     table["real"] = table["label"].astype(str).str.strip().str.lower().map(REAL).astype("Int64")
-    folder = "" if path.parent == root else f"{path.parent.relative_to(root).as_posix()}/"
     # Only the preview's paths tell a method; the parts of the whole are no methods.
-    method = table["name"].str.extract(r"^(method_\w+)/")[0].fillna("")
-    return table.assign(folder=folder, method=method, source=path.relative_to(root).as_posix())
+    table["method"] = table["name"].str.extract(r"^(method_\w+)/")[0]
+    folder = "" if path.parent == root else f"{path.parent.relative_to(root).as_posix()}/"
+    return table.assign(folder=folder, source=path.relative_to(root).as_posix())
 
 
 def _place(table: pd.DataFrame, files: list[str], notes: Notes) -> pd.Series:
@@ -109,8 +104,8 @@ def _agree(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
     """One row for clips that metadata.json and labels.csv both name, as in the test."""
     labels = table.dropna(subset="real").groupby("file")["real"]
     conflict = labels.nunique() > 1
-    example = next(iter(conflict[conflict].index), "")
-    notes.add(conflict, f"clips are real in one file and fake in another (such as {example}): not labelled")
+    said = "clips are real in one file and fake in another (such as {}): not labelled"
+    notes.add(list(conflict.index[conflict]), said)
     in_two = table.groupby("file")["source"].transform("nunique") > 1
     once = table[~table["file"].duplicated() | ~in_two]
     return once.assign(real=once["file"].map(labels.first().where(~conflict)).astype("Int64"))
@@ -121,13 +116,6 @@ def _split(file: str, given: str, root: str) -> str:
     if folder := re.search(r"(?:^|/)(?:dfdc_)?(train|val|test)[^/]*/", file.lower()):
         return folder[1]
     return given or (root if root in SAME_SPLIT or root in SPLITS else "")
-
-
-def _sources(table: pd.DataFrame) -> pd.Series:
-    """The real clip that each one comes from, in its own folder."""
-    folder = table["file"].str.rpartition("/")[0]
-    original = (folder + "/" + table["original"].astype(str)).where(table["original"].notna(), None)
-    return sources(table["file"], original.str.removeprefix("/"))
 
 
 CORPUS = Corpus(

@@ -8,17 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import (
-    MARKER,
-    TYPES,
-    Corpus,
-    Layout,
-    clip_table,
-    need_columns,
-    need_folder,
-    need_values,
-    with_slashes,
-)
+from dataset.corpora.table import MARKER, TYPES, Corpus, Layout, clip_table, need, need_folder, with_slashes
 from utils.errors import DataError
 from utils.files import read_csv
 
@@ -32,14 +22,10 @@ SPELLINGS = (r"\1 (\2)", r"\1-\2", r"\1_\2")  # as received, by the authors' scr
 
 
 def read(root: Path) -> pd.DataFrame:
-    """Read the clip table of FakeAVCeleb.
+    """Read the csv, in its order.
 
-    Returns
-    -------
-    pandas.DataFrame
-        As :func:`dataset.corpora.table.clip_table` says, in csv order: ``file`` is folder/name in the csv's spelling,
-        relative to the root, and ``path`` where that lies on disk; ``target1`` and ``target2`` are the other
-        identities in the clip. Whether the clips exist is not looked at here: see :mod:`dataset.check`.
+    In the clip table ``file`` is folder/name in the csv's spelling, relative to the root, ``path`` where that lies on
+    disk, and ``target1`` and ``target2`` are the other identities in the clip.
 
     Raises
     ------
@@ -47,18 +33,22 @@ def read(root: Path) -> pd.DataFrame:
         If the csv is absent or lacks a column, or a row contradicts itself or points outside the root.
     """
     need_folder(root, CSV_NAME, CSV_NAME)
-    table = read_csv(root / CSV_NAME)
-    need_columns(table, NEEDED, Path(CSV_NAME))
+    table = need(read_csv(root / CSV_NAME), Path(CSV_NAME), NEEDED)
     _check_categories(table)
     name = next((column for column in ("vid", "filename") if column in table), "path")
-    need_values(table, ("source", name), Path(CSV_NAME))
+    need(table, Path(CSV_NAME), (), filled=("source", name))
     layout = Layout.PREPARED if "vid" in table else Layout.ORIGINAL
     file = with_slashes(_files(table, name)).str.replace(PREFIX, "", regex=True)
-    paths = _paths_on_disk(root, file, layout)
-    kind = table["type"].map(TYPES)
-    table = table.assign(line=table.index, file=file, path=paths, subject=table["source"], layout=layout.value)
-    table["v_label"], table["a_label"] = (kind.map(lambda values, at=at: values[at]) for at in (1, 2))
-    table["race"] = table["race"].map({race: RACE.sub(SPELLINGS[0], race) for race in table["race"].unique()})
+    table = table.assign(
+        line=table.index,
+        file=file,
+        path=_paths_on_disk(root, file, layout),
+        subject=table["source"],
+        layout=layout.value,
+        v_label=table["type"].str.startswith("RealVideo").astype(int),
+        a_label=table["type"].str.endswith("RealAudio").astype(int),
+        race=table["race"].map({race: RACE.sub(SPELLINGS[0], race) for race in table["race"].unique()}),
+    )
     table = _with_targets(table)
     is_part = layout is Layout.PREPARED or (root / MARKER).exists()  # the prepared form may be any part
     return clip_table(table, root, published={} if is_part else COUNTS, source=CSV_NAME)
@@ -85,35 +75,32 @@ def _with_targets(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_categories(table: pd.DataFrame) -> None:
-    expected = table["type"].map({name: values[0] for name, values in TYPES.items()})
-    wrong = table[expected != table["category"]]
-    if len(wrong):
-        row = wrong.iloc[0]
+    letters = {name: values[0] for name, values in TYPES.items()}
+    wrong = table.loc[table["type"].map(letters) != table["category"], ["category", "type"]]
+    for line, category, kind in wrong.itertuples(name=None):
+        known = ", ".join(f"{letter} = {name}" for name, letter in letters.items())
         raise DataError(
-            f"{CSV_NAME} line {wrong.index[0]}: category {row['category']!r} and type {row['type']!r} do not belong "
-            f"together; known are {', '.join(f'{values[0]} = {name}' for name, values in TYPES.items())}"
+            f"{CSV_NAME} line {line}: category {category!r} and type {kind!r} do not belong together; known are {known}"
         )
 
 
-def _paths_on_disk(root: Path, file: pd.Series, layout: Layout) -> list[str]:
+def _paths_on_disk(root: Path, file: pd.Series, layout: Layout) -> pd.Series:
     """Where each clip lies: folders of races are spelt in three ways, and the authors' scripts rename files too.
 
     They turn ` (` into `-` and drop `)` on disk, but leave the csv alone.
     """
-    as_in_csv = [f"{root}{os.sep}{name}" for name in file]
-    if layout is Layout.PREPARED:
-        renamed = [f"{root}{os.sep}{name}" for name in file.str.replace(" (", "-").str.replace(")", "")]
-        # Only a name that the preparation would have changed costs a look at the disk.
-        return [
-            old if old != new and not os.path.exists(new) and os.path.exists(old) else new
-            for old, new in zip(as_in_csv, renamed, strict=True)
-        ]
-    folders = [name.rpartition("/")[0] for name in file]
-    places = {folder: _spelt_on_disk(root, folder) for folder in set(folders)}
-    return [
-        path if places[folder] == folder else f"{root}{os.sep}{places[folder]}/{path.rpartition('/')[2]}"
-        for path, folder in zip(as_in_csv, folders, strict=True)
+    if layout is Layout.ORIGINAL:
+        parts = file.str.rpartition("/")  # folder, slash, name
+        places = {folder: _spelt_on_disk(root, folder) for folder in parts[0].unique()}
+        return f"{root}{os.sep}" + parts[0].map(places) + parts[1] + parts[2]
+    as_in_csv = f"{root}{os.sep}" + file
+    renamed = f"{root}{os.sep}" + file.str.replace(" (", "-").str.replace(")", "")
+    # Only a name that the preparation would have changed costs a look at the disk.
+    kept = [
+        old != new and not os.path.exists(new) and os.path.exists(old)
+        for old, new in zip(as_in_csv, renamed, strict=True)
     ]
+    return as_in_csv.where(kept, renamed)
 
 
 def _spelt_on_disk(root: Path, folder: str) -> str:

@@ -8,17 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import (
-    Corpus,
-    Notes,
-    by_name,
-    clip_table,
-    media_files,
-    need_columns,
-    need_values,
-    place,
-    walk,
-)
+from dataset.corpora.table import Corpus, Notes, by_name, clip_table, media_files, need, place, walk
 from utils.errors import DataError
 from utils.files import read_csv
 
@@ -27,9 +17,10 @@ VIDEO, PERSON, TARGET, SOURCE, MODEL, GENDER = "영상ID", "UUID", "타겟UUID",
 GENDERS = {"남성": "men", "여성": "women"}
 MODELS = {"1": "dfl", "2": "dffs", "3": "fsgan", "4": "fo", "5": "audio-driven"}  # the digit in a fake's name
 ACTOR = r"(?:[0-9a-f]{20}|\d{6})"
-UNKNOWN = "unknown"  # method of a fake whose model is not told, until the streams are labelled
 FAKE = re.compile(rf"(?P<target>{ACTOR})_(?P<source>{ACTOR})_(?P<code>\d)_\d+$")
 REAL = re.compile(rf"(?P<target>{ACTOR})_\d+$")
+UNKNOWN = "unknown"  # method of a fake whose model is not told, until the streams are labelled
+COLUMNS = ("line", "file", "name", "method", "subject", "target1", "gender", "split")
 
 
 def read(root: Path) -> pd.DataFrame:
@@ -62,38 +53,40 @@ def read(root: Path) -> pd.DataFrame:
 def _from_csv(root: Path, places: dict[str, str], notes: Notes) -> pd.DataFrame:
     """Rows of the csv files; of a clip that several name, that of the split in whose folder it lies, else the first."""
     paths = [root / file for file in walk(root, root) if file.lower().endswith(".csv")]
-    parts = [part for path in paths if (part := _read_one(path, root)) is not None]
+    parts = [_read_one(path, root) for path in paths if _is_metadata(path)]
     if not parts:
-        return pd.DataFrame(columns=["file", "name", "method", "subject", "target1", "gender", "split"], dtype=str)
+        return pd.DataFrame(columns=COLUMNS, dtype=object)
     table = pd.concat(parts, ignore_index=True)
     table["file"] = place(table["name"], places, "the csv files", notes)
-    differing = table.groupby("file")["split"].nunique() > 1
-    example = f"(such as {differing.idxmax()})"
-    notes.add(differing, f"clips are in the csv files of two splits {example}; the folder decides, else the first file")
+    in_two = table.groupby("file")["split"].transform("nunique") > 1
+    differing = sorted(set(table["file"][in_two]))
+    said = "clips are in the csv files of two splits (such as {}); the folder decides, else the first file"
+    notes.add(differing, said)
     elsewhere = table["file"].map(_split_of) != table["split"]
-    ordered = table.assign(elsewhere=elsewhere).sort_values("elsewhere", kind="stable").drop(columns="elsewhere")
-    return ordered[~(ordered["file"].map(differing) & ordered["file"].duplicated())].sort_index(kind="stable")
+    in_order = table["file"].loc[elsewhere.sort_values(kind="stable").index]  # those in their split's folder first
+    return table[~in_two | ~in_order.duplicated().sort_index()]
 
 
-def _read_one(path: Path, root: Path) -> pd.DataFrame | None:
-    """Rows of a csv of originals or of fakes; None if it is something else."""
+def _is_metadata(path: Path) -> bool:
+    """Whether a csv is one of originals or of fakes."""
     with path.open("rb") as head:
         start = head.read(400)
-    if not any(VIDEO in unicodedata.normalize("NFC", start.decode(code, "ignore")) for code in ("utf-8", "cp949")):
-        return None
+    return any(VIDEO in unicodedata.normalize("NFC", start.decode(code, "ignore")) for code in ("utf-8", "cp949"))
+
+
+def _read_one(path: Path, root: Path) -> pd.DataFrame:
     table = read_csv(path, ("utf-8-sig", "cp949"))
     table.columns = [unicodedata.normalize("NFC", name) for name in table.columns]
-    need_columns(table, (VIDEO,), path)
-    need_values(table, (VIDEO,), path)
-    table = table.assign(**{name: "" for name in (PERSON, TARGET, SOURCE, GENDER) if name not in table})
+    need(table, path, (VIDEO,), filled=(VIDEO,))
     is_fake = MODEL in table
+    table = table.reindex(columns=[VIDEO, PERSON, TARGET, SOURCE, MODEL, GENDER], fill_value="")
     name = table[VIDEO]
     rows = {
         "name": name.where(name.str.contains(r"\.\w{2,4}$"), name + ".mp4"),
         "method": table[MODEL].str.lower().replace("", UNKNOWN) if is_fake else "real",
         "subject": table[TARGET if is_fake else PERSON],
         "target1": table[SOURCE].where(table[SOURCE] != table[TARGET], "") if is_fake else "",
-        "gender": table[GENDER].map(GENDERS).fillna(""),
+        "gender": table[GENDER].map(GENDERS),
         "split": _split_of(path.name) or _split_of(str(path.relative_to(root))),
     }
     return pd.DataFrame(rows, index=table.index).rename_axis("line").reset_index()
@@ -101,8 +94,8 @@ def _read_one(path: Path, root: Path) -> pd.DataFrame | None:
 
 def _split_of(path: str) -> str:
     """The split that a path tells, by the last of its parts that does."""
-    told = re.findall(r"training|train|validation|validate|valid|test", path.lower())
-    return {"t": "train", "v": "val"}[told[-1][0]] if told and told[-1] != "test" else ("test" if told else "")
+    told = re.findall(r"train|valid|test", path.lower())
+    return told[-1].removesuffix("id") if told else ""
 
 
 def _from_names(files: list[str], notes: Notes) -> pd.DataFrame:
@@ -111,19 +104,17 @@ def _from_names(files: list[str], notes: Notes) -> pd.DataFrame:
     for file in files:
         stem = Path(file).stem.lower()
         if match := FAKE.fullmatch(stem):
-            model = MODELS.get(match["code"], _by_folder(file))
-            source = match["source"] if match["source"] != match["target"] else ""
-            rows.append((file, model, match["target"], source))
+            target, source, code = match["target"], match["source"], match["code"]
+            rows.append((file, MODELS.get(code, _by_folder(file)), target, source if source != target else ""))
         elif match := REAL.fullmatch(stem):
             rows.append((file, "real", match["target"], ""))
         else:
             odd.append(file)
             rows.append((file, _by_folder(file), "", ""))
-    example = f"(such as {''.join(odd[:1])})"
-    said = f"clips are in no csv and have names of no known form {example}: labelled by their folders, if these tell"
-    notes.add(len(odd), said)
-    table = pd.DataFrame(rows, columns=["file", "method", "subject", "target1"], dtype=str)
-    return table.assign(gender="", split=table["file"].map(_split_of), line=range(1, len(table) + 1))
+    said = "clips are in no csv and have names of no known form (such as {}): labelled by their folders, if these tell"
+    notes.add(odd, said)
+    table = pd.DataFrame(rows, columns=["file", "method", "subject", "target1"], dtype=object)
+    return table.assign(split=table["file"].map(_split_of), line=range(1, len(table) + 1))
 
 
 def _by_folder(file: str) -> str:

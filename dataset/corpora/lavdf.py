@@ -16,6 +16,7 @@ COUNTS = {
     "train real": 20_728, "train fake": 57_975, "val real": 8_436, "val fake": 23_065, "test real": 7_267,
     "test fake": 18_833,
 }  # fmt: skip
+REAL = {"false": 1, "0": 1, "true": 0, "1": 0}  # by whether a stream was modified
 
 
 def read(root: Path) -> pd.DataFrame:
@@ -29,21 +30,15 @@ def read(root: Path) -> pd.DataFrame:
     need_folder(root, "metadata.min.json", "metadata.min.json", "metadata.json")
     path = root / "metadata.min.json"
     table = read_rows(path if path.is_file() else root / "metadata.json", FIELDS)
-    notes = _notes(table)
-    for name in ("modify_video", "modify_audio"):
-        if table[name].isna().all():
-            raise DataError(f"{path}: no entry has {name}")
-    table["v_label"], table["a_label"] = (_real(table[name]) for name in ("modify_video", "modify_audio"))
+    for label, told in (("v_label", "modify_video"), ("a_label", "modify_audio")):
+        if table[told].isna().all():
+            raise DataError(f"{path}: no entry has {told}")
+        table[label] = table[told].astype(str).str.lower().map(REAL).astype("Int64")
     table["split"] = table["split"].fillna(table["file"].str.partition("/")[0])
     table["subject"] = sources(table["file"], table["original"])
-    is_real = ((table["v_label"] == 1) & (table["a_label"] == 1)).fillna(False)
-    table["method"] = is_real.map({True: "real", False: ""})
+    late = sum(map(_ends_late, table["duration"], table["fake_periods"]))
+    notes = [f"clips whose fake periods go past their end: {late:,}"] if late else []
     return clip_table(table, root, notes, COUNTS)
-
-
-def _real(modified: pd.Series) -> pd.Series:
-    """1 where a stream is as it was, 0 where it was modified, NA where neither is said."""
-    return modified.astype(str).str.lower().map({"false": 1, "true": 0, "0": 1, "1": 0}).astype("Int64")
 
 
 def sources(file: pd.Series, original: pd.Series) -> pd.Series:
@@ -62,18 +57,11 @@ def sources(file: pd.Series, original: pd.Series) -> pd.Series:
     return file.map(roots)
 
 
-def _notes(table: pd.DataFrame) -> list[str]:
-    late = sum(
-        isinstance(duration, int | float) and any(end > duration for end in _ends(periods))
-        for duration, periods in zip(table["duration"], table["fake_periods"], strict=True)
-    )
-    return [f"clips whose fake periods go past their end: {late:,}"] if late else []
-
-
-def _ends(periods: Any) -> list[float]:
+def _ends_late(duration: Any, periods: Any) -> bool:
+    """Whether one of a clip's fake periods, lists that end with a time, goes past its end."""
     periods = periods if isinstance(periods, list) else []
     ends = [period[-1] for period in periods if isinstance(period, list) and period]
-    return [end for end in ends if isinstance(end, int | float)]
+    return any(end > duration for end in ends if isinstance(end, int | float) and isinstance(duration, int | float))
 
 
 CORPUS = Corpus(

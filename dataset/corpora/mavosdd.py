@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import re
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from dataset.corpora.table import Corpus, Notes, clip_table, methods, need_columns, need_folder, read_json, with_slashes
+from dataset.corpora.table import (
+    Corpus,
+    Notes,
+    clip_table,
+    is_name,
+    methods,
+    need,
+    need_folder,
+    read_json,
+    with_slashes,
+)
 from utils.errors import DataError
 
 COUNTS = {"train": 19_770, "val": 3_295, "test": 37_299}
 COLUMNS = ("video_path", "label", "split", "generative_method", "audio_generative_method")
 OPEN_SET = {"open_set_language": "language", "open_set_model": "model"}
-# Of a data set that was saved split by split.
-OF_SPLITS = tuple(f"{split}/[!.]*.arrow" for split in ("train", "validation", "test"))
+# In the root, or in the folders of a data set that was saved split by split.
+PLACES = ("[!.]*.arrow", *(f"{split}/[!.]*.arrow" for split in ("train", "validation", "test")))
+# With which the name of a clip ends: the video of YouTube that drives it.
 YOUTUBE = r"([\w-]{11})(?:_\d+p)?_\d+_\d+(?:_\d+fps)?(?:\.\w+)*$"
 
 
@@ -28,15 +39,14 @@ def read(root: Path) -> pd.DataFrame:
         If there is none, one cannot be read, or a column is missing.
     """
     notes = Notes()
-    table = _read_all(root, notes)
-    need_columns(table, COLUMNS, root / "data-*.arrow")
-    nameless = ~table["video_path"].map(lambda name: isinstance(name, str) and name != "")
+    place = root / "data-*.arrow"
+    table = need(_read_all(root, notes), place, COLUMNS)
+    nameless = ~is_name(table["video_path"])
     if nameless.any():
-        raise DataError(f"{root / 'data-*.arrow'}: row {nameless.idxmax() + 1} has no video_path")
+        raise DataError(f"{place}: row {nameless.idxmax() + 1} has no video_path")
     label = table["label"].astype(str).str.lower().map({"real": 1, "fake": 0}).astype("Int64")
     generator, voice = (table[name].fillna("real").astype(str) for name in COLUMNS[3:])
-    video = (generator.str.lower() == "real").astype("Int64")
-    audio = (voice.str.lower() == "real").astype("Int64")
+    video, audio = ((made_by.str.lower() == "real").astype("Int64") for made_by in (generator, voice))
     for name, of_method in (("video_fake", video), ("audio_fake", audio)):  # told in newer releases only
         if name in table:
             told = table[name].map({True: 0, False: 1}).astype("Int64")
@@ -44,21 +54,23 @@ def read(root: Path) -> pd.DataFrame:
             of_method.update(told)
     odd = ((video & audio) != label).fillna(False)
     notes.add(odd, "clips have a label against their methods: their streams are not labelled")
-    method = generator.where(generator.str.lower() != "real", "")
-    voice = voice.where(voice.str.lower() != "real", "")
     file = with_slashes(table["video_path"])
     clips = pd.DataFrame(
         {
             "file": file,
-            "subject": _sources(file),
+            "subject": file.str.extract(YOUTUBE)[0],
             "v_label": video.mask(odd),
             "a_label": audio.mask(odd),
             "m_label": label,
-            "method": methods(method, voice).replace("", "real"),
-            "split": table["split"].fillna("").astype(str),
+            "method": methods(_unless_real(generator), _unless_real(voice)).fillna("real"),
+            "split": table["split"],
         }
     )
     return clip_table(clips, root, notes, COUNTS)
+
+
+def _unless_real(made_by: pd.Series) -> pd.Series:
+    return made_by.mask(made_by.str.lower() == "real", "")
 
 
 def open_set(root: Path) -> pd.DataFrame | None:
@@ -66,8 +78,7 @@ def open_set(root: Path) -> pd.DataFrame | None:
 
     None where the Arrow files, or these columns of theirs, are not there.
     """
-    is_there = any(next(root.glob(pattern), None) for pattern in ("[!.]*.arrow", *OF_SPLITS))
-    table = _read_all(root, Notes()) if is_there else pd.DataFrame()
+    table = _read_all(root, Notes()) if _arrow_files(root) else pd.DataFrame()
     if not {"video_path", *OPEN_SET} <= set(table):
         return None
     told = table[[*OPEN_SET]].fillna(False).astype(bool).rename(columns=OPEN_SET)
@@ -76,26 +87,25 @@ def open_set(root: Path) -> pd.DataFrame | None:
 
 
 def _read_all(root: Path, notes: Notes) -> pd.DataFrame:
-    """The rows of all Arrow files."""
-    need_folder(root, "data-*.arrow", "[!.]*.arrow", *OF_SPLITS)
-    state = root / "state.json"
-    content = read_json(state) if state.is_file() else {}
-    listed = content.get("_data_files") if isinstance(content, dict) else None
-    entries = listed if isinstance(listed, list) else []
-    names = [entry.get("filename") for entry in entries if isinstance(entry, dict)]
-    named = [root / name for name in names if isinstance(name, str)]
+    """The rows of all Arrow files: those that ``state.json`` names, as far as they are there, else all."""
+    need_folder(root, "data-*.arrow", *PLACES)
+    try:
+        named = [root / entry["filename"] for entry in read_json(root / "state.json")["_data_files"]]
+    except (FileNotFoundError, KeyError, TypeError):
+        named = []
     files = [path for path in named if path.is_file()]
-    if named and len(files) < len(named):
+    if len(files) < len(named):
         notes.append(f"{len(named) - len(files)} of the {len(named)} Arrow files that state.json names are not there")
-    files = (
-        files
-        or sorted(root.glob("[!.]*.arrow"))
-        or sorted(path for pattern in OF_SPLITS for path in root.glob(pattern))
-    )
+    files = files or _arrow_files(root)
     table = pd.concat([_read_arrow(path) for path in files], ignore_index=True)
     if table.empty:
         raise DataError(f"{files[0]}: holds no row")
     return table
+
+
+def _arrow_files(root: Path) -> list[Path]:
+    """All in the root, else those in the folders of its splits."""
+    return sorted(root.glob(PLACES[0])) or sorted(chain.from_iterable(map(root.glob, PLACES[1:])))
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:
@@ -107,12 +117,6 @@ def _read_arrow(path: Path) -> pd.DataFrame:
                 return pa.ipc.open_file(source).read_all().to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not an Arrow file that can be read ({str(error).splitlines()[0]})") from error
-
-
-def _sources(file: pd.Series) -> pd.Series:
-    """The video of YouTube that drives each clip, which names end with; where they do not, the clip itself."""
-    found = file.str.rpartition("/")[2].map(lambda name: re.search(YOUTUBE, name))
-    return pd.Series([match[1] if match else "" for match in found], file.index, dtype=object)
 
 
 CORPUS = Corpus(

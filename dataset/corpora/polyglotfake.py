@@ -30,30 +30,27 @@ def read(root: Path) -> pd.DataFrame:
     need_folder(root, "clips", "**/*.mp4", "**/*.json")
     notes = Notes()
     files = sorted(by_name(media_files(root, root), notes).values())
-    known = _characters(root)
-    rows: list[tuple[str, int | None, str, str]] = []
+    genders = _genders(root)
+    rows: list[tuple[str, int | None, str | None, str]] = []
     odd = []
     for file in files:
-        stem = Path(file).stem.lower()
+        stem, folders = Path(file).stem.lower(), file.lower().split("/")
         if match := FAKE.fullmatch(stem):
             rows.append((file, 0, match["tts"], match["source"]))
         elif REAL.fullmatch(stem):
-            rows.append((file, 1, "real", stem))
+            rows.append((file, 1, None, stem))
         else:
-            folders = file.lower().split("/")
-            label = 1 if "real" in folders else 0 if "fake" in folders else None
             odd.append(file)
-            rows.append((file, label, "real" if label else "", ""))
-    notes.add(len(odd), f"clips have names of no known form (such as {''.join(odd[:1])}); their folder labels them")
-    absent = sorted(known.keys() - {Path(file).stem.lower() for file in files})
-    notes.add(len(absent), "clips that real_json_files names are not on disk")
-    rows += [(f"{stem}.mp4", 1, "real", stem) for stem in absent]
+            rows.append((file, 1 if "real" in folders else 0 if "fake" in folders else None, None, ""))
+    notes.add(odd, "clips have names of no known form (such as {}); their folder labels them")
+    absent = sorted(genders.keys() - {Path(file).stem.lower() for file in files})
+    notes.add(absent, "clips that real_json_files names are not on disk")
+    rows += [(f"{stem}.mp4", 1, None, stem) for stem in absent]
     table = pd.DataFrame(rows, columns=["file", "v_label", "method", "subject"])
-    table = table.assign(a_label=table["v_label"], gender=table["subject"].map(known).fillna(""))
-    return clip_table(table, root, notes, COUNTS)
+    return clip_table(table.assign(a_label=table["v_label"], gender=table["subject"].map(genders)), root, notes, COUNTS)
 
 
-def _characters(root: Path) -> dict[str, str]:
+def _genders(root: Path) -> dict[str, str]:
     """Real clip, without its extension → the gender of the one person in it, or empty."""
     known = {}
     for path in sorted(root.glob("**/real_json_files/[!.]*.json")):

@@ -25,14 +25,13 @@ class Layout(str, Enum):
     TABLE = "table"
 
 
-# type: (category, v_label, a_label, c_label, m_label, mm_label); 1 = real
+# type: (category, v_label, a_label, mm_label); 1 = real
 TYPES = {
-    "RealVideo-RealAudio": ("A", 1, 1, 1, 1, 0),
-    "RealVideo-FakeAudio": ("B", 1, 0, 0, 0, 2),
-    "FakeVideo-RealAudio": ("C", 0, 1, 0, 0, 1),
-    "FakeVideo-FakeAudio": ("D", 0, 0, 0, 0, 3),
+    "RealVideo-RealAudio": ("A", 1, 1, 0),
+    "RealVideo-FakeAudio": ("B", 1, 0, 2),
+    "FakeVideo-RealAudio": ("C", 0, 1, 1),
+    "FakeVideo-FakeAudio": ("D", 0, 0, 3),
 }
-OF_STREAMS = {(values[1], values[2]): values for values in TYPES.values()}
 LABELS = ("v_label", "a_label", "c_label", "m_label", "mm_label")
 TEXTS = (
     "file", "path", "subject", "target1", "target2", "category", "method", "race", "gender", "split", "layout"
@@ -60,10 +59,16 @@ class Corpus:
 class Notes(list[str]):
     """What is odd about a corpus, in words."""
 
-    def add(self, rows: pd.Series | int, text: str) -> None:
-        """Say of how many clips something holds; nothing if of none."""
-        if number := int(rows if isinstance(rows, int) else rows.sum()):
-            self.append(f"{number:,} {text}")
+    def add(self, found: pd.Series | Sequence[str] | int, text: str, names: pd.Series | None = None) -> None:
+        """Say of how many clips something holds, nothing if of none: of rows (True), of so many, or of these files.
+
+        The first of the files, or the name of the first row, stands for {} in the text.
+        """
+        if isinstance(found, pd.Series):
+            found = int(found.sum()) if names is None else list(names[found])
+        number, first = (found, "") if isinstance(found, int) else (len(found), next(iter(found), ""))
+        if number:
+            self.append(f"{number:,} {text.format(first)}")
 
 
 def clip_table(
@@ -79,8 +84,8 @@ def clip_table(
     ----------
     table
         Has ``file`` (relative to the root), ``v_label`` and ``a_label`` (1 real, 0 fake, NA unknown); where known
-        also ``m_label`` (else it follows from the two), ``subject`` (else each clip is one by itself), ``path``,
-        ``line`` (of its metadata, else counted) and the other columns of ``TEXTS``.
+        also ``m_label`` (else it follows from the two), ``subject`` (else each clip is one by itself), ``method``
+        (else "real" of real clips), ``path``, ``line`` (of its metadata, else counted) and the other ``TEXTS``.
     root
         The top folder.
     notes
@@ -107,22 +112,18 @@ def clip_table(
     table = table.copy()
     counted = pd.Series(np.arange(1, len(table) + 1), index=table.index)
     table["line"] = pd.to_numeric(table["line"]).fillna(counted).astype(int) if "line" in table else counted
-    outside = table["file"].str.startswith("/") | table["file"].str.contains(r"(?:^|/)\.\.(?:/|$)", regex=True)
+    outside = table["file"].str.contains(r"^/|(?:^|/)\.\.(?:/|$)", regex=True)
     if outside.any():
         line, file = table.loc[outside.idxmax(), ["line", "file"]]
         raise DataError(f"{source or root} line {line}: the path {file!r} leaves the data folder")
-    for name in TEXTS:
-        if name not in table:
-            table[name] = ""
-    table["layout"] = table["layout"].where(table["layout"] != "", Layout.TABLE.value)
-    table["subject"] = table["subject"].where(table["subject"] != "", table["file"])
-    if not table["path"].any():
-        table["path"] = f"{root}{os.sep}" + table["file"]
-    _add_labels(table)
     told = Notes(notes)
-    table["split"] = _splits(table["split"], told)
+    _add_labels(table)
+    _add_texts(table, root, told)
     table = _one_row_a_file(table, told)
-    _note_labels(table, told)
+    unknown = table["m_label"].isna()
+    told.add(unknown, "clips are not labelled (such as {}): they can be scored, not evaluated", table["file"])
+    partly = (table["m_label"] == 0).fillna(False) & (table["v_label"].isna() | table["a_label"].isna())
+    told.add(partly, "fake clips do not tell which of their streams are fake")
     found = {key: (count(table, key), number) for key, number in (published or {}).items()}
     differing = [f"{key} {here:,} of {number:,}" for key, (here, number) in found.items() if here != number]
     if differing:
@@ -133,41 +134,36 @@ def clip_table(
 
 
 def _add_labels(table: pd.DataFrame) -> None:
-    """Fill in what follows from the labels of the two streams."""
+    """Bring the labels into one form, and fill in those that follow from the two streams, and the category."""
     video, audio = (pd.array(table[name], dtype="Int64") for name in ("v_label", "a_label"))
     table["v_label"], table["a_label"] = video, audio
     # As booleans, since there one fake stream is enough, whatever the other is.
     both_real = pd.Series((video.astype("boolean") & audio.astype("boolean")).astype("Int64"), index=table.index)
     given = pd.Series(pd.array(table["m_label"], dtype="Int64") if "m_label" in table else pd.NA, index=table.index)
-    real = given.astype("Int64").fillna(both_real)
-    table["m_label"] = real
+    table["m_label"] = real = given.astype("Int64").fillna(both_real)
     table["c_label"] = both_real.fillna(real.where(real == 0))
-    table["mm_label"] = pd.array([pd.NA] * len(table), dtype="Int64")
-    for (v_label, a_label), values in OF_STREAMS.items():
+    table["category"], table["mm_label"] = "", pd.array([pd.NA] * len(table), dtype="Int64")
+    for category, v_label, a_label, mm_label in TYPES.values():
         rows = ((video == v_label) & (audio == a_label)).fillna(False).to_numpy(bool)
-        table.loc[rows, "category"] = values[0]
-        table.loc[rows, "mm_label"] = values[5]
+        table.loc[rows, "category"] = category
+        table.loc[rows, "mm_label"] = mm_label
 
 
-def _splits(split: pd.Series, notes: Notes) -> pd.Series:
-    """Splits in one spelling, empty where they are none."""
-    split = split.fillna("").astype(str).str.lower().replace(SAME_SPLIT)
+def _add_texts(table: pd.DataFrame, root: Path, notes: Notes) -> None:
+    """Fill in texts that are not given, and bring the splits into one spelling, empty where they are none."""
+    is_real = (table["m_label"] == 1).fillna(False)
+    method = table["method"] if "method" in table else pd.Series(None, table.index, dtype=object)
+    table["method"] = method.fillna(is_real.map({True: "real", False: ""}))
+    for name in TEXTS:
+        table[name] = table[name].fillna("") if name in table else ""
+    table["layout"] = table["layout"].where(table["layout"] != "", Layout.TABLE.value)
+    table["subject"] = table["subject"].where(table["subject"] != "", table["file"])
+    if not table["path"].any():
+        table["path"] = f"{root}{os.sep}" + table["file"]
+    split = table["split"].astype(str).str.lower().replace(SAME_SPLIT)
     odd = ~split.isin([*SPLITS, *FOLD_NUMBERS, ""])
-    notes.add(odd, f"clips are of no known split (such as {_first(split, odd)!r}): of none here")
-    return split.mask(odd, "")
-
-
-def _note_labels(table: pd.DataFrame, notes: Notes) -> None:
-    """Say which clips lack labels."""
-    unknown = table["m_label"].isna()
-    example = _first(table["file"], unknown)
-    notes.add(unknown, f"clips are not labelled (such as {example}): they can be scored, not evaluated")
-    partly = (table["m_label"] == 0).fillna(False) & (table["v_label"].isna() | table["a_label"].isna())
-    notes.add(partly, "fake clips do not tell which of their streams are fake")
-
-
-def _first(column: pd.Series, rows: pd.Series) -> str:
-    return next(iter(column[rows]), "")
+    notes.add(odd, "clips are of no known split (such as {!r}): of none here", split)
+    table["split"] = split.mask(odd, "")
 
 
 def _one_row_a_file(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
@@ -183,8 +179,7 @@ def _one_row_a_file(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
     what = {"m_label": "real in one row and fake in another", "category": "of two categories", "split": "of two splits"}
     differing = {column: rows[column].nunique(dropna=False) > 1 for column in what}
     for column, is_so in differing.items():
-        example = min(is_so.index[is_so], default="")
-        notes.add(is_so, f"of them are {what[column]} (such as {example}); the first row counts")
+        notes.add(sorted(is_so.index[is_so]), f"of them are {what[column]} (such as {{}}); the first row counts")
     kept = table[~again].copy()
     kept["method"] = kept["file"].map(of_all[~differing["m_label"]]).fillna(kept["method"])
     return kept
@@ -206,24 +201,30 @@ def table_digest(clips: pd.DataFrame) -> str:
     return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
 
 
-def need_columns(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
-    """Raise a DataError if a table lacks a column."""
-    missing = [name for name in columns if name not in table.columns]
+def need_folder(root: Path, what: str, *patterns: str) -> None:
+    """Raise a DataError if a root is not the top folder of a corpus, in which one of `patterns` matches something.
+
+    `what` says for the message what lies in the right one.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; --data_root must be the folder that holds {what}")
+    if not any(next(root.glob(pattern), None) for pattern in patterns):
+        # Unpacking makes a folder in a folder now and then.
+        deeper = next((found for pattern in patterns for found in root.glob(f"*/{pattern}")), None)
+        hint = f"there is one in {deeper.parent}" if deeper else "--data_root must be the folder as received"
+        raise DataError(f"{root}: no {what} in it; {hint}")
+
+
+def need(table: pd.DataFrame, path: Path, columns: Sequence[str], filled: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a table of `path`, indexed by line; a DataError if it lacks a column, or a cell of those in `filled`."""
+    missing = [name for name in columns if name not in table]
     if missing:
         raise DataError(f"{path}: column {', '.join(missing)} is missing")
-
-
-def need_values(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
-    """Raise a DataError if one of these cells of a table, indexed by line, is empty."""
-    for name in columns:
+    for name in filled:
         empty = table[name] == ""
         if empty.any():
             raise DataError(f"{path} line {empty.idxmax()}: {name} is empty")
-
-
-def with_slashes(names: pd.Series) -> pd.Series:
-    """Paths with one `/` between folders, as a table may have been made on Windows."""
-    return names.str.replace(r"[\\/]+(?:\.[\\/]+)*", "/", regex=True).str.removeprefix("./")
+    return table
 
 
 def read_json(path: Path, fields: Sequence[str] = ()) -> Any:
@@ -243,14 +244,26 @@ def read_rows(path: Path, fields: Sequence[str]) -> pd.DataFrame:
     rows = read_json(path, fields)
     if not isinstance(rows, list):
         raise DataError(f"{path}: not a list of objects, one a clip")
-    odd = next((number for number, row in enumerate(rows, start=1) if not isinstance(row, tuple)), None)
-    if odd or not rows:
-        raise DataError(f"{path}: {f'entry {odd} is not an object' if odd else 'holds no entry'}")
+    if not rows:
+        raise DataError(f"{path}: holds no entry")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, tuple):
+            raise DataError(f"{path}: entry {number} is not an object")
     table = pd.DataFrame(rows, columns=list(fields), dtype=object)
-    nameless = ~table["file"].map(lambda name: isinstance(name, str) and name != "")
+    nameless = ~is_name(table["file"])
     if nameless.any():
         raise DataError(f"{path}: entry {nameless.idxmax() + 1} has no file")
     return table.assign(file=with_slashes(table["file"]), line=np.arange(1, len(table) + 1))
+
+
+def is_name(values: pd.Series) -> pd.Series:
+    """Whether each of the values, of whatever type, is the name of a file."""
+    return values.map(lambda value: isinstance(value, str) and value != "").astype(bool)
+
+
+def with_slashes(names: pd.Series) -> pd.Series:
+    """Paths with one `/` between folders, as a table may have been made on Windows."""
+    return names.str.replace(r"[\\/]+(?:\.[\\/]+)*", "/", regex=True).str.removeprefix("./")
 
 
 def walk(folder: Path, root: Path) -> Iterator[str]:
@@ -289,19 +302,6 @@ def place(names: pd.Series, places: Mapping[str, str], where: str, notes: Notes,
 
 
 def methods(video: pd.Series, audio: pd.Series) -> pd.Series:
-    """How clips were made, from what made either stream (empty: nothing did)."""
-    return (video + BOTH + audio).str.strip(BOTH)
-
-
-def need_folder(root: Path, what: str, *patterns: str) -> None:
-    """Raise a DataError if a root is not the top folder of a corpus, in which one of `patterns` matches something.
-
-    `what` says for the message what lies in the right one.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; --data_root must be the folder that holds {what}")
-    if not any(next(root.glob(pattern), None) for pattern in patterns):
-        # Unpacking makes a folder in a folder now and then.
-        deeper = next((found for pattern in patterns for found in root.glob(f"*/{pattern}")), None)
-        hint = f"there is one in {deeper.parent}" if deeper else "--data_root must be the folder as received"
-        raise DataError(f"{root}: no {what} in it; {hint}")
+    """How clips were made, from what made either stream; NA where nothing did."""
+    both = (video + BOTH + audio).str.strip(BOTH)
+    return both.mask(both == "")
