@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +37,14 @@ def read_fold(path: str | Path, id_length: int | None = ID_LENGTH) -> list[str]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such fold file")
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    subjects = [line.strip()[:id_length] for line in lines[1:] if line.strip()]
-    if lines and re.match(r"\s*id\d{5}", lines[0]):
-        first = lines[0].strip()[:id_length]
-        log.warning(
-            "%s has no header line: its first line, %s, counts as a subject here, where the authors' release drops it",
-            path,
-            first,
+    header, *lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines() or [""]
+    if re.match(r"\s*id\d{5}", header):
+        text = (
+            "%s has no header line: its first line, %s, counts as a subject here, where the authors' release drops it"
         )
-        subjects.insert(0, first)
+        log.warning(text, path, header.strip()[:id_length])
+        lines.insert(0, header)
+    subjects = [line.strip()[:id_length] for line in lines if line.strip()]
     if not subjects:
         raise DataError(f"{path}: names no subject")
     return subjects
@@ -121,28 +119,24 @@ def find_fold(
         If some folds exist but not this one, the name is not one of :data:`FOLD_NAMES`, or no folder is writable.
     """
     folders = [Path(folder) for folder in (root, fold_dir) if folder is not None]
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    with _locked(folders):  # another process may be making them
-        if path := _present(name, folders):
+
+    def found() -> Path | None:
+        return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+    if path := found():
+        return path
+    with _locked(folders):
+        if path := found():  # another process has made them meanwhile
             return path
+        for folder in folders:
+            if present := [other for other in FOLD_NAMES if (folder / other).exists()]:
+                raise DataError(
+                    f"{folder / name}: no such fold file, though {', '.join(present)} lie there; "
+                    "add it, or move those away to have all five made"
+                )
         if name not in FOLD_NAMES:
             raise DataError(f"{Path(root) / name}: no such fold file; folds are made as {', '.join(FOLD_NAMES)}")
         return place_folds(make_folds(clips, len(FOLD_NAMES), seed), folders) / name
-
-
-def _present(name: str, folders: Sequence[Path]) -> Path | None:
-    """Where a fold lies, if it does; a DataError if others lie there without it."""
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-        if present := [other for other in FOLD_NAMES if (folder / other).exists()]:
-            raise DataError(
-                f"{folder / name}: no such fold file, though {', '.join(present)} lie there; "
-                "add it, or move those away to have all five made"
-            )
-    return None
 
 
 @contextmanager
@@ -150,24 +144,16 @@ def _locked(folders: Sequence[Path]) -> Iterator[None]:
     """Hold the lock of the first folder that can be written to, which is where folds are made."""
     with ExitStack() as locks:
         for folder in folders:
-            try:
+            with suppress(OSError, DataError):
                 locks.enter_context(alone_in(folder, "another process makes the folds in %s: waiting for it"))
-            except (OSError, DataError):
-                continue
-            break
+                break
         yield
 
 
 def fold_sides(
     clips: pd.DataFrame, name: str, root: str | Path, seed: int = 42, fold_dir: str | Path | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training and test clips of a fold, wherever its file lies: see :func:`find_fold`.
-
-    Raises
-    ------
-    DataError
-        If there is no such fold, or it leaves a side empty.
-    """
+    """Training and test clips of a fold, wherever its file lies: see :func:`find_fold` and :func:`split_fold`."""
     path = find_fold(name, root, clips, seed, fold_dir)
     is_table = clips["layout"].iloc[0] == Layout.TABLE  # whose ids may be anything
     subjects = read_fold(path, None if is_table else ID_LENGTH)

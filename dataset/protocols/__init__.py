@@ -4,48 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
 from dataset.corpora import read_corpus
 from dataset.folds import first_of_each
+from dataset.protocols import drawn, lists, official
 from dataset.protocols.base import Protocol, Setting, Sides
+from utils import options
 from utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
 __all__ = ["NAMES", "Protocol", "Setting", "Sides", "default_protocol", "folds", "folds_of_corpus", "protocol", "sides"]
 
-FILES = {
-    "mrdf-5fold": "mrdf_5fold",
-    "leave-one-out": "leave_one_out",
-    "avh-align": "avh_align",
-    "factor": "factor",
-    "speechforensics": "speechforensics",
-    "subjects-70-10-20": "subjects_70_10_20",
-    "subjects-5fold": "subjects_5fold",
-    "random-70-30": "random_70_30",
-    "official": "official",
-    **dict.fromkeys(("lavdf-full", "lavdf-visual", "lavdf-audio"), "lavdf"),
-    **dict.fromkeys(("mavosdd-closed", "mavosdd-open-model", "mavosdd-open-language", "mavosdd-open-set"), "mavosdd"),
-}
-NAMES = tuple(FILES)
+PROTOCOLS = {**drawn.PROTOCOLS, **lists.PROTOCOLS, **official.PROTOCOLS}
+NAMES = get_args(options.Protocol)
 
 
 def protocol(name: str) -> Protocol:
-    """The protocol of a name.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    if name not in FILES:
+    """The protocol of a name; a DataError if there is none."""
+    if name not in PROTOCOLS:
         raise DataError(f"unknown protocol {name!r}; known are {', '.join(NAMES)}")
-    module = import_module(f"dataset.protocols.{FILES[name]}")
-    return getattr(module, "PROTOCOLS", {}).get(name) or module.PROTOCOL
+    return PROTOCOLS[name]
 
 
 def default_protocol(dataset: str, clips: pd.DataFrame) -> str:
@@ -63,7 +46,10 @@ def folds(name: str, setting: Setting) -> Mapping[str, str]:
     DataError
         If the protocol is unknown, or not defined for the corpus.
     """
-    return _checked(name, setting).folds(setting)
+    chosen = protocol(name)
+    if chosen.corpora and setting.dataset not in chosen.corpora:
+        raise DataError(f"--protocol {name} is of {', '.join(chosen.corpora)}, not of {setting.dataset}")
+    return chosen.folds(setting)
 
 
 def folds_of_corpus(
@@ -95,19 +81,11 @@ def sides(
     DataError
         If there is no such protocol or fold, it cannot be made of these clips, or is not defined for the corpus.
     """
-    chosen = _checked(name, setting)
-    known = chosen.folds(setting)
+    known = folds(name, setting)
     if fold not in known:
         raise DataError(f"--protocol {name} has no fold {fold}; it has {', '.join(known)}")
-    train, val, test = chosen.sides(setting, fold)
+    train, val, test = protocol(name).sides(setting, fold)
     for note in setting.notes:
         log.warning("%s, %s: %s", name, fold, note)
     held = None if val is None else first_of_each(val, num_val)
     return Sides(first_of_each(train, num_train), held, first_of_each(test, num_val))
-
-
-def _checked(name: str, setting: Setting) -> Protocol:
-    chosen = protocol(name)
-    if chosen.corpora and setting.dataset not in chosen.corpora:
-        raise DataError(f"--protocol {name} is of {', '.join(chosen.corpora)}, not of {setting.dataset}")
-    return chosen

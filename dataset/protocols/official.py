@@ -1,8 +1,11 @@
-"""official: the split that the corpus comes with."""
+"""Protocols by the split that a corpus comes with, and what the owners of LAV-DF and MAVOS-DD test of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import pandas as pd
 
 from dataset.corpora import fold_numbers
 from dataset.protocols.base import Protocol, Setting, Sides, labelled
@@ -43,12 +46,74 @@ def sides(setting: Setting, fold: str) -> Sides:
     return Sides(train, val if len(val) else None, test)
 
 
-PROTOCOL = Protocol(
-    definition="The split that the corpus comes with. Where the labels of its test are withheld (AV-Deepfake1M), or it "
-    "has none (KoDF's download), val is tested and nothing is validated on it.",
-    source="the owners of the corpus",
-    not_controlled="Whatever the owners do not: AV-Deepfake1M's train and val share most subjects; DFDC, LAV-DF and "
-    "MAVOS-DD do not name people.",
-    folds=folds,
-    sides=sides,
-)
+def lavdf(setting: Setting, fold: str, dropped: str) -> Sides:
+    """The official sides, without test clips of one category."""
+    parted = sides(setting, fold)
+    return parted._replace(test=parted.test[parted.test["category"] != dropped])
+
+
+def mavosdd(setting: Setting, fold: str, open_model: bool, open_language: bool) -> Sides:
+    """The official sides, with test clips of unknown methods or languages or without."""
+    from dataset.corpora.mavosdd import open_set
+
+    parted = sides(setting, fold)
+    told = open_set(setting.root)
+    if told is None:
+        language, method = _unseen(parted, 0), _unseen(parted, 1)
+    else:
+        of_test = told.reindex(parted.test["file"], fill_value=False).set_axis(parted.test.index)
+        language, method = of_test["language"], of_test["model"]
+    # A clip with both unknown is in the open set alone.
+    kept = ~language & ~method | (language & ~method & open_language) | (method & ~language & open_model)
+    both = kept | (language & method & open_model & open_language)
+    return parted._replace(test=parted.test[both])
+
+
+def _unseen(parted: Sides, position: int) -> pd.Series:
+    """Whether the language (0) or the method (1) of each test clip, by its path, is in no training clip.
+
+    For tables that do not say it: see `open_set`.
+    """
+    trained, tested = (clips["file"].str.split("/").str[position] for clips in (parted.train, parted.test))
+    return ~tested.isin(set(trained))
+
+
+def _of_owner(corpus: str, source: str, definition: str, sides: Callable[[Setting, str], Sides]) -> Protocol:
+    nobody = "People, whom the corpus does not name."
+    return Protocol(definition, source, nobody, sides, corpora=(corpus,))
+
+
+_lavdf = partial(_of_owner, "lavdf", "ControlNet/LAV-DF, evaluate.py")
+_mavosdd = partial(_of_owner, "mavosdd", "CroitoruAlin/MAVOS-DD")
+
+PROTOCOLS = {
+    "official": Protocol(
+        definition="The split that the corpus comes with. Where the labels of its test are withheld (AV-Deepfake1M), "
+        "or it has none (KoDF's download), val is tested and nothing is validated on it.",
+        source="the owners of the corpus",
+        not_controlled="Whatever the owners do not: AV-Deepfake1M's train and val share most subjects; DFDC, LAV-DF "
+        "and MAVOS-DD do not name people.",
+        folds=folds,
+        sides=sides,
+    ),
+    "lavdf-full": _lavdf("LAV-DF's train, dev and test (26,100 clips).", sides),
+    "lavdf-visual": _lavdf(
+        "As lavdf-full, without test clips of which only the audio is fake.", partial(lavdf, dropped="B")
+    ),
+    "lavdf-audio": _lavdf(
+        "As lavdf-full, without test clips of which only the video is fake.", partial(lavdf, dropped="C")
+    ),
+    "mavosdd-closed": _mavosdd(
+        "Test clips whose method and language the owners call known.",
+        partial(mavosdd, open_model=False, open_language=False),
+    ),
+    "mavosdd-open-model": _mavosdd(
+        "mavosdd-closed, and test clips of other methods in known languages.",
+        partial(mavosdd, open_model=True, open_language=False),
+    ),
+    "mavosdd-open-language": _mavosdd(
+        "mavosdd-closed, and test clips of known methods in others.",
+        partial(mavosdd, open_model=False, open_language=True),
+    ),
+    "mavosdd-open-set": _mavosdd("All test clips.", partial(mavosdd, open_model=True, open_language=True)),
+}

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dataset import FakeAVCelebDataModule
 from dataset.protocols import folds_of_corpus
-from dataset.protocols.base import name_key
+from dataset.protocols.lists import name_key
 from utils.errors import DataError
 from utils.files import read_csv
 from utils.options import clips_of_each
