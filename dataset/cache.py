@@ -39,6 +39,9 @@ class Reading(NamedTuple):
     crop_faces: bool = False  # find the face and cut it out, as in the clips of FakeAVCeleb
 
 
+AS_IT_IS = Reading()
+
+
 class Faces(NamedTuple):
     """What the face finder said of a clip."""
 
@@ -72,7 +75,7 @@ def leading_silence(path: str | Path) -> int:
     return 0
 
 
-def decode_clip(path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading | None = None) -> Decoded:
+def decode_clip(path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading = AS_IT_IS) -> Decoded:
     """Decode a clip; `max_frames` is counted from the first frame that is used.
 
     Raises
@@ -80,7 +83,6 @@ def decode_clip(path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading
     DataError
         If it does not decode, nothing is left of it, or it shows no face where one is to be cut out.
     """
-    reading = reading or Reading()
     skipped = leading_silence(path) if reading.trim_silence else 0
     faces = None
     if reading.crop_faces:
@@ -212,7 +214,7 @@ class ClipCache:
     def build(
         self,
         clips: pd.DataFrame,
-        reading: Reading | None = None,
+        reading: Reading = AS_IT_IS,
         num_workers: int | None = None,
         progress: bool = True,
         every_byte: bool = False,
@@ -228,7 +230,7 @@ class ClipCache:
         """
         rows = list(clips.drop_duplicates("file")[["file", "path"]].itertuples(index=False, name=None))
         with self._locked():
-            build = partial(self._build, reading=reading or Reading(), every_byte=every_byte)
+            build = partial(self._build, reading=reading, every_byte=every_byte)
             done = list(in_threads(build, rows, "Caching clips", num_workers, progress))
         self._found.clear()
         return CacheReport(
@@ -239,7 +241,7 @@ class ClipCache:
         )
 
     def entries(
-        self, clips: pd.DataFrame, max_frames: int = MAX_FRAMES, reading: Reading | None = None
+        self, clips: pd.DataFrame, max_frames: int = MAX_FRAMES, reading: Reading = AS_IT_IS
     ) -> dict[str, CachedClip]:
         """Find the clips that can be read from here, and compare them with the size and time of their files.
 
@@ -252,7 +254,6 @@ class ClipCache:
             File → clip. What is missing or stale is not in it, which the log says, nor are clips of which the cache
             has fewer than `max_frames` frames though there are more.
         """
-        reading = reading or Reading()
         rows = clips.drop_duplicates("file")[["file", "path"]].itertuples(index=False, name=None)
         new = [row for row in rows if (row[0], reading) not in self._found]
         found = in_threads(partial(self._find, reading=reading), new, "Looking at cached clips")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset, DistributedSampler, default_collate, get_worker_info
 
-from dataset.cache import CachedClip, Reading, decode_clip
+from dataset.cache import AS_IT_IS, CachedClip, Reading, decode_clip
 from dataset.corpora.table import LABELS
 from dataset.media import MAX_FRAMES
 from dataset.transforms import centre_crop, random_crop
@@ -33,50 +34,29 @@ class ClipKey(NamedTuple):
 
     index: int  # type: ignore[assignment]  # of the clip; not the method of tuples
     epoch: int = 0  # by which it is cropped; as it travels with the index, workers need not know it
-    repeated: bool = (
-        False  # of a batch that only fills up the last round of several processes, and must not count twice
-    )
+    repeated: bool = False  # of a batch that only fills up the last round of several processes: not to count twice
 
 
+@dataclass(eq=False, repr=False)
 class ClipDataset(Dataset):
     """Clips read one at a time, from the cache or else from their files.
 
-    Parameters
-    ----------
-    clips
-        Rows of the clip table.
-    train
-        Crop at random and flip half of the clips; otherwise crop the centre.
-    seed
-        With the epoch and the clip's index, all that crop and flip depend on: neither the number of workers nor
-        the random state of the process matters.
-    max_frames
-        Where decoding stops.
-    cache
-        File → clip that lies there decoded: see `dataset.cache.ClipCache.entries`. Not a bit of an item changes.
-    reading
-        How clips are read.
-
-    Notes
-    -----
     `dataset[i]` is a dict: `file`, `subject`, `category`, `method` (str), `video` (3, T, 100, 100) uint8, `audio`
     (T, 104) float32, `v_label`, `a_label`, `c_label`, `m_label`, `mm_label` (-1 = unknown) and `id` (i itself).
     """
 
-    def __init__(
-        self,
-        clips: pd.DataFrame,
-        train: bool,
-        seed: int = 42,
-        max_frames: int = MAX_FRAMES,
-        cache: Mapping[str, CachedClip] | None = None,
-        reading: Reading | None = None,
-    ) -> None:
-        self.clips = clips.reset_index(drop=True)
-        self.train = train
-        self.seed = seed
-        self.max_frames = max_frames
-        self.reading = reading or Reading()
+    clips: pd.DataFrame  # rows of the clip table
+    train: bool  # crop at random and flip half of the clips; otherwise crop the centre
+    # With the epoch and the clip's index, all that crop and flip depend on: neither the number of workers nor the
+    # random state of the process matters.
+    seed: int = 42
+    max_frames: int = MAX_FRAMES  # where decoding stops
+    # File → clip that lies there decoded: see `dataset.cache.ClipCache.entries`. Not a bit of an item changes.
+    cache: InitVar[Mapping[str, CachedClip] | None] = None
+    reading: Reading = AS_IT_IS
+
+    def __post_init__(self, cache: Mapping[str, CachedClip] | None) -> None:
+        self.clips = self.clips.reset_index(drop=True)
         # Looked up once: a row of a table takes longer to find than a short clip to load.
         self._paths = list(self.clips["path"])
         self._cached = [(cache or {}).get(file) for file in self.clips["file"]]
@@ -136,30 +116,15 @@ class ClipDataset(Dataset):
 
 
 class ClipSampler(DistributedSampler):
-    """The keys of one process in one epoch, which depend on nothing but the seed and the epoch.
+    """The keys of one process (`rank` of so many `ranks`) in one epoch, which depend on the seed and the epoch alone.
 
-    Training clips are shuffled anew each epoch. Clips to evaluate come in the order of the table and in whole batches,
-    batch k to process k mod n: what a batch holds, on which scores depend where it is cut to its shortest clip, does
-    not depend on the number of processes. A process that has a batch less than others repeats one.
+    Training clips (`shuffle`) are shuffled anew each epoch. Clips to evaluate come in the order of the table and in
+    whole batches, batch k to process k mod n: what a batch holds, on which scores depend where it is cut to its
+    shortest clip, does not depend on the number of processes. A process that has a batch less than others repeats one.
 
-    Parameters
-    ----------
-    dataset
-        The clips.
-    ranks, rank
-        Number of processes, and which of them this is.
-    shuffle
-        Whether they are training clips.
-    seed
-        Of the order.
-    batch_size
-        How many of the keys make a batch.
-    trainer
-        Tells the epoch when an iteration begins. A worker reads ahead from that moment, which in a resumed run comes
-        before Lightning calls `set_epoch`. Without a trainer `set_epoch` counts.
+    `trainer` tells the epoch when an iteration begins. A worker reads ahead from that moment, which in a resumed run
+    comes before Lightning calls `set_epoch`. Without a trainer `set_epoch` counts.
 
-    Notes
-    -----
     Lightning leaves a DistributedSampler as it is.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,88 +16,31 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from dataset.cache import CachedClip, ClipCache, Reading
-from dataset.check import BadClip, ClipChecker
+from dataset.check import BadClip, ClipChecker, Stamp
 from dataset.clips import COLLATE, ClipDataset, ClipSampler
 from dataset.corpora import corpus, corpus_folder, read_corpus
 from dataset.corpora.table import MARKER, Layout
 from dataset.folds import FOLD_NAMES, hold_out, paper_subset
 from dataset.loading import Loading, batch_bytes, default_workers, fit_shared_memory
 from dataset.media import MAX_FRAMES
-from dataset.prepared import FOLDER, Prepared, find_prepared
+from dataset.prepared import FOLDER, find_prepared
 from dataset.protocols import Setting, default_protocol
 from dataset.protocols import folds as protocol_folds
 from dataset.protocols import sides as protocol_sides
 from dataset.protocols.leak import find_leak
 from dataset.transforms import normalise
 from utils.errors import DataError
-from utils.options import clips_of_each
+from utils.options import RECIPES, clips_of_each
 
 log = logging.getLogger(__name__)
 
 SUBJECTS = 500  # of FakeAVCeleb v1.2
 BY_SUBSET = ("mrdf-5fold", "subjects-5fold")  # protocols of the clips that main.py prepare chose
-# What a recipe means for the data; each choice can be made by itself too.
-RECIPES = {
-    "released": {"padding": "cut", "validation": "test"},
-    "clean": {"padding": "mask", "validation": "subjects"},
-}
 
 
+@dataclass(eq=False, repr=False)
 class FakeAVCelebDataModule(LightningDataModule):
     """One fold of FakeAVCeleb v1.2, in either layout, or of another corpus.
-
-    Parameters
-    ----------
-    root
-        Folder that holds ``meta_data.csv``; for dataset ``csv``, a table or its folder (:mod:`dataset.corpora.table`).
-    train_fold
-        Name of the fold, ``train_1.txt`` …; in the protocols by subject that is a file, which lists the training
-        subjects, and is made if there is none.
-    batch_size
-        Clips in a batch of one process.
-    num_workers
-        Processes that load clips. None: none beside a CPU, and beside a GPU as many as there are cores for, up to 8.
-        Fewer are used where shared memory has no room for what they load ahead.
-    prefetch
-        Batches that each worker loads ahead.
-    recipe
-        ``released`` or ``clean``: what the next two are if they are not given.
-    padding
-        ``cut``: clips of a batch are cut to the shortest; ``mask``: padded to the longest, and masked.
-    validation
-        ``test``: on the test fold; ``subjects``: on a tenth of the training subjects, who are not trained on, or on
-        the split ``val`` of a table that has one.
-    num_train, num_val
-        How many clips of each category to take on either side, the first ones in csv order; None takes all. paper: 400
-        and 100 in the paper's folds of FakeAVCeleb, all under any other protocol.
-    seed
-        Of the subset and the folds, held-out validation subjects included.
-    fold_seed
-        Of the order of clips, crops and flips; by default `seed`.
-    skip_bad
-        Go on without clips that are missing or do not decode, instead of stopping.
-    fold_dir
-        Where to keep folds that are made here, if the root cannot be written to.
-    prepare_dir
-        Where ``main.py prepare`` has written, if not to "prepare" in the root. Its subset is used, and what it found
-        to be good is not decoded once more.
-    max_frames
-        Where decoding stops.
-    check
-        Read every clip once in :meth:`setup`.
-    checker
-        What to check with; share one among folds to read each clip once.
-    cache
-        Decoded clips, used as far as they are there; share one among folds to look at each clip once.
-    trim_silence
-        Leave out the silence at the start of each clip, video and audio: see `dataset.cache.leading_silence`.
-    dataset
-        Kind of corpus: see :mod:`dataset.corpora`.
-    protocol
-        Who is trained on and tested: see :mod:`dataset.protocols`. By default the paper's folds, for a corpus with a
-        split of its own that one, else folds by subject.
-    lists
-        The user's clone of the repository whose lists the protocol uses.
 
     Attributes
     ----------
@@ -112,65 +56,61 @@ class FakeAVCelebDataModule(LightningDataModule):
         File → what is odd about a clip that is used all the same.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        train_fold: str = FOLD_NAMES[0],
-        batch_size: int = 64,
-        num_workers: int | None = 0,
-        prefetch: int = 2,
-        recipe: str = "released",
-        padding: str | None = None,
-        validation: str | None = None,
-        num_train: int | Literal["paper"] | None = "paper",
-        num_val: int | Literal["paper"] | None = "paper",
-        seed: int = 42,
-        fold_seed: int | None = None,
-        skip_bad: bool = False,
-        fold_dir: str | Path | None = None,
-        prepare_dir: str | Path | None = None,
-        max_frames: int = MAX_FRAMES,
-        check: bool = True,
-        checker: ClipChecker | None = None,
-        cache: ClipCache | None = None,
-        trim_silence: bool = False,
-        dataset: str = "fakeavceleb",
-        protocol: str | None = None,
-        lists: str | Path | None = None,
-    ) -> None:
+    root: Path  # folder of meta_data.csv, or the top folder of another corpus; of "csv", the table or its folder
+    # Which fold: in the protocols by subject a file, which lists the training subjects, and is made if there is none.
+    train_fold: str = FOLD_NAMES[0]
+    batch_size: int = 64  # clips in a batch of one process
+    # Processes that load clips. None: none beside a CPU, and beside a GPU as many as there are cores for, up to 8.
+    # Fewer are used where shared memory has no room for what they load ahead.
+    num_workers: int | None = 0
+    prefetch: int = 2  # batches that each worker loads ahead
+    recipe: str = "released"  # or "clean": what the next two are if they are not given
+    padding: str | None = None  # cut: clips of a batch are cut to the shortest; mask: padded to the longest, and masked
+    # test: on the test fold; subjects: on a tenth of the training subjects, who are not trained on, or on the split
+    # `val` of a table that has one.
+    validation: str | None = None
+    # How many clips of each category to take on either side, the first ones in csv order; None takes all. paper: 400
+    # and 100 in the paper's folds of FakeAVCeleb, all under any other protocol.
+    num_train: int | Literal["paper"] | None = "paper"
+    num_val: int | Literal["paper"] | None = "paper"
+    seed: int = 42  # of the subset and the folds, held-out validation subjects included
+    fold_seed: int | None = None  # of the order of clips, crops and flips; by default `seed`
+    skip_bad: bool = False  # go on without clips that are missing or do not decode, instead of stopping
+    fold_dir: Path | None = None  # where to keep folds that are made here, if the root cannot be written to
+    # Where main.py prepare has written, if not to "prepare" in the root. Its subset is used, and what it found to be
+    # good is not decoded once more.
+    prepare_dir: Path | None = None
+    max_frames: int = MAX_FRAMES  # where decoding stops
+    check: bool = True  # read every clip once in `setup`
+    checker: ClipChecker | None = None  # what to check with; share one among folds to read each clip once
+    cache: ClipCache | None = None  # decoded clips, used as far as they are there; to be shared likewise
+    trim_silence: bool = False  # leave out the silence at the start of each clip: see `dataset.cache.leading_silence`
+    dataset: str = "fakeavceleb"  # kind of corpus: see `dataset.corpora`
+    # Who is trained on and tested: see `dataset.protocols`. By default the paper's folds, for a corpus with a split of
+    # its own that one, else folds by subject.
+    protocol: str | None = None
+    lists: Path | None = None  # the user's clone of the repository whose lists the protocol uses
+
+    def __post_init__(self) -> None:
         super().__init__()
-        if recipe not in RECIPES:
-            raise DataError(f"unknown recipe {recipe!r}; known: {', '.join(RECIPES)}")
-        self.source = Path(root)
-        self.root = corpus_folder(root, dataset)
-        self.dataset = dataset
-        self.train_fold = train_fold
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.prefetch = prefetch
-        self.padding = padding or RECIPES[recipe]["padding"]
-        self.validation = validation or RECIPES[recipe]["validation"]
-        self.num_train = num_train
-        self.num_val = num_val
-        self.seed = seed
-        self.fold_seed = seed if fold_seed is None else fold_seed
-        self.skip_bad = skip_bad
-        self.fold_dir = fold_dir
-        self.prepare_dir = prepare_dir
-        self.max_frames = max_frames
-        self.checker = (checker or ClipChecker()) if check else None
-        self.cache = cache
-        self.reading = Reading(trim_silence, corpus(dataset).full_frames)
-        self.protocol = protocol
+        if self.recipe not in RECIPES:
+            raise DataError(f"unknown recipe {self.recipe!r}; known: {', '.join(RECIPES)}")
+        self.source = Path(self.root)
+        self.root = corpus_folder(self.source, self.dataset)
+        self.padding = self.padding or RECIPES[self.recipe]["padding"]
+        self.validation = self.validation or RECIPES[self.recipe]["validation"]
+        self.fold_seed = self.seed if self.fold_seed is None else self.fold_seed
+        self.fold_dir, self.prepare_dir, self.lists = (
+            None if path is None else Path(path) for path in (self.fold_dir, self.prepare_dir, self.lists)
+        )
+        self.checker = (self.checker or ClipChecker()) if self.check else None
+        self.reading = Reading(self.trim_silence, corpus(self.dataset).full_frames)
         self.fold_meaning = ""
-        self.lists = None if lists is None else Path(lists)
         self.clips: pd.DataFrame | None = None
         self.skipped: list[BadClip] = []
         self.notes: dict[str, list[str]] = {}
         self._cached: dict[str, CachedClip] = {}
-        self._frames: dict[str, int] = {}
-        self._refused: dict[str, str] = {}
-        self._remarks: dict[str, list[str]] = {}
+        self._facts: dict[str, dict[str, Any]] = {}  # file → what main.py prepare found
         self._ready: set[str] = set()
 
     @property
@@ -204,21 +144,21 @@ class FakeAVCelebDataModule(LightningDataModule):
             return
         train, val, test = self.sides("train" in needed)
         used = pd.concat([train, val, test]).drop_duplicates("file") if "train" in needed else test
+        notes = {file: facts["notes"] for file, facts in self._facts.items()}
         if self.cache is not None:
             self._cached = self.cache.entries(used, self.max_frames, self.reading)
             for file, (_, entry) in self._cached.items():
-                self._frames[file] = entry.frames
                 if entry.faces is not None:
-                    self._remarks[file] = [*dict.fromkeys([*self._remarks.get(file, []), *entry.faces.notes])]
+                    notes[file] = [*dict.fromkeys([*notes.get(file, []), *entry.faces.notes])]
         left = used[~used["file"].isin(self._cached.keys())]
         if self.reading.crop_faces:
             self._leave_out(self._without_crop(left, len(used)))
         elif self.checker is not None:
             self._leave_out(self.checker(left))
-            for file, notes in self.checker.notes(left).items():
-                self._remarks[file] = list(notes)
-                log.info("%s: %s", file, "; ".join(notes))
-        self.notes = {file: self._remarks[file] for file in used["file"] if self._remarks.get(file)}
+            for file, found in self.checker.notes(left).items():
+                notes[file] = list(found)
+                log.info("%s: %s", file, "; ".join(found))
+        self.notes = {file: notes[file] for file in used["file"] if notes.get(file)}
         self.train_dataset = self._dataset(train, is_train=True)
         self.val_dataset = self._dataset(val, is_train=False)
         self.test_dataset = self._dataset(test, is_train=False)
@@ -236,8 +176,7 @@ class FakeAVCelebDataModule(LightningDataModule):
         """
         if self.clips is None:
             self.clips = self._read_clips()
-        fold_dir = None if self.fold_dir is None else Path(self.fold_dir)
-        setting = Setting(self.clips, self.dataset, self.root, self.seed, fold_dir, self.lists)
+        setting = Setting(self.clips, self.dataset, self.root, self.seed, self.fold_dir, self.lists)
         fold = Path(self.train_fold).stem
         given = {"num_train": self.num_train, "num_val": self.num_val}
         counts = clips_of_each(self.dataset, self.protocol)
@@ -258,10 +197,7 @@ class FakeAVCelebDataModule(LightningDataModule):
     def protocol_record(self, trained: Collection[str] | None) -> dict[str, Any]:
         """What metrics.json says of the protocol, after :meth:`setup`.
 
-        Parameters
-        ----------
-        trained
-            Subjects that the detector was trained on, if they are known and of this corpus.
+        `trained` are the subjects that the detector was trained on, if they are known and of this corpus.
         """
         train, test = self.train_dataset.clips, self.test_dataset.clips
         tested = set(test["subject"])
@@ -307,10 +243,9 @@ class FakeAVCelebDataModule(LightningDataModule):
     def _read_clips(self) -> pd.DataFrame:
         clips = read_corpus(self.source, self.dataset)
         self.protocol = self.protocol or default_protocol(self.dataset, clips)
-        folders = [Path(folder) for folder in (self.root / FOLDER, self.prepare_dir) if folder is not None]
-        prepared = find_prepared(clips, folders)
+        prepared = find_prepared(clips, [folder for folder in (self.root / FOLDER, self.prepare_dir) if folder])
         if prepared is not None:
-            self._learn(prepared, clips)
+            self._learn(prepared.findings(), clips)
             subset = prepared.subset(clips)
             if subset is not None and self.protocol in BY_SUBSET:
                 log.debug("%d clips as main.py prepare chose them: %s", len(subset), prepared.folder)
@@ -318,18 +253,14 @@ class FakeAVCelebDataModule(LightningDataModule):
         is_whole = self.protocol == "mrdf-5fold" and clips["layout"].iloc[0] == Layout.ORIGINAL
         return paper_subset(clips, self.seed) if is_whole else clips
 
-    def _learn(self, prepared: Prepared, clips: pd.DataFrame) -> None:
+    def _learn(self, findings: dict[str, tuple[Stamp, dict[str, Any]]], clips: pd.DataFrame) -> None:
         """Take over what main.py prepare found, so that unchanged clips are not decoded once more."""
-        findings = prepared.findings()
         for file, path in zip(clips["file"], clips["path"], strict=True):
             if file in findings:
                 seen, facts = findings[file]
+                self._facts[file] = facts
                 if self.checker is not None:
                     self.checker.learn(path, seen, facts["reason"], facts["notes"])
-                if facts["reason"]:
-                    self._refused[file] = facts["reason"]
-                self._frames[file] = facts["frames_25"] or self.max_frames
-                self._remarks[file] = facts["notes"]
 
     def _without_crop(self, clips: pd.DataFrame, count: int) -> list[BadClip]:
         """Those of `clips`, which the cache does not hold, whose faces main.py prepare could not crop.
@@ -339,7 +270,8 @@ class FakeAVCelebDataModule(LightningDataModule):
         DataError
             If there are others, as full frames are not cropped a second time in another way.
         """
-        unknown = [file for file in clips["file"] if file not in self._refused]
+        refused = {file: facts["reason"] for file, facts in self._facts.items() if facts["reason"]}
+        unknown = [file for file in clips["file"] if file not in refused]
         if unknown:
             place = "there is no cache" if self.cache is None else f"they are not in the cache {self.cache.folder}"
             trimmed = " --trim_silence" if self.reading.trim_silence else ""
@@ -348,7 +280,7 @@ class FakeAVCelebDataModule(LightningDataModule):
                 f"(the first: {unknown[0]}): python main.py prepare --dataset {self.dataset} "
                 f"--data_root {self.source}{trimmed}"
             )
-        return [BadClip(file, self._refused[file]) for file in clips["file"]]
+        return [BadClip(file, refused[file]) for file in clips["file"]]
 
     def _leave_out(self, bad: list[BadClip]) -> None:
         self.skipped = bad
@@ -386,9 +318,14 @@ class FakeAVCelebDataModule(LightningDataModule):
         if workers is None:
             on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
             workers = default_workers(processes, on_gpu)
-        lengths = [min(self.max_frames, self._frames.get(file, self.max_frames)) for file in dataset.clips["file"]]
-        size = batch_bytes(lengths, self.batch_size, self.padding)
+        size = batch_bytes(list(map(self._length, dataset.clips["file"])), self.batch_size, self.padding)
         return fit_shared_memory(Loading(workers, self.prefetch), size, processes)
+
+    def _length(self, file: str) -> int:
+        """Frames of a clip, as far as they are known."""
+        cached = self._cached.get(file)
+        known = cached.entry.frames if cached else self._facts.get(file, {}).get("frames_25")
+        return min(known or self.max_frames, self.max_frames)
 
 
 def _one_thread(_worker: int) -> None:

@@ -28,14 +28,9 @@ class Loading(NamedTuple):
 
 
 def default_workers(processes: int, on_gpu: bool) -> int:
-    """How many workers load clips for each of so many training processes on this machine.
+    """How many workers load clips for each of so many training processes that share the cores of this machine.
 
-    Parameters
-    ----------
-    processes
-        Training processes that share its cores.
-    on_gpu
-        Whether they compute on GPUs; beside a CPU that is busy, workers would only be in the way.
+    Beside a CPU that is busy, workers would only be in the way.
     """
     return max(1, min(MOST_WORKERS, usable_cores() // processes)) if on_gpu else 0
 
@@ -51,26 +46,15 @@ def batch_bytes(lengths: Sequence[int], batch_size: int, padding: str) -> int:
 def fit_shared_memory(asked: Loading, size: int, processes: int, memory: Path | None = None) -> Loading:
     """Reduce what is loaded ahead to what shared memory has room for, and say so.
 
-    A worker that finds none left is ended by a bus error, hours into a run.
-
-    Parameters
-    ----------
-    asked
-        Workers and batches wanted.
-    size
-        Of the largest batch, in bytes.
-    processes
-        Training processes that share the memory.
-    memory
-        Where it is mounted, by default /dev/shm; a system that has no such folder has no such limit.
+    A worker that finds none left is ended by a bus error, hours into a run. `size` is that of the largest batch in
+    bytes, `processes` are those that share the memory, which is mounted at `memory`, by default /dev/shm; a system that
+    has no such folder has no such limit.
     """
     memory = memory or SHARED_MEMORY
     if asked.workers == 0 or not memory.is_dir():
         return asked
     free = shutil.disk_usage(memory).free - RESERVE
     room = free // (size * processes) - 1  # batches in flight, beside the one that is trained on
-    log.debug("loading: %s need up to %.2f GB of shared memory, %.2f GB are free", asked,
-              (asked.workers * asked.prefetch + 1) * size * processes / 1e9, free / 1e9)  # fmt: skip
     if asked.workers * asked.prefetch <= room:
         return asked
     workers = max(0, min(asked.workers, room))
