@@ -20,7 +20,7 @@ from scipy.signal import butter, lfilter, resample, sosfiltfilt
 from torchaudio.functional import phase_vocoder
 
 from dataset.media import FRAME_RATE, SAMPLE_RATE
-from scripts.predict.page import encode_mp3
+from scripts.predict.film import encode_mp3
 from utils.errors import DataError
 
 GREY = 128
@@ -35,25 +35,12 @@ LEAST_FEEDBACK, MOST_FEEDBACK = 0.3, 0.98
 
 
 class Damage(NamedTuple):
-    """One kind of damage at five levels.
+    """One kind of damage at five levels."""
 
-    Attributes
-    ----------
-    stream
-        What `function` takes: a "frame" (H, W, 3), uint8 RGB; the frames of a "video", one after the other; or the
-        samples (N,) of the "audio".
-    function
-        Does it, given that, a level's amount and a random generator.
-    amounts
-        Those of the levels, from mild to severe.
-    label
-        What a level is called, from its amount and its number.
-    """
-
-    stream: str
-    function: Callable[[Any, float, np.random.Generator], Any]
-    amounts: tuple[float, ...]
-    label: str = "level {1}"
+    stream: str  # what `function` takes: "frame" (H, W, 3), uint8 RGB; "video", an iterator of them; "audio" (N,)
+    function: Callable[[Any, float, np.random.Generator], Any]  # of that, a level's amount and what is random
+    amounts: tuple[float, ...]  # of the levels, from mild to severe
+    label: str = "level {1}"  # what a level is called, from its amount and its number
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -129,13 +116,7 @@ def mp3(samples: np.ndarray, kilobits: float, _rng: np.random.Generator) -> np.n
 
 
 def audio_noise(samples: np.ndarray, decibels: float, rng: np.random.Generator) -> np.ndarray:
-    """White noise at a ratio of signal to noise, of the whole of the samples (N,).
-
-    Raises
-    ------
-    DataError
-        If the audio is all zeros.
-    """
+    """White noise at a ratio of signal to noise, of the whole of the samples (N,), which silence has not."""
     power = np.mean(np.square(samples, dtype=np.float64))
     if power == 0:
         raise DataError("all of its audio is silent")

@@ -4,6 +4,6 @@ A score is always the probability that a clip is real: 1 = real, 0 = fake.
 """
 
 from scripts.predict.command import predict_clip
-from scripts.predict.results import Prediction
+from scripts.predict.prediction import Prediction
 
 __all__ = ["Prediction", "predict_clip"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +12,12 @@ from utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
-NO_FILE = "no such file"
 # What is looked for in folders. A file that is named itself may be called anything.
 MEDIA = (
     ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4",
     ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogv", ".qt", ".rm", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 )  # fmt: skip
+LONGEST_STEM = 196  # bytes; file systems allow 255 of a name, and that of a figure has more to it
 
 
 class Clip(NamedTuple):
@@ -26,23 +25,15 @@ class Clip(NamedTuple):
 
     path: Path
     name: Path  # of this clip alone: relative to the folder that was named, or else the file's name
+    figure: Path | None = None  # where its figure goes, if there is to be one
 
 
 def find_clips(arguments: Iterable[Path]) -> list[Clip]:
     """List the clips behind the arguments, each once, in the order of the arguments; folders in that of their names.
 
-    Parameters
-    ----------
-    arguments
-        A file; a folder, in which all files with an extension of `MEDIA` are taken however deep they lie, behind links
-        too; or
-        `@list.txt`, a text file with a file or folder on each line. In a list, empty lines and lines that begin
-        with # count for nothing.
-
-    Raises
-    ------
-    DataError
-        If there is no clip at all, or a list cannot be read.
+    An argument is a file; a folder, in which all files with an extension of `MEDIA` are taken however deep they lie,
+    behind links too; or `@list.txt`, a text file with a file or folder on each line, of which empty lines and those
+    that begin with # count for nothing. `DataError` says so if there is no clip at all, or a list cannot be read.
     """
     found: dict[str, Clip] = {}
     names: set[Path] = set()
@@ -93,36 +84,22 @@ def _look(path: Path) -> Iterator[Clip]:
             continue
         seen.add((here.st_dev, here.st_ino))
         folders.sort()
-        for name in sorted(files):
+        for file in (Path(folder) / name for name in sorted(files)):
             # Hidden files are none of the user's clips; some systems leave one beside each, of the same extension.
-            if Path(name).suffix.lower() in MEDIA and not name.startswith("."):
+            if file.suffix.lower() in MEDIA and not file.name.startswith("."):
                 empty = False
-                yield Clip(Path(folder) / name, (Path(folder) / name).relative_to(path))
+                yield Clip(file, file.relative_to(path))
     if empty:
         log.warning("%s: no clip in it", path)
 
 
-def why_no_file(path: Path) -> str:
-    """What a path leads to that is no file which can be read, in words; "" if it is one."""
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return "a link that leads nowhere" if os.path.islink(path) else NO_FILE
-    except PermissionError:
-        return "in a folder that you have no permission to search"
-    except (OSError, ValueError) as error:  # a circle of links, a name that is too long
-        return (getattr(error, "strerror", None) or str(error)).lower()
-    if stat.S_ISDIR(mode):
-        return "a folder"
-    if not stat.S_ISREG(mode):
-        return "no file, but a pipe, a socket or a device"
-    return "" if os.access(path, os.R_OK) else "you have no permission to read it"
-
-
 def _unused(name: Path, names: set[Path]) -> Path:
-    """The name, with a number if another clip has it."""
-    number, free = 1, name
+    """The name, cut if it is too long for a figure's, and with a number if another clip has it."""
+    stem, number = name.stem, 1
+    while len(os.fsencode(stem)) > LONGEST_STEM:
+        stem = stem[:-1]
+    free = name.with_name(f"{stem}{name.suffix}")
     while free in names:
         number += 1
-        free = name.with_name(f"{name.stem} ({number}){name.suffix}")
+        free = name.with_name(f"{stem} ({number}){name.suffix}")
     return free

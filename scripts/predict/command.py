@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal
 
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 from rich.console import Console
@@ -21,21 +19,23 @@ from dataset.faces import make_detector
 from dataset.media import FRAME_RATE
 from model import detector_of, read_checkpoint
 from scripts.predict.clips import Clip, find_clips
+from scripts.predict.figure import write_figure
+from scripts.predict.film import Film
+from scripts.predict.journal import Journal, journal_path
 from scripts.predict.output import (
     as_csv,
     as_json,
     clip_line,
     head_lines,
-    make_room,
     name_width,
     printable,
     put,
     summary_line,
 )
 from scripts.predict.page import as_page
+from scripts.predict.prediction import ClipResult, Decision, Prediction
 from scripts.predict.reading import Reader, read_ahead
-from scripts.predict.results import ClipResult, Decision, Journal, Prediction, Wanted, journal_path
-from scripts.predict.scoring import Run, Scorer, score_clips
+from scripts.predict.scoring import Scorer, score_clips
 from utils.cli import SCREEN, OutputFile, takes
 from utils.environment import device
 from utils.errors import DataError
@@ -47,9 +47,7 @@ log = logging.getLogger(__name__)
 MAX_FRAMES = 500  # of a checkpoint that does not say how many it was trained with
 NOT_ALL_SCORED = 3
 
-Item = TypeVar("Item")
 FIGURE = ".png"
-LONGEST_NAME = 200  # bytes of a figure's name; file systems allow 255, and a temporary name is longer
 MOST_THREADS = 8
 
 
@@ -131,10 +129,7 @@ class PredictOptions:
     def frames(self, max_frames: int) -> tuple[int, int]:
         """Length of a window, `max_frames` where none is asked for, and the hop to the next one, in frames.
 
-        Raises
-        ------
-        DataError
-            If a number is none, or a part of a clip would be in no window.
+        `DataError` says so if a number is none, or a part of a clip would be in no window.
         """
         for flag, seconds in (("window", self.window), ("hop", self.hop)):
             if seconds is not None and not math.isfinite(seconds):
@@ -145,29 +140,18 @@ class PredictOptions:
             raise DataError(f"--hop {self.hop:g}: longer than a window of {length / FRAME_RATE:g} s, which leaves gaps")
         return length, hop
 
-    def figures(self, clips: Sequence[Clip]) -> list[Path | None]:
-        """Where the figure of each clip goes; None where none is asked for.
+    def with_figures(self, clips: list[Clip]) -> list[Clip]:
+        """The clips with the place of their figures, if there are to be any.
 
-        Raises
-        ------
-        DataError
-            If all would go into one file.
+        `DataError` says so if all would go into one file.
         """
         if self.plot is None:
-            return [None] * len(clips)
+            return clips
         if self.plot.suffix.lower() != FIGURE or self.plot.is_dir():
-            return [self.plot / clip.name.with_name(f"{shortened(clip.name.name)}{FIGURE}") for clip in clips]
+            return [clip._replace(figure=self.plot / f"{clip.name}{FIGURE}") for clip in clips]
         if len(clips) > 1:
             raise DataError(f"--plot {self.plot}: is one file, but there are {len(clips)} clips; give it a folder")
-        return [self.plot]
-
-
-def shortened(name: str) -> str:
-    """A file's name, or what is left of a long one with a digest that tells it from others."""
-    encoded = os.fsencode(name)
-    if len(encoded) <= LONGEST_NAME:
-        return name
-    return f"{encoded[: LONGEST_NAME - 13].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:12]}"
+        return [clips[0]._replace(figure=self.plot)]
 
 
 @takes(PredictOptions)
@@ -188,148 +172,141 @@ def predict(clips: list[Path], *, checkpoint: Path | None = None, **options: Any
 
     Raises
     ------
-    DataError
-        If an option is missing or wrong, the checkpoint cannot be used, or there is no clip.
     SystemExit
         With code 3, if some clips could not be scored.
     """
     given = PredictOptions(**options)
     if checkpoint is None:
         raise DataError("--checkpoint is missing; train.py leaves some in outputs/ckpts")
-    for flag in ("json", "csv", "html"):
-        make_room(flag, getattr(given, flag))
-    found = find_clips(clips)
-    wanted = [
-        Wanted(clip.path, figure, given.html is not None)
-        for clip, figure in zip(found, given.figures(found), strict=True)
-    ]
-    loaded = load(checkpoint, given)
-    journal = Journal(journal_path(given.outputs, checkpoint, loaded.settings), given.fresh)
-    batch_size = given.batch_size or (1 if loaded.scorer.device.type == "cpu" else 8)
-    decision = loaded.decision
-    run = Run(checkpoint, decision, loaded.scorer, loaded.make_reader, journal, batch_size, given.num_workers)
-    console = Console(stderr=SCREEN in (given.json, given.csv, given.html))
-    results = score_and_say(run, wanted, head_lines(loaded.settings["model_type"], checkpoint, decision), console)
+    for path in filter(None, (given.json, given.csv, given.html)):  # before hours are spent on what it is to hold
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    found = given.with_figures(find_clips(clips))
+    predictor = Predictor(checkpoint, given)
+    kept = journal_path(given.outputs, checkpoint, predictor.settings)
+    journal = Journal(kept, predictor.threshold, given.html is not None, given.fresh)
+    said = predict_and_print(found, predictor, journal, Console(stderr=SCREEN in (given.json, given.csv, given.html)))
     if given.json:
-        put(as_json(checkpoint, decision, loaded.settings, results), given.json)
+        put(as_json(checkpoint, predictor.decision, predictor.settings, said), given.json)
     if given.csv:
-        put(as_csv(checkpoint, decision, results), given.csv)
+        put(as_csv(checkpoint, predictor.threshold, said), given.csv)
     if given.html:
-        config = loaded.config
-        folder = given.outputs / "results" / str(config.get("save_name")) / Path(str(config.get("fold"))).stem
-        card = folder / "MODEL_CARD.md"  # that main.py card wrote
-        about = {"checkpoint": checkpoint, "settings": loaded.settings, "config": config}
-        about["card"] = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-        put(as_page(about, decision, results, [journal.film_path(clip.path) for clip in wanted]), given.html)
-    if not all(result.scored for result in results.values()):
+        about = {"checkpoint": checkpoint, "settings": predictor.settings, "config": predictor.config}
+        about["card"] = model_card(given.outputs, predictor.config)
+        put(as_page(about, predictor.decision, said, [journal.film_path(clip) for clip in found]), given.html)
+    if any(clip.score is None for clip in said):
         raise SystemExit(NOT_ALL_SCORED)
 
 
 def predict_clip(clip: str | Path, checkpoint: str | Path, **options: Any) -> Prediction:
-    """Say of one clip whether it is real.
+    """Say of one clip whether it is real; one that cannot be scored has a reason and a message in place of a score.
 
-    The checkpoint is read once, and kept for the next clips.
-
-    Parameters
-    ----------
-    clip
-        Any file of a talking face.
-    checkpoint
-        A checkpoint that train.py or the authors' release wrote, or a folder that main.py export left.
-    options
-        Those of main.py predict that decide a score: model_type, threshold, prior, window, hop, framing,
-        gpus, precision.
-
-    Returns
-    -------
-    Prediction
-        A clip that cannot be scored has a reason and a message in place of a score.
-
-    Raises
-    ------
-    DataError
-        If an option is wrong, or the checkpoint cannot be used.
+    The checkpoint, which is read once and kept for the next clips, is a file that train.py or the authors' release
+    wrote, or a folder that main.py export left. The options are those of main.py predict that decide a score:
+    model_type, threshold, prior, window, hop, framing, gpus, precision. `DataError` says so if one is wrong, or the
+    checkpoint cannot be used.
     """
-    loaded = _kept(Path(checkpoint), tuple(sorted(options.items())))
-    with closing(read_ahead([Path(clip)], [loaded.make_reader()], room=1)) as steps:
-        ((_, result, _),) = score_clips(steps, loaded.scorer, batch_size=1)
-    return result.judged(str(clip), loaded.decision)
+    predictor = _kept(Path(checkpoint), tuple(sorted(options.items())))
+    ((_, result, _),) = predictor.results([Path(clip)])
+    return predictor.decision.judge(str(clip), result)
 
 
-class Loaded(NamedTuple):
-    """A checkpoint ready to score clips as the options say."""
+class Predictor:
+    """A checkpoint that scores clips as the options say."""
 
-    make_reader: Callable[[], Reader]
-    scorer: Scorer
-    decision: Decision
-    settings: dict[str, Any]  # everything but the checkpoint that decides a score
-    config: dict[str, Any]  # of the training, as far as the checkpoint tells
+    def __init__(self, checkpoint: Path, given: PredictOptions) -> None:
+        content = read_checkpoint(checkpoint)
+        self.checkpoint, self.given = checkpoint, given
+        self.config: dict[str, Any] = content.get("config", {})  # of the training, as far as the checkpoint tells
+        self.length, self.hop = given.frames(self.config.get("max_frames") or MAX_FRAMES)
+        detector = detector_of(content, checkpoint, given.model_type)
+        self.scorer = Scorer(detector, device(given.gpus), given.precision, given.compile)
+        threshold, prior = (None if one is None else float(one) for one in (given.threshold, given.prior))
+        self.decision = Decision.of(content, threshold, prior)
+        self.threshold = self.decision.threshold.value
+        # Everything but the checkpoint that decides a score.
+        self.settings = {
+            "model_type": type(self.scorer.detector).__name__,
+            "window": self.length / FRAME_RATE,
+            "hop": self.hop / FRAME_RATE,
+            "framing": given.framing,
+            "precision": self.scorer.precision,
+        }
+
+    def results(
+        self, paths: Sequence[Path], films: bool = False
+    ) -> Generator[tuple[int, ClipResult, Film | None], None, None]:
+        """Yield the index of each clip as it is done, its result and, with `films`, what is shown of it."""
+        batch_size = self.given.batch_size or (1 if self.scorer.device.type == "cpu" else 8)
+        readers = [self._reader() for _ in range(min(self.given.num_workers, len(paths)))]
+        # Closed at once when something goes wrong, so that no thread reads on.
+        with closing(read_ahead(paths, readers, room=batch_size)) as steps:
+            yield from score_clips(steps, self.scorer, batch_size, films)
+
+    def _reader(self) -> Reader:
+        framing = self.given.framing
+        return Reader(None if framing == "crop" else make_detector(), self.length, self.hop, framing)
 
 
 @lru_cache(maxsize=2)
-def _kept(checkpoint: Path, options: tuple[tuple[str, Any], ...]) -> Loaded:
-    return load(checkpoint, PredictOptions(**dict(options)))
+def _kept(checkpoint: Path, options: tuple[tuple[str, Any], ...]) -> Predictor:
+    return Predictor(checkpoint, PredictOptions(**dict(options)))
 
 
-def load(checkpoint: Path, given: PredictOptions) -> Loaded:
-    """Read a checkpoint, and make what scores clips with it."""
-    content = read_checkpoint(checkpoint)
-    config = content.get("config", {})
-    length, hop = given.frames(config.get("max_frames") or MAX_FRAMES)
-    detector = detector_of(content, checkpoint, given.model_type)
-    scorer = Scorer(detector, device(given.gpus), given.precision, given.compile)
-    threshold, prior = (None if one is None else float(one) for one in (given.threshold, given.prior))
-    settings = {
-        "model_type": type(scorer.detector).__name__,
-        "window": length / FRAME_RATE,
-        "hop": hop / FRAME_RATE,
-        "framing": given.framing,
-        "precision": scorer.precision,
-    }
-
-    def make_reader() -> Reader:
-        return Reader(None if given.framing == "crop" else make_detector(), length, hop, given.framing)
-
-    return Loaded(make_reader, scorer, Decision.of(content, threshold, prior), settings, config)
-
-
-def score_and_say(run: Run, wanted: list[Wanted], head: Iterable[str], console: Console) -> dict[str, ClipResult]:
-    """Score clips and print a line for each, in their order, under a head and above a summary.
-
-    Returns
-    -------
-    dict
-        File → result.
-    """
-    files = [str(clip.path) for clip in wanted]
-    width = name_width(files)
+def predict_and_print(
+    clips: Sequence[Clip], predictor: Predictor, journal: Journal, console: Console
+) -> list[Prediction]:
+    """Score clips and print a line for each, in their order, under a head and above a summary."""
 
     def say(line: str) -> None:
         console.print(printable(line), soft_wrap=True, markup=False, highlight=False)
 
-    results = {}
+    said: list[Prediction] = []
+    early: dict[int, Prediction] = {}  # before a clip that is not done yet
+    width = name_width([str(clip.path) for clip in clips])
     screen = console if console.is_terminal else Console(stderr=True)  # where the lines go into a file
     with Progress(console=screen, transient=True, redirect_stdout=False, disable=not screen.is_terminal) as bar:
-        for line in head:
+        for line in head_lines(predictor.settings["model_type"], predictor.checkpoint, predictor.decision):
             say(line)
-        clips = bar.track(run.score(wanted), total=len(wanted), description="Scoring clips")
+        done = bar.track(predictions(clips, predictor, journal), total=len(clips), description="Scoring clips")
         try:
-            for index, result in in_order(clips):
-                results[files[index]] = result
-                say(clip_line(files[index], result, run.decision, width))
+            for index, prediction in done:
+                early[index] = prediction
+                while len(said) in early:
+                    said.append(early.pop(len(said)))
+                    say(clip_line(said[-1], predictor.threshold, width))
         except KeyboardInterrupt:
-            log.info("what is done is kept in %s: the same command goes on from there", run.journal.path)
+            log.info("what is done is kept in %s: the same command goes on from there", journal.path)
             raise
-        say(summary_line(list(results.values()), run.decision))
-    return results
+        say(summary_line(said))
+    return said
 
 
-def in_order(items: Iterable[tuple[int, Item]]) -> Iterator[tuple[int, Item]]:
-    """Items by their index from 0 on, each as soon as all before it are there."""
-    early: dict[int, Item] = {}
-    following = 0
-    for index, item in items:
-        early[index] = item
-        while following in early:
-            yield following, early.pop(following)
-            following += 1
+def predictions(clips: Sequence[Clip], predictor: Predictor, journal: Journal) -> Iterator[tuple[int, Prediction]]:
+    """Yield the index of each clip and what is said of it: those of the journal first, then the others as they come.
+
+    These are written into the journal; their figures are drawn, and what a page shows of them is kept.
+    """
+    judge = predictor.decision.judge
+    known = {index: result for index, clip in enumerate(clips) if (result := journal.find(clip))}
+    for index, result in known.items():
+        yield index, judge(str(clips[index].path), result)
+    if known:
+        log.info("%d of %d clips were scored before; --fresh scores them anew", len(known), len(clips))
+    left = [index for index in range(len(clips)) if index not in known]
+    shown = journal.films or any(clip.figure for clip in clips)
+    with closing(predictor.results([clips[index].path for index in left], shown)) as results:
+        for place, result, film in results:
+            clip = clips[left[place]]
+            prediction = judge(str(clip.path), result)
+            if film and result.scored and clip.figure:
+                write_figure(clip.figure, prediction, film, predictor.threshold, predictor.checkpoint.name)
+            if film and result.scored and journal.films:
+                film.keep(journal.film_path(clip), clip.path)
+            journal.add(clip, result)
+            yield left[place], prediction
+
+
+def model_card(outputs: Path, config: Mapping[str, Any]) -> str:
+    """The card that main.py card wrote of a checkpoint; "" if it is not there."""
+    path = outputs / "results" / str(config.get("save_name")) / Path(str(config.get("fold"))).stem / "MODEL_CARD.md"
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

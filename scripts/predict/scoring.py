@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,12 +18,9 @@ from dataset.media import FRAME_RATE
 from dataset.transforms import normalise
 from model import Detector, for_inference
 from model.model import Streams
-from scripts.predict.output import write_figure
-from scripts.predict.page import keep_film
-from scripts.predict.reading import End, Reader, Step, read_ahead
-from scripts.predict.results import ClipResult, Decision, Film, Journal, Wanted, WindowScore
-
-log = logging.getLogger(__name__)
+from scripts.predict.film import Film
+from scripts.predict.prediction import ClipResult, WindowScore
+from scripts.predict.reading import Step
 
 SILENT = "the audio is silent"
 QUIETEST = SILENCE / 32_768  # of full scale
@@ -42,16 +37,7 @@ class Scores(NamedTuple):
 class Scorer:
     """A detector on its device, which scores clips or windows of any lengths, each as if it were alone.
 
-    Parameters
-    ----------
-    detector
-        In eval mode.
-    device
-        Where it computes.
-    precision
-        As in test.py: 16 and 16-mixed are float32 on a CPU. As an attribute, what it comes to.
-    compiled
-        As in `model.for_inference`.
+    `precision` is as in test.py: 16 and 16-mixed are float32 on a CPU; as an attribute, it is what that comes to.
     """
 
     def __init__(self, detector: Detector, device: torch.device, precision: str = "32", compiled: bool = False) -> None:
@@ -68,17 +54,11 @@ class Scorer:
     def __call__(
         self, videos: Sequence[Tensor], audios: Sequence[Tensor], keys: Sequence[bytes] = (), keep: bool = False
     ) -> list[Scores]:
-        """Score some videos (3, T, 100, 100), uint8, with their audio features (T, 104).
+        """Score some videos (3, T, 100, 100), uint8, each with audio features (T, 104) of its length.
 
-        Parameters
-        ----------
-        videos, audios
-            Of each clip, as long as one another.
-        keys
-            A digest of each video, for who scores one with several audios: what the image encoder, by far the slowest
-            part, makes of it is taken from what was kept.
-        keep
-            Keep what is new of that: 3 kB a frame on the device.
+        `keys` are a digest of each video, for who scores one with several audios: what the image encoder, by far the
+        slowest part, makes of it is taken from what was kept. `keep` keeps what is new of that: 3 kB a frame on the
+        device.
         """
         lengths = [len(audio) for audio in audios]
         mask = torch.arange(max(lengths)) >= torch.tensor(lengths)[:, None]
@@ -124,24 +104,43 @@ def _padded(clips: Sequence[Tensor]) -> Tensor:
 class _Draft:
     """A clip that is being read or scored."""
 
-    survey: Survey | None = None
+    result: ClipResult = field(default_factory=ClipResult)
     film: Film | None = None
-    scores: list[WindowScore] = field(default_factory=list)
-    waiting: int = 0  # windows read, but not scored yet
     loudest: float = 0.0  # sample of all windows
-    end: End | None = None
+    waiting: int = 0  # windows read, but not scored yet
+    is_read: bool = False
 
-    def result(self) -> ClipResult:
-        end = self.end
-        if not end.reason and not all(math.isfinite(window.score) for window in self.scores):
-            end = End("no number", "its score is not a number; --precision 32 may help", lasting=False)
-        known: dict[str, Any] = {}
-        if self.survey is not None:
-            seconds, people, is_crop = float(self.survey.seconds), int(self.survey.people), bool(self.survey.is_crop)
-            notes = [*self.survey.notes, *[SILENT] * (bool(self.scores) and self.loudest <= QUIETEST)]
-            no_face = [*self.survey.no_face]
-            known = {"seconds": seconds, "faces": people, "crop": is_crop, "no_face": no_face, "notes": notes}
-        return ClipResult(*end, **known, windows=[] if end.reason else self.scores)
+    def take(self, step: Step, films: bool) -> None:
+        """Note the next step of the clip."""
+        if isinstance(step, Survey):
+            self.result = ClipResult(
+                seconds=float(step.seconds),
+                faces=int(step.people),
+                crop=bool(step.is_crop),
+                no_face=[*step.no_face],
+                notes=[*step.notes],
+            )
+            self.film = Film(float(step.seconds)) if films else None
+        elif isinstance(step, Window):
+            self.waiting += 1
+            self.loudest = max(self.loudest, float(step.levels.max()))
+            if self.film:
+                self.film.see(step)
+        else:
+            self.result.reason, self.result.message, self.result.lasting = step
+            self.is_read = True
+
+    def finished(self) -> ClipResult:
+        """The result, when all windows are scored."""
+        result = self.result
+        if result.windows and self.loudest <= QUIETEST:
+            result.notes.append(SILENT)
+        if result.scored and not all(math.isfinite(window.score) for window in result.windows):
+            result.reason, result.lasting = "no number", False
+            result.message = "its score is not a number; --precision 32 may help"
+        if not result.scored:
+            result.windows = []
+        return result
 
 
 def score_clips(
@@ -151,79 +150,34 @@ def score_clips(
 
     Yields
     ------
-    Index of a clip that is done, its result, and, with `films`, what a figure shows of it. Clips come as they are done.
+    Index of a clip that is done, its result, and, with `films`, what is shown of it. Clips come as they are done.
     """
-    drafts: dict[int, _Draft] = {}
-    batch: list[tuple[int, Window]] = []
+    drafts: defaultdict[int, _Draft] = defaultdict(_Draft)
+    batch: list[tuple[_Draft, Window]] = []
     for index, step in steps:
-        draft = drafts.setdefault(index, _Draft())
-        if isinstance(step, Survey):
-            draft.survey, draft.film = step, Film(float(step.seconds)) if films else None
-        elif isinstance(step, Window):
-            draft.waiting += 1
-            draft.loudest = max(draft.loudest, float(step.levels.max()))
-            batch.append((index, step))
-            if draft.film:
-                draft.film.see(step)
-        else:
-            draft.end = step
+        drafts[index].take(step, films)
+        if isinstance(step, Window):
+            batch.append((drafts[index], step))
         if len(batch) == batch_size:
-            _score(batch, drafts, scorer)
+            _score(batch, scorer)
             batch = []
         yield from _done(drafts)
     if batch:
-        _score(batch, drafts, scorer)
+        _score(batch, scorer)
     yield from _done(drafts)
 
 
-def _score(batch: list[tuple[int, Window]], drafts: dict[int, _Draft], scorer: Scorer) -> None:
+def _score(batch: list[tuple[_Draft, Window]], scorer: Scorer) -> None:
     scores = scorer([window.video for _, window in batch], [window.audio for _, window in batch])
-    for (index, window), found in zip(batch, scores, strict=True):
+    for (draft, window), found in zip(batch, scores, strict=True):
         # Times are whole frames, hundredths of a second.
         end = round(window.start + len(window.audio) / FRAME_RATE, 2)
-        drafts[index].scores.append(WindowScore(round(window.start, 2), end, *found))
-        drafts[index].waiting -= 1
+        draft.result.windows.append(WindowScore(round(window.start, 2), end, *found))
+        draft.waiting -= 1
 
 
 def _done(drafts: dict[int, _Draft]) -> Iterator[tuple[int, ClipResult, Film | None]]:
     """Take the clips out of `drafts` of which all is known."""
-    for index in [index for index, draft in drafts.items() if draft.end and not draft.waiting]:
+    for index in [index for index, draft in drafts.items() if draft.is_read and not draft.waiting]:
         draft = drafts.pop(index)
-        yield index, draft.result(), draft.film
-
-
-@dataclass
-class Run:
-    """Everything that scores clips."""
-
-    checkpoint: Path  # where the detector comes from
-    decision: Decision
-    scorer: Scorer
-    make_reader: Callable[[], Reader]  # for one thread
-    journal: Journal
-    batch_size: int = 1  # windows scored together
-    threads: int = 1  # clips read at the same time
-
-    def score(self, wanted: Sequence[Wanted]) -> Iterator[tuple[int, ClipResult]]:
-        """Yield index and result of each clip: those that are known first, then the others as they are done."""
-        left, threshold = [], self.decision.threshold.value
-        for index, clip in enumerate(wanted):
-            known = self.journal.find(clip, threshold)
-            if known is None:
-                left.append(index)
-            else:
-                yield index, known
-        if done := len(wanted) - len(left):
-            log.info("%d of %d clips were scored before; --fresh scores them anew", done, len(wanted))
-        readers = [self.make_reader() for _ in range(min(self.threads, len(left)))]
-        films = any(clip.figure or clip.shown for clip in wanted)
-        # Closed at once when something goes wrong, so that no thread reads on.
-        with closing(read_ahead([wanted[index].path for index in left], readers, room=self.batch_size)) as steps:
-            for place, result, film in score_clips(steps, self.scorer, self.batch_size, films):
-                clip = wanted[left[place]]
-                if film and result.scored and clip.figure:
-                    write_figure(clip.figure, clip.path.name, result, film, self.decision, self.checkpoint.name)
-                if film and result.scored and clip.shown:
-                    keep_film(self.journal.film_path(clip.path), clip.path, film)
-                self.journal.add(clip, result, threshold)
-                yield left[place], result
+        yield index, draft.finished(), draft.film

@@ -18,10 +18,12 @@ from torch import Tensor
 
 from dataset.faces import ClipFault, Survey, Window
 from model import Verdict
-from scripts.predict.clips import find_clips
-from scripts.predict.command import PredictOptions, shortened
+from model.threshold import Threshold
+from scripts.predict.clips import Clip, find_clips
+from scripts.predict.command import PredictOptions
+from scripts.predict.film import THUMBNAILS, Film
+from scripts.predict.prediction import ClipResult, Decision
 from scripts.predict.reading import End, Reader, read_ahead
-from scripts.predict.results import THUMBNAILS, ClipResult, Film
 from scripts.predict.scoring import Scorer, score_clips
 from utils.errors import DataError
 
@@ -159,7 +161,7 @@ def test_no_score_depends_on_the_batch(tmp_path: Path, batch_size: int, readers:
         for column in ("score", "audio_score", "video_score"):
             assert [getattr(window, column) for window in results[index].windows] == pytest.approx(expected, abs=1e-5)
         assert results[index].mean() == pytest.approx(sum(expected) / len(expected), abs=1e-5)
-        assert results[index].lowest.start == 0
+        assert Decision(Threshold()).judge("", results[index]).lowest.start == 0
         assert (results[index].seconds, results[index].faces, results[index].crop) == (length / 25, 1, True)
 
 
@@ -284,15 +286,19 @@ def test_where_figures_go(tmp_path: Path) -> None:
     for name in ("one.mp4", "two.mp4"):
         (tmp_path / name).touch()
     both, one = find_clips([tmp_path]), find_clips([tmp_path / "one.mp4"])
-    assert PredictOptions().figures(both) == [None, None]
-    assert PredictOptions(plot=Path("p")).figures(both) == [Path("p/one.mp4.png"), Path("p/two.mp4.png")]
-    assert PredictOptions(plot=Path("p.png")).figures(one) == [Path("p.png")]
+
+    def figures(clips: list[Clip], plot: str | None) -> list[Path | None]:
+        return [clip.figure for clip in PredictOptions(plot=plot and Path(plot)).with_figures(clips)]
+
+    assert figures(both, None) == [None, None]
+    assert figures(both, "p") == [Path("p/one.mp4.png"), Path("p/two.mp4.png")]
+    assert figures(one, "p.png") == [Path("p.png")]
     with pytest.raises(ValueError, match="is one file, but there are 2 clips"):
-        PredictOptions(plot=Path("p.png")).figures(both)
-    long = "ä" * 120 + ".mp4"
-    assert len(shortened(long).encode()) <= 200
-    assert shortened(long) != shortened(f"b{long}"[:-4]) != shortened(long[:-4])
-    assert shortened("a.mp4") == "a.mp4"
+        figures(both, "p.png")
+    long = find_clips([Path("ä" * 118 + "a.mp4"), Path("ä" * 118 + "b.mp4")])
+    names = {figure.name for figure in figures(long, "p")}
+    assert len(names) == 2
+    assert max(len(name.encode()) for name in names) <= 210
     (tmp_path / "a.json").mkdir()
     with pytest.raises(ValueError, match="is a folder"):
         PredictOptions(json=str(tmp_path / "a.json"))

@@ -17,9 +17,7 @@ import main
 from dataset import ClipDataset, read_corpus
 from dataset.transforms import normalise
 from model import load_detector
-from scripts.predict import predict_clip, scoring
-from scripts.predict.command import in_order
-from scripts.predict.results import ClipResult
+from scripts.predict import command, predict_clip
 from utils.files import to_json
 
 pytestmark = pytest.mark.usefixtures("restore_logging")
@@ -112,8 +110,8 @@ def test_a_stopped_run_goes_on_where_it_was(
                 raise KeyboardInterrupt
             yield item
 
-    real = scoring.score_clips
-    monkeypatch.setattr(scoring, "score_clips", counted)
+    real = command.score_clips
+    monkeypatch.setattr(command, "score_clips", counted)
     assert predict(*arguments) == 130
     (journal,) = (tmp_path / "predict").iterdir()
     assert f"{journal}: the same command goes on from there\nmain.py: stopped\n" in capsys.readouterr().err
@@ -164,13 +162,14 @@ def test_arguments_that_are_wrong(
     assert message in error
 
 
-def test_results_are_given_in_the_order_of_the_clips() -> None:
-    results = {index: ClipResult(seconds=index) for index in range(5)}
-    seen = []
-    for index, result in in_order((index, results[index]) for index in (2, 0, 1, 4, 3)):
-        assert result is results[index]
-        seen.append(index)
-    assert seen == list(range(5))
+def test_lines_are_in_the_order_of_the_clips(
+    folder: Path, released_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = command.score_clips
+    monkeypatch.setattr(command, "score_clips", lambda *given: reversed(list(real(*given))))
+    assert predict(folder, "--checkpoint", released_checkpoint, "--outputs", folder / "out") == 0
+    lines = capsys.readouterr().out.splitlines()[3:-1]
+    assert [Path(line.split("   ")[0].strip()).name for line in lines] == ["0.mp4", "1.mp4", "2.mp4"]
 
 
 @pytest.mark.parametrize("flag", ["--json", "--csv"])

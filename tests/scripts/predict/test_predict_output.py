@@ -14,21 +14,23 @@ import pandas as pd
 import pytest
 
 from model.threshold import Threshold
+from scripts.predict.clips import Clip
+from scripts.predict.figure import draw_clip, write_figure
+from scripts.predict.film import Film
+from scripts.predict.journal import Journal, journal_path
 from scripts.predict.output import (
     as_csv,
     as_json,
     clip_line,
     described,
-    draw_clip,
     head_lines,
     name_width,
     numbers,
     printable,
     put,
     summary_line,
-    write_figure,
 )
-from scripts.predict.results import ClipResult, Decision, Film, Journal, Wanted, WindowScore, journal_path
+from scripts.predict.prediction import ClipResult, Decision, Prediction, WindowScore
 
 PLAIN = ClipResult(seconds=12.0, faces=1, crop=True, windows=[WindowScore(0.0, 12.0, 0.75)])
 HEADS = ClipResult(
@@ -49,20 +51,24 @@ def at(threshold: float) -> Decision:
     return Decision(Threshold(threshold, "given"))
 
 
+def judged(decision: Decision, clips: dict[str, ClipResult] = CLIPS) -> list[Prediction]:
+    return [decision.judge(file, result) for file, result in clips.items()]
+
+
 def test_a_line_a_clip() -> None:
     width = name_width(list(CLIPS))
-    assert [clip_line(file, result, at(0.47), width) for file, result in CLIPS.items()] == [
+    assert [clip_line(clip, 0.47, width) for clip in judged(at(0.47))] == [
         "a.mp4           REAL   0.750 (real from 0.47)   1 window",
         "long name.mp4   FAKE   0.030 (real from 0.47)   audio real 0.91   video fake 0.02   "
         "2 windows, lowest 0.010 at 5.0 s   [2 faces: the most visible one is used]",
         "c.mp4           NOT SCORED   no audio: has no audio",
     ]
-    gone = ClipResult("no such file", "d.mp4: no such file")
-    assert clip_line("d.mp4", gone, at(0.5), 0) == "d.mp4   NOT SCORED   no such file"
-    assert summary_line([*CLIPS.values(), gone, FAULT], at(0.47)) == (
+    gone = at(0.47).judge("d.mp4", ClipResult("no such file", "d.mp4: no such file"))
+    assert clip_line(gone, 0.5, 0) == "d.mp4   NOT SCORED   no such file"
+    assert summary_line([*judged(at(0.47)), gone, at(0.47).judge("c.mp4", FAULT)]) == (
         "2 scored: 1 real, 1 fake; 3 not scored (no audio 2, no such file 1)"
     )
-    assert summary_line([PLAIN], at(0.8)) == "1 scored: 0 real, 1 fake; 0 not scored"
+    assert summary_line(judged(at(0.8), {"a.mp4": PLAIN})) == "1 scored: 0 real, 1 fake; 0 not scored"
 
 
 def test_the_side_of_the_threshold_can_be_seen() -> None:
@@ -81,19 +87,19 @@ def test_calibrated_probabilities() -> None:
     assert decision.probability(0.47) == pytest.approx(0.5)
     assert decision.probability(0.5, "audio") == pytest.approx(0.5)
     assert decision.probability(0.5, "video") is None
-    said = HEADS.judged("b.mp4", decision)
+    said = decision.judge("b.mp4", HEADS)
     assert said.probability == decision.probability(said.score) < 0.5
     assert (said.audio_probability > 0.5, said.video_probability) == (True, None)
     rare = Decision.of(checkpoint, 0.3, 0.01)
     assert rare.threshold == Threshold(0.3, "given")
     assert rare.probability(0.47) > Decision.of(checkpoint, 0.3, 0.5).probability(0.47)
-    assert "   p 0." in clip_line("a.mp4", PLAIN, decision, 0)
+    assert "   p 0." in clip_line(decision.judge("a.mp4", PLAIN), 0.47, 0)
     (line,) = (line for line in head_lines("AVDF", Path("a.ckpt"), decision) if line.startswith("p = "))
     assert "calibrated on the clips of the test fold, by which the epoch was picked too (train_1) (40 clips)" in line
-    content = json.loads(as_json(Path("a.ckpt"), rare, {}, CLIPS))
+    content = json.loads(as_json(Path("a.ckpt"), rare, {}, judged(rare)))
     assert content["calibration"]["prior_of_fakes"] == 0.01
     assert content["clips"][0]["probability"] == pytest.approx(rare.probability(0.75))
-    table = pd.read_csv(io.StringIO(as_csv(Path("a.ckpt"), decision, CLIPS)))
+    table = pd.read_csv(io.StringIO(as_csv(Path("a.ckpt"), 0.47, judged(decision))))
     assert table["calibrated_p_real"].notna().tolist() == [True, True, False]
 
 
@@ -109,7 +115,7 @@ def test_where_the_threshold_comes_from() -> None:
 
 
 def test_json_holds_everything(tmp_path: Path) -> None:
-    put(as_json(Path("a.ckpt"), at(0.5), {"window": 20.0}, CLIPS), str(tmp_path / "new" / "out.json"))
+    put(as_json(Path("a.ckpt"), at(0.5), {"window": 20.0}, judged(at(0.5))), str(tmp_path / "new" / "out.json"))
     content = json.loads((tmp_path / "new" / "out.json").read_text())
     assert content["score"] == "probability of real: 1 = real, 0 = fake"
     assert content["threshold"]["value"] == 0.5
@@ -127,7 +133,7 @@ def test_json_holds_everything(tmp_path: Path) -> None:
 
 
 def test_csv_has_a_row_a_clip(tmp_path: Path) -> None:
-    put(as_csv(Path("a.ckpt"), at(0.5), CLIPS), str(tmp_path / "out.csv"))
+    put(as_csv(Path("a.ckpt"), 0.5, judged(at(0.5))), str(tmp_path / "out.csv"))
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert [row["file"] for row in rows] == list(CLIPS)
     assert [row["verdict"] for row in rows] == ["real", "fake", ""]
@@ -137,17 +143,16 @@ def test_csv_has_a_row_a_clip(tmp_path: Path) -> None:
     assert (rows[1]["lowest_p_real"], rows[1]["lowest_start"], rows[1]["windows"]) == ("0.01", "5.0", "2")
     assert [row["faces"] for row in rows] == ["1", "2", ""]
     assert rows[2]["p_real"] == ""
-    put(as_csv(Path("a.ckpt"), at(0.5), {"c.mp4": FAULT}), str(tmp_path / "none.csv"))
+    put(as_csv(Path("a.ckpt"), 0.5, judged(at(0.5), {"c.mp4": FAULT})), str(tmp_path / "none.csv"))
     assert "not scored,no audio" in (tmp_path / "none.csv").read_text()
 
 
 def test_names_that_are_not_unicode(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9\n.mp4")
-    assert printable(clip_line(name, PLAIN, at(0.5), 0)).startswith(
-        "caf\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}."
-    )
-    put(as_json(Path("a.ckpt"), at(0.5), {}, {name: PLAIN}), str(tmp_path / "a.json"))
-    put(as_csv(Path("a.ckpt"), at(0.5), {name: PLAIN}), str(tmp_path / "a.csv"))
+    clips = judged(at(0.5), {name: PLAIN})
+    assert printable(clip_line(clips[0], 0.5, 0)).startswith("caf\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}.")
+    put(as_json(Path("a.ckpt"), at(0.5), {}, clips), str(tmp_path / "a.json"))
+    put(as_csv(Path("a.ckpt"), 0.5, clips), str(tmp_path / "a.csv"))
     assert json.loads((tmp_path / "a.json").read_text())["clips"][0]["file"] == name
 
 
@@ -158,7 +163,7 @@ def film() -> Film:
 
 
 def test_a_figure_says_what_it_shows(film: Film, tmp_path: Path) -> None:
-    figure = draw_clip("b $x$.mp4", HEADS, film, at(0.47), "a.ckpt")
+    figure = draw_clip(at(0.47).judge("b $x$.mp4", HEADS), film, 0.47, "a.ckpt")
     strip, audio, scores = figure.axes
     assert figure.get_suptitle() == "FAKE 0.030 (real from 0.47): b $x$.mp4"
     assert len(strip.images) == 7
@@ -168,9 +173,9 @@ def test_a_figure_says_what_it_shows(film: Film, tmp_path: Path) -> None:
     assert labels == ["threshold 0.47", "audio alone", "video alone", "windows"]
     bars = [collection.get_segments()[0].tolist() for collection in scores.collections]
     assert bars == [[[0, 0.05], [20, 0.05]], [[5, 0.01], [25, 0.01]]]
-    write_figure(tmp_path / "new" / "b.png", "b.mp4", HEADS, film, at(0.47), "a.ckpt")
+    write_figure(tmp_path / "new" / "b.png", at(0.47).judge("b.mp4", HEADS), film, 0.47, "a.ckpt")
     assert cv2.imread(str(tmp_path / "new" / "b.png")).shape == (840, 960, 3)
-    one = draw_clip("a.mp4", PLAIN, Film(12.0, {}, [0.0] * 300), at(0.5), "a.ckpt")
+    one = draw_clip(at(0.5).judge("a.mp4", PLAIN), Film(12.0, {}, [0.0] * 300), 0.5, "a.ckpt")
     assert one.get_suptitle() == "REAL 0.750 (real from 0.5): a.mp4"
     assert one.axes[2].get_legend_handles_labels()[1] == ["threshold 0.5", "windows"]
 
@@ -182,31 +187,35 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
+def wanted(path: Path, figure: Path | None = None) -> Clip:
+    return Clip(path, Path(path.name), figure)
+
+
 def remember(path: Path, clip: Path, result: ClipResult, figure: Path | None = None) -> None:
-    journal = Journal(path)
-    assert journal.find(Wanted(clip, figure), 0.5) is None
-    journal.add(Wanted(clip, figure), result, 0.5)
+    journal = Journal(path, 0.5)
+    assert journal.find(wanted(clip, figure)) is None
+    journal.add(wanted(clip, figure), result)
 
 
 def test_a_journal_remembers_clips_that_have_not_changed(tmp_path: Path, clip: Path) -> None:
     path = tmp_path / "new" / "journal.jsonl"
     remember(path, clip, HEADS)
-    assert Journal(path).find(Wanted(clip), 0.9) == HEADS
+    assert Journal(path, 0.9).find(wanted(clip)) == HEADS
     clip.with_suffix(".wav").write_bytes(b"audio")  # which comes before the audio in the clip
-    assert Journal(path).find(Wanted(clip), 0.9) is None
+    assert Journal(path, 0.9).find(wanted(clip)) is None
     clip.with_suffix(".wav").unlink()
-    assert Journal(path).find(Wanted(clip), 0.9) == HEADS
+    assert Journal(path, 0.9).find(wanted(clip)) == HEADS
     os.utime(clip, (1, 1))
-    assert Journal(path).find(Wanted(clip), 0.9) is None
-    assert Journal(path, fresh=True).find(Wanted(clip), 0.9) is None
+    assert Journal(path, 0.9).find(wanted(clip)) is None
+    assert Journal(path, 0.9, fresh=True).find(wanted(clip)) is None
     assert not path.exists()
 
 
 def test_a_journal_forgets_what_may_be_otherwise(tmp_path: Path, clip: Path) -> None:
     remember(tmp_path / "a.jsonl", clip, ClipResult("unreadable", "the disk is away", lasting=False))
-    assert Journal(tmp_path / "a.jsonl").find(Wanted(clip), 0.5) is None
+    assert Journal(tmp_path / "a.jsonl", 0.5).find(wanted(clip)) is None
     remember(tmp_path / "a.jsonl", clip, FAULT)
-    assert Journal(tmp_path / "a.jsonl").find(Wanted(clip), 0.5) == FAULT
+    assert Journal(tmp_path / "a.jsonl", 0.5).find(wanted(clip)) == FAULT
 
 
 @pytest.mark.parametrize("cut", [1, 20, 100])
@@ -216,23 +225,23 @@ def test_a_line_that_was_cut_loses_its_clip_alone(tmp_path: Path, clip: Path, cu
     remember(path, clip, HEADS)
     remember(path, other, PLAIN)
     path.write_bytes(path.read_bytes()[:-cut])
-    journal = Journal(path)
-    assert journal.find(Wanted(clip), 0.5) == HEADS
-    assert journal.find(Wanted(other), 0.5) == (PLAIN if cut == 1 else None)  # the line break alone
-    journal.add(Wanted(other), PLAIN, 0.5)
-    assert Journal(path).find(Wanted(other), 0.5) == PLAIN
+    journal = Journal(path, 0.5)
+    assert journal.find(wanted(clip)) == HEADS
+    assert journal.find(wanted(other)) == (PLAIN if cut == 1 else None)  # the line break alone
+    journal.add(wanted(other), PLAIN)
+    assert Journal(path, 0.5).find(wanted(other)) == PLAIN
 
 
 def test_a_clip_whose_figure_is_not_there_is_not_done(tmp_path: Path, clip: Path) -> None:
     path, figure = tmp_path / "a.jsonl", tmp_path / "clip.png"
     figure.write_bytes(b"drawn")
     remember(path, clip, HEADS, figure)
-    assert Journal(path).find(Wanted(clip, figure), 0.5) == HEADS
-    assert Journal(path).find(Wanted(clip), 0.6) == HEADS
-    assert Journal(path).find(Wanted(clip, figure), 0.6) is None  # it shows another threshold
-    assert Journal(path).find(Wanted(clip, tmp_path / "elsewhere.png"), 0.5) is None
+    assert Journal(path, 0.5).find(wanted(clip, figure)) == HEADS
+    assert Journal(path, 0.6).find(wanted(clip)) == HEADS
+    assert Journal(path, 0.6).find(wanted(clip, figure)) is None  # it shows another threshold
+    assert Journal(path, 0.5).find(wanted(clip, tmp_path / "elsewhere.png")) is None
     figure.write_bytes(b"another")
-    assert Journal(path).find(Wanted(clip, figure), 0.5) is None
+    assert Journal(path, 0.5).find(wanted(clip, figure)) is None
 
 
 def test_a_journal_is_that_of_one_checkpoint_and_its_settings(tmp_path: Path) -> None:

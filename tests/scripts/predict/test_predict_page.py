@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from model.threshold import Threshold
+from scripts.predict.film import Film
 from scripts.predict.output import put
-from scripts.predict.page import as_page, keep_film
-from scripts.predict.results import ClipResult, Decision, Film, WindowScore
+from scripts.predict.page import as_page
+from scripts.predict.prediction import ClipResult, Decision, WindowScore
 from tests.browser import probed
 from tests.media_files import tone, write_wav
 from utils.statistics.calibration import Platt
@@ -94,13 +95,14 @@ def filmed(results: dict[str, ClipResult], folder: Path) -> list[Path]:
             moments = [(k + 0.5) * result.seconds / 8 for k in range(8) if k != 3]
             frames = {moment: np.full((100, 100, 3), 20 + 25 * k, np.uint8) for k, moment in enumerate(moments)}
             levels = np.abs(np.sin(np.arange(int(25 * result.seconds)) / 3)).tolist()
-            keep_film(films[-1], folder / "clip.mp4", Film(result.seconds, frames, levels))
+            Film(result.seconds, frames, levels).keep(films[-1], folder / "clip.mp4")
     return films
 
 
 def page_of(results: dict[str, ClipResult], folder: Path) -> Path:
     path = folder / "out" / "page.html"
-    put(as_page(ABOUT, DECISION, results, filmed(results, folder)), str(path))
+    clips = [DECISION.judge(file, result) for file, result in results.items()]
+    put(as_page(ABOUT, DECISION, clips, filmed(results, folder)), str(path))
     return path
 
 
