@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset.media import read_audio, read_video
-from scripts.audit.changes import CHANGES, Change, change_clip
-from scripts.audit.clip import Clip, Context, Media
+from scripts.audit.changes import CHANGES, Change, Clip, Context, Media, change_clip
 from tests.media_files import write_wav
 
 FRAMES = 39  # of the clip of `tests.media_files.copy_clip`

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from jsonargparse.typing import PositiveInt
 from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
@@ -18,19 +19,21 @@ from model.training.trainer import log_run
 from scripts.audit.changes import CHANGES, ROBUSTNESS, Change
 from scripts.audit.damage import SETS
 from scripts.audit.effects import find_effects
-from scripts.audit.report import audit_figure, write_audit
+from scripts.audit.report import draw_audit, write_audit
 from scripts.audit.scores import score_changes
 from scripts.audit.sentences import sentences
 from scripts.audit.shortcuts import find_shortcuts, go_together, read_facts
 from utils.environment import device
 from utils.errors import DataError
+from utils.figures.style import save_figure
 from utils.files import file_digest
 from utils.options import ONE_GPU, Dataset, Gpus, ModelType, clips_of_each, fold_file
 
 log = logging.getLogger(__name__)
 
 MOST_TESTED = 500  # clips of a category; more would hardly narrow an interval
-KINDS = {"all": ("probe", "damage"), "probes": ("probe",), "damage": ("damage",)} | {name: (name,) for name in SETS}
+FEWEST_RESAMPLES = 100
+CHOICES = {"all": ("probe", "damage"), "probes": ("probe",), "damage": ("damage",)} | {name: (name,) for name in SETS}
 
 
 def audit(
@@ -40,7 +43,7 @@ def audit(
     train_fold: str | None = None,
     model_type: ModelType | None = None,
     changes: str = "all",
-    batch_size: int = 8,
+    batch_size: PositiveInt = 8,
     num_workers: int = 0,
     num_val: int | None = None,
     max_frames: int | None = None,
@@ -88,16 +91,9 @@ def audit(
         1 scores on a GPU, 0 on the CPU, which is used too where the machine has no GPU.
     outputs
         Folder of all outputs, in whose results/ the audit is written.
-
-    Raises
-    ------
-    DataError
-        If the checkpoint, the corpus, the fold, a clip or an option is not usable, or the test clips are not real and
-        fake both.
     """
-    for flag, value, least in (("bootstrap", bootstrap, 100), ("batch_size", batch_size, 1)):
-        if value < least:
-            raise DataError(f"--{flag} is {value}, but must be {least} or more")
+    if bootstrap < FEWEST_RESAMPLES:
+        raise DataError(f"--bootstrap is {bootstrap}, but must be {FEWEST_RESAMPLES} or more")
     chosen = choose(changes)
     contents = read_checkpoint(checkpoint)
     name = type(detector_of(contents, checkpoint, model_type)).__name__
@@ -126,9 +122,9 @@ def audit(
     tested = data.test_dataset.clips
     real = int(tested["m_label"].sum())
     if real in (0, len(tested)):
-        there = f"{real} real and {len(tested) - real} fake test clips"
         raise DataError(
-            f"{data_root}, fold {fold}: has {there}, but an audit needs both, to see whether they are told apart"
+            f"{data_root}, fold {fold}: has {real} real and {len(tested) - real} fake test clips, but an audit needs "
+            "both, to see whether they are told apart"
         )
     facts = read_facts(pd.concat([data.train_dataset.clips, tested]), outputs / "audit" / "facts.csv", seed)
     shortcuts = find_shortcuts(facts, bootstrap, seed)
@@ -160,27 +156,21 @@ def audit(
     }
     title = f"Audit of {name} on {data.corpus}, {fold}"
     shown = write_audit(folder, title, shortcuts, effects, sentences(shortcuts, effects, together), about)
-    audit_figure(shortcuts, effects, folder / "audit.png", title)
+    save_figure(draw_audit(shortcuts, effects, title), folder / "audit.png")
     Console().print(shown)
     log.info("results: %s (audit.md, audit.png, audit.json)", folder)
 
 
 def choose(changes: str) -> tuple[Change, ...]:
-    """The changes that an option means: kinds of them, sets, families and single ones, by name.
-
-    Raises
-    ------
-    DataError
-        If a name is unknown.
-    """
+    """The changes that an option means: kinds of them, sets, families and single ones, by name."""
     known = (*CHANGES, *ROBUSTNESS)
     families = list(dict.fromkeys(change.family for change in known))
     asked = {name.strip() for name in changes.split(",")}
     for name in sorted(asked):
-        if name not in KINDS and name not in families and name not in {change.name for change in known}:
-            listed = ", ".join([*KINDS, *families])
+        if name not in CHOICES and name not in families and name not in {change.name for change in known}:
+            listed = ", ".join([*CHOICES, *families])
             raise DataError(f"--changes {changes}: {name!r} is unknown; known are {listed}")
-    kinds = {kind for name in asked for kind in KINDS.get(name, ())}
+    kinds = {kind for name in asked for kind in CHOICES.get(name, ())}
     return tuple(change for change in known if change.kind in kinds or asked & {change.family, change.name})
 
 
@@ -191,13 +181,7 @@ def noted(notes: Mapping[str, Sequence[str]], files: Collection[str]) -> list[st
 
 
 def own_fold(checkpoint: Path, trained: dict[str, Any]) -> str:
-    """Fold file that a checkpoint was trained on, from what it says or from its name.
-
-    Raises
-    ------
-    DataError
-        If neither tells.
-    """
+    """Fold file that a checkpoint was trained on, from what it says or from its name."""
     found = re.search(r"train_[1-5](?!\d)", trained.get("fold") or checkpoint.stem)
     if not found:
         raise DataError(f"{checkpoint} does not say which fold it was trained on: give --train_fold")

@@ -15,11 +15,12 @@ from matplotlib.lines import Line2D
 from rich.console import Group
 from rich.text import Text
 
+from scripts.audit.changes import ORIGINAL
 from scripts.audit.damage import SETS
-from scripts.audit.effects import LOSS, ORIGINAL, WEAKER, means
+from scripts.audit.effects import LOSS, WEAKER, means
 from scripts.audit.sentences import named, signed
 from scripts.audit.shortcuts import CATEGORIES, ERROR_RATE, NAMED
-from utils.figures.style import CATEGORY_LOOKS, Look, caption, new_figure, save_figure, say, tidy
+from utils.figures.style import CATEGORY_LOOKS, Look, caption, new_figure, say, tidy
 from utils.files import to_json, write_atomic
 from utils.table import INTERVAL, Section, as_tables, section_lines
 
@@ -46,18 +47,8 @@ def write_audit(
 ) -> Group:
     """Write shortcuts.csv, effects.csv, audit.json and audit.md, and return what to print.
 
-    Parameters
-    ----------
-    folder
-        Where to write.
-    title
-        Heading of the page.
-    shortcuts, effects
-        What `find_shortcuts` and `find_effects` return.
-    said
-        The sentences.
-    about
-        What was audited, for audit.json: checkpoint, digest, fold, n and more; "notes", a list, is shown too.
+    `shortcuts`, `effects` and `said` are what `find_shortcuts`, `find_effects` and `sentences` return; `about` is what
+    was audited, for audit.json: checkpoint, digest, fold, n and more. Its "notes", a list, are shown too.
     """
     for name, table in (("shortcuts", shortcuts), ("effects", effects)):
         write_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
@@ -98,7 +89,7 @@ def _shortcuts(table: pd.DataFrame) -> Section:
 def _effects(table: pd.DataFrame, notes: Sequence[str]) -> list[Section]:
     """AUC after each change for all fakes, and how it changes for them and for each category."""
     single = _single(table)
-    untouched = table[(table["change"] == ORIGINAL) & (table["category"] == "all")].iloc[0]
+    untouched = table[(table["change"] == ORIGINAL.name) & (table["category"] == "all")].iloc[0]
     said = [f"Untouched clips: AUC {untouched['before']:.2f}, 95 % {_range(untouched)}. 1 = real, 0 = fake."]
     parts = []
     for kind, title in (("probe", "The detector without a cue"), ("damage", "The detector and everyday damage")):
@@ -145,15 +136,11 @@ def _range(row: pd.Series) -> str:
     return "" if row["low"] != row["low"] else f"{row['low']:.2f} to {row['high']:.2f}"
 
 
-def audit_figure(shortcuts: pd.DataFrame, effects: pd.DataFrame, path: Path, title: str) -> None:
-    """Draw what `find_shortcuts` and `find_effects` return as PNG and SVG, whatever the suffix of the path."""
-    save_figure(draw_audit(shortcuts, effects, title), path)
-
-
 def draw_audit(shortcuts: pd.DataFrame, effects: pd.DataFrame, title: str) -> Figure:
-    """Draw what `audit_figure` writes."""
+    """Draw what `find_shortcuts` and `find_effects` return."""
     probes = effects[effects["kind"] == "probe"]
-    damage = effects[~effects["kind"].isin(["probe", ORIGINAL])]
+    untouched = effects[effects["change"] == ORIGINAL.name]
+    damage = effects[~effects["kind"].isin(["probe", ORIGINAL.kind])]
     families = list(damage["family"].unique())
     lines = -(-len(families) // CURVES)
     rows = max(shortcuts["shortcut"].nunique() * 2, probes["change"].nunique(), 6)
@@ -182,17 +169,16 @@ def draw_audit(shortcuts: pd.DataFrame, effects: pd.DataFrame, title: str) -> Fi
     if families:
         panels = lower.subplots(lines, CURVES, sharey=True, squeeze=False).flat
         for family, axes in zip(families, panels, strict=False):  # families first, which leaves all other panels
-            _draw_damage(axes, damage[damage["family"] == family], effects[effects["change"] == ORIGINAL])
+            _draw_damage(axes, damage[damage["family"] == family], untouched)
             axes.set_ylim(min(0.45, damage["after"].min()) - 0.03, 1.04)
             axes.set_ylabel("AUC" if axes.get_subplotspec().is_first_col() else "", fontsize=8)
         for axes in panels:
             axes.axis("off")
-    whole = effects[(effects["change"] == ORIGINAL) & (effects["category"] == "all")]
     caption(
         figure,
         "Fakes of a category against the real clips; whiskers and the band: 95 %, by subject.",
-        f"Shortcuts: n = {shortcuts['n'].max()} clips; those with a star are named." if len(shortcuts) else "",
-        f"Detector: n = {whole['n'].iloc[0]} clips." if len(whole) else "",
+        f"Shortcuts: n = {shortcuts['n'].max()} clips; those with a star are named.",
+        f"Detector: n = {untouched['n'].max()} clips.",
         "Damage: AUC from mild to severe; the marks at the left are the untouched clips." if families else "",
     )
     return figure

@@ -24,8 +24,16 @@ from dataset.features import audio_features
 from dataset.media import DECODING, MAX_FRAMES
 from dataset.transforms import centre_crop
 from model import load_detector, weights_file
-from scripts.audit.changes import CHANGES, ORIGINAL, Change, change_clip
-from scripts.audit.clip import Clip, Context, candidates_of, loudness
+from scripts.audit.changes import (
+    CHANGES,
+    ORIGINAL,
+    Change,
+    Clip,
+    Context,
+    candidates_of,
+    change_clip,
+    loudness,
+)
 from scripts.audit.damage import OF_AUDIO
 from scripts.predict.scoring import Scorer
 from utils.errors import DataError
@@ -56,42 +64,24 @@ def score_changes(
 ) -> pd.DataFrame:
     """Score clips as they are and after each change.
 
-    Clips of a batch are padded and masked, so that a score does not depend on them. Each change has a csv of its own,
-    which is written when the change is finished, and read from then on as long as checkpoint, clips and settings stay.
+    Clips of a batch are padded and masked, so that a score does not depend on them. Each change has a csv of its own in
+    the folder, which is written when the change is finished, and read from then on as long as checkpoint, clips and
+    settings stay.
 
     Parameters
     ----------
-    checkpoint_path, model_type
-        As in :func:`model.load_detector`.
     clips
         What to score: rows of :func:`dataset.corpora.read_corpus`.
     partners
         Rows from which clips may take other audio or video when these are swapped; `clips` themselves will do.
-    folder
-        Where the csv files lie.
-    changes
-        Which; ``ORIGINAL`` always comes first.
-    max_frames
-        Where decoding stops.
-    batch_size, num_workers
-        As in `torch.utils.data.DataLoader`.
-    seed
-        Of partners and noise.
-    device
-        Where the detector computes.
 
     Returns
     -------
     pandas.DataFrame
-        One row for each change and clip: ``COLUMNS``, with label and every score 1 = real; video_score and
-        audio_score are NaN where the detector has no such head. Clips that a change cannot be made of, or whose score
-        is not a number, are not there.
+        One row for each change, first ``ORIGINAL``, and clip: ``COLUMNS``, with label and every score 1 = real;
+        video_score and audio_score are NaN where the detector has no such head. Clips that a change cannot be made of,
+        or whose score is not a number, are not there.
         ``attrs["notes"]`` is a list of sentences on these and on what else is to be known of a change.
-
-    Raises
-    ------
-    CheckpointError, FileNotFoundError
-        If the checkpoint cannot be used.
     """
     folder = Path(folder)
     clips = clips.reset_index(drop=True)
@@ -126,7 +116,7 @@ class Item(NamedTuple):
 
     video: Tensor  # (3, T, 100, 100), uint8
     audio: Tensor  # (T, 104), float32
-    remark: str  # see `scripts.audit.clip.Media`
+    remark: str  # see `scripts.audit.changes.Media`
     key: bytes = b""  # digest of the video
 
 
@@ -229,10 +219,9 @@ def _digest(value: Any) -> str:
 
 def _read(path: Path, key: str, files: pd.Series) -> pd.DataFrame | None:
     """The scores of a change, exactly as they were written; None if they are not there, or of something else."""
-    # Python's float is exact; the parsers of pandas are not in every version.
-    texts, floats = dict.fromkeys((*TEXTS, "remark", "key"), str), dict.fromkeys(SCORES, lambda x: float(x or "nan"))
+    texts = dict.fromkeys((*TEXTS, "remark", "key"), str)
     try:
-        table = pd.read_csv(path, converters=texts | floats).astype({"label": "Int64"})
+        table = pd.read_csv(path, converters=texts, float_precision="round_trip").astype({"label": "Int64"})
         is_ours = (table["key"] == key).all() and list(table["file"]) == list(files)
         return table.drop(columns="key") if is_ours else None
     except (OSError, ValueError, KeyError):

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Template
 
-from scripts.audit.changes import LEVELS, left_out
+from scripts.audit.changes import LEVELS, ORIGINAL, left_out
 from scripts.audit.damage import SETS
-from scripts.audit.effects import LOSS, ORIGINAL, means
+from scripts.audit.effects import LOSS, means
 from scripts.audit.shortcuts import SHORTCUTS, TOGETHER
 from utils.statistics.bootstrap import rule_of_three
 from utils.templates import templates_in
@@ -34,17 +33,10 @@ KINDS = {"probe": "probes", "damage": "everyday damage"}
 def sentences(shortcuts: pd.DataFrame, effects: pd.DataFrame, together: pd.DataFrame | None = None) -> list[str]:
     """Say what the corpus gives away and what the detector depends on.
 
-    Parameters
-    ----------
-    shortcuts
-        What :func:`scripts.audit.shortcuts.find_shortcuts` returns.
-    effects
-        What :func:`scripts.audit.effects.find_effects` returns.
-    together
-        What :func:`scripts.audit.shortcuts.go_together` returns; without it nothing is said of that.
+    Of what `find_shortcuts`, `find_effects` and `go_together` return; without the last nothing is said of that.
     """
     found = Effects(effects)
-    told = [name for name in FAKES if (effect := found.of(ORIGINAL, [name])) is not None and effect.matters]
+    told = [name for name in FAKES if (effect := found.of(ORIGINAL.name, [name])) is not None and effect.matters]
     rows = [_shown(shortcuts[shortcuts["shortcut"] == name]) for name in SHORTCUTS if name in {*shortcuts["shortcut"]}]
     judged = []
     for row in rows:
@@ -57,8 +49,10 @@ def sentences(shortcuts: pd.DataFrame, effects: pd.DataFrame, together: pd.DataF
     losses = {family: next((effect for effect in levels if effect.matters), None) for family, levels in damage.items()}
     pairs = [] if together is None else [*together.itertuples()]
     tables = {name: table for name in SETS if len(table := means(effects, name))}
-    text = _template().render(
-        whole=found.of(ORIGINAL, ["all"]),
+    environment = templates_in(Path(__file__).parent, markup=False)
+    environment.tests["excluding_loss"] = excludes_loss
+    text = environment.get_template("sentences.txt").render(
+        whole=found.of(ORIGINAL.name, ["all"]),
         told=told,
         shortcuts=judged,
         flaws=[pair for pair in pairs if abs(pair.correlation) >= TOGETHER],
@@ -73,15 +67,13 @@ def sentences(shortcuts: pd.DataFrame, effects: pd.DataFrame, together: pd.DataF
         standing=[family for family, effect in losses.items() if not effect],
         sets=[(name, table[:-1], table.iloc[-1], table["mean"][:-1].idxmin()) for name, table in tables.items()],
         absent=not_measured(set(effects["change"])),
+        FAKES=FAKES,
+        TELLS=TELLS,
+        LOSS=LOSS,
+        signed=signed,
+        listed=listed,
     )
     return [" ".join(sentence.split()) for sentence in f"\n{text}".split("\n- ")[1:]]
-
-
-def _template() -> Template:
-    environment = templates_in(Path(__file__).parent, markup=False)
-    environment.tests["excluding_loss"] = excludes_loss
-    environment.globals |= {"FAKES": FAKES, "TELLS": TELLS, "LOSS": LOSS, "signed": signed, "listed": listed}
-    return environment.get_template("sentences.txt")
 
 
 def named(shortcuts: pd.DataFrame) -> list[str]:

@@ -69,17 +69,9 @@ class Facts(NamedTuple):
 def read_facts(clips: pd.DataFrame, cache: Path, seed: int = 42) -> pd.DataFrame:
     """Look at clips in threads, and keep what was found in a csv; a clip is looked at again only if its files change.
 
-    Parameters
-    ----------
-    clips
-        Rows of :func:`dataset.corpora.read_corpus`. Of more than ``MOST_CLIPS`` some subjects are drawn by the seed.
-    cache
-        The csv; clips of other corpora may be in it too.
-
-    Returns
-    -------
-    pandas.DataFrame
-        file, subject, category and the fields of `Facts` of each clip that decodes; the log names the others.
+    `clips` are rows of :func:`dataset.corpora.read_corpus`; of more than ``MOST_CLIPS`` some subjects are drawn by the
+    seed. Clips of other corpora may be in the csv too. Returns file, subject, category and the fields of `Facts` of
+    each clip that decodes; the log names the others.
     """
     clips = _some(clips, seed)
     names = ["stamp", "reason", *Facts._fields]
@@ -154,22 +146,11 @@ def _read_cache(cache: Path, names: list[str]) -> dict[str, list]:
         return {}
 
 
-class Held(NamedTuple):
-    """Log odds of being real for each clip, (N,), by a regression on other subjects, and its fold, (N,)."""
-
-    score: np.ndarray
-    fold: np.ndarray
-
-
 def find_shortcuts(facts: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED) -> pd.DataFrame:
     """Judge each shortcut for each category of fakes.
 
-    Parameters
-    ----------
-    facts
-        A row a clip: subject, category, and the columns that ``SHORTCUTS`` names; those that are absent are left out.
-    resamples, seed
-        Of the subjects, for the intervals; the folds depend on the seed too.
+    `facts` has a row a clip: subject, category, and the columns that ``SHORTCUTS`` names; those that are absent are
+    left out. Subjects are resampled for the intervals; the folds depend on the seed too.
 
     Returns
     -------
@@ -189,9 +170,8 @@ def find_shortcuts(facts: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 
         for name in names:
             fact = clips[SHORTCUTS[name]].to_numpy(float)
             judged = _judge(name, fact, label, drawn, errors, seed)
-            rows.append({"shortcut": name, "category": category, "n": len(clips)} | judged)
-    columns = ["shortcut", "category", "auc", "low", "high", "bound", "n", "named", "note"]
-    table = pd.DataFrame(rows, columns=columns)
+            rows.append({"shortcut": name, "category": category, **judged})
+    table = pd.DataFrame(rows)
     return table.sort_values("shortcut", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)
 
 
@@ -226,24 +206,23 @@ def _judge(
     name: str, fact: np.ndarray, label: np.ndarray, drawn: Resamples, errors: float, seed: int
 ) -> dict[str, object]:
     """One row of the table, without what it is called."""
-    unknown = dict.fromkeys(("auc", "low", "high", "bound"), np.nan) | {"named": False}
+    row = dict.fromkeys(("auc", "low", "high", "bound"), np.nan) | {"n": len(label), "named": False, "note": ""}
     if label.all() or not label.any() or drawn.subjects < 2:
-        return unknown | {"note": "needs real and fake clips of two subjects"}
+        return row | {"note": "needs real and fake clips of two subjects"}
     if np.isnan(fact).all():
-        return unknown | {"note": "not known"}
+        return row | {"note": "not known"}
     fact = np.nan_to_num(fact, nan=np.nanmedian(fact))
     if fact.min() == fact.max():
-        return unknown | dict.fromkeys(("auc", "low", "high", "bound"), 0.5) | {"note": "the same in all clips"}
-    held = held_out(fact, label, drawn.index, seed)
-    auc, values = drawn.auc(held.score, label, held.fold)
-    error = np.fmax(spread(values), chance_error(label, held.fold))
-    bound = auc - errors * error
+        return row | dict.fromkeys(("auc", "low", "high", "bound"), 0.5) | {"note": "the same in all clips"}
+    score, fold = held_out(fact, label, drawn.index, seed)
+    auc, values = drawn.auc(score, label, fold)
+    bound = auc - errors * np.fmax(spread(values), chance_error(label, fold))
     low, high = ends(values)
-    tells = bool(bound > 0.5 and auc >= NAMED)
-    note = ""
-    if tells and name in BIT_RATES and (ratio := _ratio(fact, label)) < RATIO:
-        tells, note = False, f"it differs by {100 * (ratio - 1):.0f} %, no more than what is seen and heard can bring"
-    return {"auc": auc, "low": low, "high": high, "bound": bound, "named": tells, "note": note}
+    row |= {"auc": auc, "low": low, "high": high, "bound": bound, "named": bool(bound > 0.5 and auc >= NAMED)}
+    if row["named"] and name in BIT_RATES and (ratio := _ratio(fact, label)) < RATIO:
+        note = f"it differs by {100 * (ratio - 1):.0f} %, no more than what is seen and heard can bring"
+        row |= {"named": False, "note": note}
+    return row
 
 
 def ends(values: np.ndarray) -> tuple[float, float]:
@@ -252,11 +231,12 @@ def ends(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def held_out(fact: np.ndarray, label: np.ndarray, subject: np.ndarray, seed: int) -> Held:
+def held_out(fact: np.ndarray, label: np.ndarray, subject: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Score each clip by a regression on the clips of other subjects; fact, label (1 = real) and subject are (N,).
 
-    Scores of different folds come from different regressions and must not be ranked together: where there is nothing
-    to learn, a fold with more real clips leaves fewer to learn from, and the pooled AUC falls below 1/2.
+    Returns the log odds of being real and the fold of each clip, (N,) each. Scores of different folds come from
+    different regressions and must not be ranked together: where there is nothing to learn, a fold with more real clips
+    leaves fewer to learn from, and the pooled AUC falls below 1/2.
     """
     score, fold = np.zeros(len(fact)), np.zeros(len(fact), int)
     column = fact[:, None]  # (N, 1)
@@ -273,7 +253,7 @@ def held_out(fact: np.ndarray, label: np.ndarray, subject: np.ndarray, seed: int
         )
         score[test] = regression.fit(column[train], label[train]).decision_function(column[test])
         fold[test] = number
-    return Held(score, fold)
+    return score, fold
 
 
 def _ratio(fact: np.ndarray, label: np.ndarray) -> float:

@@ -15,8 +15,19 @@ from dataset import read_corpus
 from dataset.clips import ClipDataset
 from dataset.features import audio_features
 from dataset.transforms import centre_crop, normalise
-from scripts.audit.changes import CHANGES, LEVELS, ORIGINAL, change_clip
-from scripts.audit.clip import Candidate, Clip, Context, alike_audio, alike_video, candidates_of, loudness
+from scripts.audit.changes import (
+    CHANGES,
+    LEVELS,
+    ORIGINAL,
+    Candidate,
+    Clip,
+    Context,
+    alike_audio,
+    alike_video,
+    candidates_of,
+    change_clip,
+    loudness,
+)
 from scripts.audit.damage import mp3
 from scripts.audit.scores import csv_path
 from tests.audit_clips import FRAMES, changed, give_audio, named, speech, untouched

@@ -10,9 +10,8 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.signal import correlate, welch
 
-from dataset.media import read_audio, read_video
-from scripts.audit.changes import LEVELS, change_clip
-from scripts.audit.clip import Clip, Context, scaled
+from dataset.media import draw_frame, read_audio, read_video
+from scripts.audit.changes import LEVELS, Clip, Context, change_clip
 from scripts.audit.damage import OF_AUDIO
 from tests.audit_clips import changed, give_audio, named, speech, untouched
 from tests.media_files import copy_clip, even_times, write_clip
@@ -50,7 +49,7 @@ def test_full_frames_are_those_that_training_scales(
     path = write_clip(tmp_path / "a.mp4", even_times(14, rate), size=size, last=Fraction(1) / rate)
     frames = list(Clip("a", path, max_frames).full_frames())
     assert {frame.shape for frame in frames} == {(size[1], size[0], 3)}
-    assert_array_equal(scaled(frames), read_video(path, max_frames))
+    assert_array_equal([draw_frame(frame) for frame in frames], read_video(path, max_frames))
 
 
 def test_full_frames_of_a_broken_clip(clip: Path) -> None:

@@ -81,7 +81,7 @@ def run(
     """Audit a made-up detector; returns audit.json and what the scoring was asked for."""
     asked: dict[str, Any] = {}
     if not draw:
-        monkeypatch.setattr(command, "audit_figure", lambda *_: None)
+        monkeypatch.setattr(command, "save_figure", lambda *_: None)
 
     def score(checkpoint: Path, clips: pd.DataFrame, partners: pd.DataFrame, folder: Path, changes: Any, **how: Any):
         asked.update(clips=clips, partners=partners, folder=folder, changes=changes, **how)

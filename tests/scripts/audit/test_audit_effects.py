@@ -11,9 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn.metrics import roc_auc_score
 
 from scripts.audit.effects import find_effects
-from scripts.audit.report import audit_figure, draw_audit
+from scripts.audit.report import draw_audit
 from scripts.audit.sentences import sentences
 from tests.audit_tables import FEW, PROBES, one, planted, row, score_table, shortcut_table
+from utils.figures.style import save_figure
 
 RESAMPLES = 300
 
@@ -122,6 +123,6 @@ def test_the_figure(effects: pd.DataFrame, tmp_path: Path) -> None:
     curve = panels[2].lines[0].get_ydata()
     damage = effects[(effects["family"] == "H.264") & (effects["category"] == "all")]
     assert list(curve) == [row(effects, "original")["after"], *damage["after"]]
-    audit_figure(shortcuts, effects[effects["kind"] == "original"], tmp_path / "none.png", "Audit")
+    save_figure(draw_audit(shortcuts, effects[effects["kind"] == "original"], "Audit"), tmp_path / "none.png")
     assert (tmp_path / "none.png").stat().st_size > 10_000
     assert "no probe was made" in (tmp_path / "none.svg").read_text()

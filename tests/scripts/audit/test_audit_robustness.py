@@ -10,8 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from dataset.media import read_audio, read_video
-from scripts.audit.changes import CHANGES, ORIGINAL, ROBUSTNESS, Change, change_clip
-from scripts.audit.clip import Clip, Context
+from scripts.audit.changes import CHANGES, ORIGINAL, ROBUSTNESS, Change, Clip, Context, change_clip
 from scripts.audit.command import choose
 from scripts.audit.damage import OF_AUDIO, SETS, blocks, contrast, damaged, gaussian_noise, pitch, saturation
 from scripts.audit.effects import find_effects, means

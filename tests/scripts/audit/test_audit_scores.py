@@ -20,8 +20,7 @@ from dataset.transforms import normalise
 from model import CheckpointError, Detector, load_detector
 from model.avhubert.model import VisualStream
 from scripts.audit import scores
-from scripts.audit.changes import ORIGINAL, Change, change_clip
-from scripts.audit.clip import Clip, Context
+from scripts.audit.changes import ORIGINAL, Change, Clip, Context, change_clip
 from scripts.audit.scores import COLUMNS, ChangedClips, score_changes
 from scripts.predict.scoring import Scorer, Scores
 from tests.audit_clips import changed, give_audio, named, speech
