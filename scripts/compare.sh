@@ -3,14 +3,10 @@
 # five. An hour and a half on two cores without a GPU; goes on where it was stopped.
 # Usage: bash scripts/compare.sh [SUBJECTS [EPOCHS [FRAMES]]], 40 3 10 by default, as for demo.sh.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-bash scripts/demo.sh "$@"
-source scripts/venv.sh
-subjects=${1:-40} epochs=${2:-3} frames=${3:-10}
-seconds=$(python -c "print(max(0.8, round($frames / 22, 2)))")
+source "$(dirname "$0")/demo.sh" "$@"
 
 run() { # NAME, further flags
-    python train.py --save_name "compare-$1" --data_root "data/mini-$subjects-$seconds" --max_frames "$frames" \
+    python train.py --save_name "compare-$1" --data_root "$data" --max_frames "$frames" \
         --batch_size 8 --resume auto --max_epochs "$epochs" --min_epochs "$epochs" "${@:2}"
 }
 run AVDF --model_type AVDF --learning_rate 3e-4
