@@ -29,21 +29,10 @@ def binary_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def cross_modality_loss(video: Tensor, audio: Tensor, c_label: Tensor, margin: float = 0.0) -> Tensor:
-    """Pull the two streams of a real clip together, push those of any other clip apart.
+    """Scalar that pulls the two streams of a real clip together, and pushes those of any other clip apart.
 
-    Parameters
-    ----------
-    video, audio
-        Embeddings of the clips, each (B, D).
-    c_label
-        (B,), 1 where video and audio are both real.
-    margin
-        Cosine similarity up to which streams of a manipulated clip cost nothing.
-
-    Returns
-    -------
-    Tensor
-        Scalar: the mean over clips of known label of 1 - cos where c_label is 1, else max(cos - margin, 0).
+    The mean over clips of known label of 1 - cos where c_label is 1 (both streams are real), else max(cos - margin, 0),
+    with the cosine similarity cos of video and audio, (B, D) each; labels are (B,).
     """
     with torch.autocast(video.device.type, enabled=False):
         similarity = F.cosine_similarity(video.float(), audio.float(), dim=-1)  # (B,)
@@ -51,22 +40,11 @@ def cross_modality_loss(video: Tensor, audio: Tensor, c_label: Tensor, margin: f
 
 
 def within_modality_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.0) -> Tensor:
-    """Pull clips of the same label together within one modality, push the others apart.
+    """Scalar that pulls clips of the same label together within one modality, and pushes the others apart.
 
-    Parameters
-    ----------
-    embeddings
-        (B, D).
-    labels
-        (B,), 1 where this modality is real.
-    margin
-        Cosine similarity up to which clips of different labels cost nothing.
-
-    Returns
-    -------
-    Tensor
-        Scalar: the mean over all ordered pairs of clips of known label, each clip with itself included, of 1 - cos
-        where the labels agree, else max(cos - margin, 0).
+    The mean over all ordered pairs of clips of known label, each clip with itself included, of 1 - cos where the labels
+    agree, else max(cos - margin, 0), with the cosine similarity cos of embeddings, (B, D); labels, 1 where this
+    modality is real, are (B,).
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         unit = F.normalize(embeddings.float(), dim=-1, eps=1e-8)  # (B, D)
@@ -82,17 +60,8 @@ def of_all_processes(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
     process with the whole batch: those of this process's own embeddings are returned times the number of processes,
     and nothing is sent in the backward pass.
 
-    Parameters
-    ----------
-    embeddings
-        (B, D), with the same B in every process, as a DistributedSampler sees to.
-    labels
-        (B,).
-
-    Returns
-    -------
-    embeddings, labels
-        (P B, D) in float32 and (P B,), process by process; as they came without torch.distributed or with P = 1.
+    Embeddings (B, D) and labels (B,), with the same B in every one of P processes, as a DistributedSampler sees to,
+    become (P B, D) in float32 and (P B,), process by process; without torch.distributed or with P = 1 they stay.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return embeddings, labels

@@ -44,22 +44,12 @@ class FoldScores(Metric):
     is_differentiable = False
     higher_is_better = None
     full_state_update = False
-
-    id: list[Tensor]
-    score: list[Tensor]
-    video_score: list[Tensor]
-    audio_score: list[Tensor]
-    decision: list[Tensor]
-    label: list[Tensor]
-    v_label: list[Tensor]
-    a_label: list[Tensor]
-
+    rows: list[Tensor]
     columns = ("id", "score", "video_score", "audio_score", "decision", "label", "v_label", "a_label")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for name in self.columns:
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
 
     def update(
         self,
@@ -72,47 +62,35 @@ class FoldScores(Metric):
         v_label: Tensor,
         a_label: Tensor,
     ) -> None:
-        """Add a batch, (B,) each.
+        """Add a batch, (B,) each: the row of each clip in its fold, probabilities of real, decision and labels.
 
-        Parameters
-        ----------
-        id
-            Row of each clip in its fold.
-        score, video_score, audio_score
-            Probability that the clip, its video, its audio is real; None where the detector has no such head.
-        decision
-            1 where the detector takes the clip for real.
-        m_label, v_label, a_label
-            1 where the clip, its video, its audio is real, 0 where it is fake, -1 where that is unknown.
+        A score of a stream is None where the detector has no such head.
         """
-        score = score.detach().float()
         absent = torch.full_like(score, torch.nan)
-        self.id.append(id)
-        self.score.append(score)
-        self.video_score.append(absent if video_score is None else video_score.detach().float())
-        self.audio_score.append(absent if audio_score is None else audio_score.detach().float())
-        self.decision.append(decision.long())
-        self.label.append(m_label)
-        self.v_label.append(v_label)
-        self.a_label.append(a_label)
+        heads = (absent if head is None else head for head in (video_score, audio_score))
+        values = (id, score, *heads, decision, m_label, v_label, a_label)
+        # float32 holds the numbers of 16 million clips exactly.
+        self.rows.append(torch.stack([value.detach().float() for value in values], dim=1))
 
     def compute(self) -> pd.DataFrame:
         """Return one row a clip, sorted by id: id, score, video_score, audio_score, decision, label, category.
 
-        The category is "" where a stream's label is unknown.
-
-        A distributed sampler repeats a few clips so that every device gets the same number; the first row of a clip
-        is its own, later ones are such repeats and are left out.
+        The category is "" where a stream's label is unknown. A distributed sampler repeats a few clips so that every
+        device gets the same number; of a clip that is there twice the first row stays.
         """
-        table = pd.DataFrame({name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in self.columns})
+        table = pd.DataFrame(dim_zero_cat(self.rows).cpu().numpy(), columns=self.columns)
+        table = table.astype({name: int for name in self.columns if "score" not in name})
         table = table.drop_duplicates("id").sort_values("id", ignore_index=True)
         labels = zip(table.pop("v_label"), table.pop("a_label"), strict=True)
-        table["category"] = [CATEGORY_OF_LABELS.get(pair, "") for pair in labels]
-        return table
+        return table.assign(category=[CATEGORY_OF_LABELS.get(pair, "") for pair in labels])
 
 
 def evaluate(table: pd.DataFrame) -> dict[str, Any]:
-    """Compute every metric of a fold.
+    """Compute every metric of a fold, under the names of metrics.json, as fractions from 0 to 1.
+
+    ``auc`` is computed from the scores; ``auc_hard`` from the decisions, as the authors' release does, which makes it
+    equal to the balanced accuracy. A metric that is not defined, such as an AUC with one class only, is None. So is
+    every metric that ranks clips by a score that is not a finite number.
 
     Parameters
     ----------
@@ -120,30 +98,35 @@ def evaluate(table: pd.DataFrame) -> dict[str, Any]:
         One row a clip, with columns label, decision, score, video_score, audio_score (empty where the detector has
         no such head) and category (A real, B fake audio, C fake video, D both fake, "" unknown). Clips of an unknown
         label count nowhere, those of an unknown category in no category and in the AUC of neither stream.
-
-    Returns
-    -------
-    dict
-        The names of metrics.json; fractions from 0 to 1 as plain floats. ``auc`` is computed from the scores;
-        ``auc_hard`` from the decisions, as the authors' release does, which makes it equal to the balanced accuracy.
-        A metric that is not defined, such as an AUC with one class only, is None. So is every metric that ranks clips
-        by a score that is not a finite number.
     """
     table = table[table["label"] != UNKNOWN]
     label, decision, score = table["label"].to_numpy(int), table["decision"].to_numpy(), _numbers(table, "score")
-    both = _has_both(label)
+    ranked, category = _can_rank(label, score), table["category"]
     return {
         "n": len(table),
         "acc": _accuracy(label, decision),
-        "balanced_acc": float(balanced_accuracy_score(label, decision)) if both else None,
+        "balanced_acc": float(balanced_accuracy_score(label, decision)) if _has_both(label) else None,
         "auc": _auc(label, score),
         "auc_hard": _auc(label, decision),
-        **_average_precision(label, score),
+        "ap_real": float(average_precision_score(label, score)) if ranked else None,
+        # -score rather than 1 - score, which would make ties of small scores
+        "ap_fake": float(average_precision_score(1 - label, -score)) if ranked else None,
         "eer": equal_error_rate(label, score),
         **_class_metrics(label, decision),
         "audio_auc": _auc(*stream_labels(table, "audio_score")),
         "video_auc": _auc(*stream_labels(table, "video_score")),
-        "per_category": _per_category(table["category"].to_numpy(), label, decision, score),
+        "per_category": {
+            name: _of_group(table, category == name, None if name == "A" else category == "A") for name in "ABCD"
+        },
+    }
+
+
+def per_method(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """Compute n, acc and, among all real clips, auc of each method of fake clips; None without a real clip."""
+    table = table[table["label"] != UNKNOWN]
+    real = table["label"] == 1
+    return {
+        name: _of_group(table, ~real & (table["method"] == name), real) for name in sorted(set(table["method"][~real]))
     }
 
 
@@ -155,22 +138,11 @@ def stream_labels(table: pd.DataFrame, head: str) -> tuple[np.ndarray, np.ndarra
 
 
 def release_criterion(label: ArrayLike, decision: ArrayLike, batch_size: int) -> float:
-    """Return the authors' `val_re`, by which their release picks the epoch of a validation.
+    """Return the authors' `val_re`, from 0 to 2, by which their release picks the epoch of a validation.
 
     It is not a metric of the whole fold: accuracy + AUC of the decisions is computed for each batch, and averaged over
-    the batches by their size. A batch of one class has AUC 0, as torchmetrics says.
-
-    Parameters
-    ----------
-    label, decision
-        1 = real, 0 = fake, (N,), in the order of the table. A clip whose label is unknown (-1) counts for nothing.
-    batch_size
-        Clips of a batch; the last one may have fewer.
-
-    Returns
-    -------
-    float
-        From 0 to 2; NaN without any known label.
+    the batches by their size. A batch of one class has AUC 0, as torchmetrics says. Labels and decisions are (N,) in
+    the order of the table, 1 = real, 0 = fake; a label of -1 is unknown, and without any that is known there is NaN.
     """
     label, decision = np.asarray(label, int), np.asarray(decision, int)
     total, clips = 0.0, 0
@@ -183,13 +155,7 @@ def release_criterion(label: ArrayLike, decision: ArrayLike, batch_size: int) ->
 
 
 def require_scores(table: pd.DataFrame) -> None:
-    """See that every clip of a table has a score that is a number.
-
-    Raises
-    ------
-    DataError
-        If a score is NaN or infinite; the message names the clips.
-    """
+    """See that every clip of a table has a score that is a number; `DataError` names those that have not."""
     bad = table.loc[~np.isfinite(_numbers(table, "score")), "file"].astype(str).tolist()
     if bad:
         raise DataError(
@@ -203,23 +169,6 @@ def listed(names: Sequence[str]) -> str:
     """Name the first few, and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
-
-
-def per_method(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """Compute n, acc and, among all real clips, auc of each method of fake clips; None without a real clip."""
-    table = table[table["label"] != UNKNOWN]
-    label, decision, method = (table[name].to_numpy() for name in ("label", "decision", "method"))
-    score = _numbers(table, "score")
-    found: dict[str, dict[str, float | None]] = {}
-    for name in sorted(set(method[label == 0])):
-        rows = (label == 0) & (method == name)
-        against_real = rows | (label == 1)
-        found[name] = {
-            "n": int(rows.sum()),
-            "acc": _accuracy(label[rows], decision[rows]),
-            "auc": _auc(label[against_real], score[against_real]),
-        }
-    return found
 
 
 def equal_error_rate(label: np.ndarray, score: np.ndarray) -> float | None:
@@ -274,16 +223,6 @@ def _auc(label: np.ndarray, score: np.ndarray) -> float | None:
     return float(roc_auc_score(label, score)) if _can_rank(label, score) else None
 
 
-def _average_precision(label: np.ndarray, score: np.ndarray) -> dict[str, float | None]:
-    if not _can_rank(label, score):
-        return {"ap_real": None, "ap_fake": None}
-    return {
-        "ap_real": float(average_precision_score(label, score)),
-        # -score rather than 1 - score, which would make ties of small scores
-        "ap_fake": float(average_precision_score(1 - label, -score)),
-    }
-
-
 def _class_metrics(label: np.ndarray, decision: np.ndarray) -> dict[str, float | None]:
     """F1, recall and precision of each class; None if the class is absent, or for precision never decided for."""
     found: dict[str, float | None] = {}
@@ -298,15 +237,10 @@ def _class_metrics(label: np.ndarray, decision: np.ndarray) -> dict[str, float |
     return found
 
 
-def _per_category(
-    category: np.ndarray, label: np.ndarray, decision: np.ndarray, score: np.ndarray
-) -> dict[str, dict[str, float | None]]:
-    """Clips and accuracy of each category, and for the fake ones the AUC among the real clips and these only."""
-    found: dict[str, dict[str, float | None]] = {}
-    for name in "ABCD":
-        rows = category == name
-        found[name] = {"n": int(rows.sum()), "acc": _accuracy(label[rows], decision[rows])}
-        if name != "A":
-            against_real = rows | (category == "A")
-            found[name]["auc"] = _auc(label[against_real], score[against_real])
+def _of_group(table: pd.DataFrame, rows: pd.Series, real: pd.Series | None) -> dict[str, float | None]:
+    """Clips and accuracy of some rows, and of fakes the AUC among the real clips and these only."""
+    label, decision = table["label"].to_numpy(int), table["decision"].to_numpy()
+    found = {"n": int(rows.sum()), "acc": _accuracy(label[rows], decision[rows])}
+    if real is not None:
+        found["auc"] = _auc(label[rows | real], _numbers(table, "score")[rows | real])
     return found

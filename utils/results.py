@@ -55,18 +55,11 @@ def write_fold(
         Folder of the fold, such as outputs/results/MRDF_CE/train_2; made if need be.
     table
         One row a clip, with the columns `SCORE_COLUMNS` and, as far as known, `OPTIONAL_COLUMNS`; a label of -1 is
-        unknown, and its cell is left empty.
-    metrics
-        What `utils.metrics.evaluate` returns.
-    config
-        The resolved configuration, written under "config".
+        unknown, and its cell is left empty. If a score is not a number, `DataError` says so and nothing is written.
+    metrics, config
+        What `utils.metrics.evaluate` returns, and the resolved configuration, which is written under "config".
     embeddings
         What `model.training.trainer.score_fold` returns.
-
-    Raises
-    ------
-    DataError
-        If a score is not a number; nothing is written then.
     """
     require_scores(table)
     # A float32 column would be shortened on writing; as float64, reading gives back the very same numbers.
@@ -147,7 +140,12 @@ def read_scores(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: column {', '.join(missing)} is missing")
     table = table.assign(**{name: "" for name in [*HEADS, *GROUP_COLUMNS] if name not in table})
     table = table[[*SCORE_COLUMNS, *GROUP_COLUMNS]]
-    _check_names(table, path)
+    for name in ("file", "subject"):
+        _refuse(path, table[name], table[name] == "", f"{name} is {{}}")
+    again = table["file"].duplicated()
+    first = (table["file"] == table["file"][again.idxmax()]).idxmax()
+    _refuse(path, table["file"], again, f"file {{}} is in line {first} already")
+    _refuse(path, table["category"], ~table["category"].isin([*CATEGORIES, ""]), "category is {}, not A, B, C or D")
     unknown = table["label"] == ""
     if unknown.all():
         raise DataError(f"{path}: no clip has a label")
@@ -155,11 +153,14 @@ def read_scores(path: str | Path) -> pd.DataFrame:
         log.warning("%s: %d of %d clips have no label and are left out", path, unknown.sum(), len(table))
     table = table[~unknown].copy()
     for name in ("label", "decision"):
-        table[name] = _numbers(table[name], path, binary=True).astype(int)
-    table["score"] = _numbers(table["score"], path)
-    for name in HEADS:
-        absent = (table[name] == "").all()
-        table[name] = np.nan if absent else _numbers(table[name], path)
+        values = _numbers(table[name])
+        _refuse(path, table[name], ~values.isin([0, 1]), f"{name} is {{}}, not 0 or 1")
+        table[name] = values.astype(int)
+    for name in FLOAT_COLUMNS:
+        values = _numbers(table[name])
+        if name == "score" or (table[name] != "").any():  # NaN lies between nothing
+            _refuse(path, table[name], ~values.between(0, 1), f"{name} is {{}}, not a number from 0 to 1")
+        table[name] = values
     contradicting = (table["category"] != "") & ((table["category"] == "A") != (table["label"] == 1))
     if contradicting.any():
         line = contradicting.idxmax()
@@ -168,50 +169,29 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def _check_names(table: pd.DataFrame, path: Path) -> None:
-    for name in ("file", "subject"):
-        empty = table[name] == ""
-        if empty.any():
-            raise DataError(f"{path} line {empty.idxmax()}: {name} is empty")
-    again = table["file"].duplicated()
-    if again.any():
-        line = again.idxmax()
-        file = table.at[line, "file"]
-        first = (table["file"] == file).idxmax()
-        raise DataError(f"{path} line {line}: file {file!r} is in line {first} already")
-    unknown = ~table["category"].isin([*CATEGORIES, ""])
-    if unknown.any():
-        line = unknown.idxmax()
-        raise DataError(f"{path} line {line}: category is {table.at[line, 'category']!r}, not A, B, C or D")
-
-
-def _numbers(cells: pd.Series, path: Path, binary: bool = False) -> pd.Series:
-    """Turn cells into floats from 0 to 1, or into 0 and 1 only."""
-    values = pd.Series([_number(cell) for cell in cells], index=cells.index, dtype=float)
-    wrong = ~values.isin([0, 1]) if binary else ~values.between(0, 1)  # NaN lies between nothing
+def _refuse(path: Path, cells: pd.Series, wrong: pd.Series, words: str) -> None:
+    """Raise an error that names the first cell that is wrong, if there is one; words take it."""
     if wrong.any():
         line = wrong.idxmax()
-        found = f"{cells[line]!r}" if cells[line] else "empty"
-        expected = "0 or 1" if binary else "a number from 0 to 1"
-        raise DataError(f"{path} line {line}: {cells.name} is {found}, not {expected}")
-    return values
+        raise DataError(f"{path} line {line}: {words.format(repr(cells[line]) if cells[line] else 'empty')}")
 
 
-def _number(cell: str) -> float:
-    """Read a number exactly, as Python's own float does and the parsers of pandas in some versions do not."""
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
+def _numbers(cells: pd.Series) -> pd.Series:
+    """Read numbers exactly, as Python's own float does and the parsers of pandas in some versions do not."""
+
+    def number(cell: str) -> float:
+        try:
+            return float(cell)
+        except ValueError:
+            return math.nan
+
+    return pd.Series([number(cell) for cell in cells], index=cells.index, dtype=float)
 
 
 def pool(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Put the clips of several files, by a name for messages, into one table.
 
-    Raises
-    ------
-    DataError
-        If two files have the same clip: then they are not the folds of one run.
+    `DataError` says so if two files have the same clip: then they are not the folds of one run.
     """
     source: dict[str, str] = {}
     for name, table in tables.items():
@@ -219,16 +199,13 @@ def pool(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             if file in source:
                 raise DataError(f"{name} line {line}: file {file!r} is in {source[file]} already; folds share no clip")
         source |= dict.fromkeys(table["file"], name)
-    return pd.concat(tables.values(), ignore_index=True)
+    return pd.concat(tables.values(), ignore_index=True) if tables else pd.DataFrame()
 
 
 def match(table: pd.DataFrame, other: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:
     """Bring the rows of another detector into the order of `table`, by their file; `names` of both are for messages.
 
-    Raises
-    ------
-    DataError
-        If one has clips that the other lacks, or they disagree in subject, category or label of a clip.
+    `DataError` says so if one has clips that the other lacks, or they disagree in subject, category or label of a clip.
     """
     sides = ((table, other, names[0]), (other, table, names[1]))
     alone = {name: sorted(set(one["file"]) - set(two["file"])) for one, two, name in sides}
@@ -259,15 +236,7 @@ def metric_frame(folds: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """Read a metrics.json.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    DataError
-        If the file is not one.
-    """
+    """Read a metrics.json; FileNotFoundError if there is none, `DataError` if the file is not one."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -282,21 +251,3 @@ def read_metrics(path: Path) -> dict[str, Any]:
     except (TypeError, AttributeError, ValueError, KeyError):
         pass
     raise DataError(f"{path} does not hold the metrics of a fold: delete it and test the fold again")
-
-
-def read_fold(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Read metrics.json and scores.csv of a fold.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no metrics.json.
-    DataError
-        If one of them is damaged, or they do not belong together; the message names the file.
-    """
-    metrics, scores = read_metrics(folder / "metrics.json"), read_scores(folder / "scores.csv")
-    if len(scores) != metrics["n"]:
-        raise DataError(
-            f"{folder / 'scores.csv'} has {len(scores)} clips, but metrics.json {metrics['n']}: test the fold again"
-        )
-    return metrics, scores

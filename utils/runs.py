@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -41,42 +41,22 @@ MAY_DIFFER = {
 # Mean of the five folds of FakeAVCeleb in the paper; its AUC is that of the hard decisions.
 PUBLISHED_CORPUS, PUBLISHED_PROTOCOL, PUBLISHED_FOLDS = "FakeAVCeleb", "mrdf-5fold", 5
 PUBLISHED = {"MRDF_CE": {"acc": 0.9405, "auc_hard": 0.9243}}
-HEADINGS = {
-    "acc": "ACC",
-    "auc": "AUC",
-    "auc_hard": "hard AUC",
-    "eer": "EER",
-    "ap_real": "AP, real",
-    "ap_fake": "AP, fake",
-    "audio_auc": "audio AUC",
-    "video_auc": "video AUC",
-}
-AUC_EXPLAINED = "AUC: of the scores, the probability of real; hard AUC: of the 0/1 decisions, which the paper reports"
+Value = TypeVar("Value")
 
 
-def fold_folders(folder: Path, names: Iterable[str] = ("metrics.json",)) -> list[Path]:
-    """Return the folders of a run's folds that hold any of some files, by number."""
-    found = {path.parent for name in names for path in folder.glob(f"train_*/{name}")}
-    own = [path for path in found if FOLD_NAME.fullmatch(path.name)]
-    return sorted(own, key=lambda path: (len(path.name), path.name))
+def fold_folders(folder: Path, files: Iterable[str] = ("metrics.json",)) -> list[Path]:
+    """Return the folders of a run's folds that hold any of some files, of which `*` may be a part, by number."""
+    own = [path for path in folder.glob("train_*") if FOLD_NAME.fullmatch(path.name)]
+    found = [path for path in own if any(next(path.glob(name), None) for name in files)]
+    return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
 @dataclass
 class Run:
-    """A run, or what is there of it.
+    """A run, or what is there of it: what metrics.json and scores.csv hold, of each fold where they can be read.
 
-    Parameters
-    ----------
-    name, folder
-        Its name and where it lies.
-    metrics, scores
-        What metrics.json and scores.csv hold, of each fold where they can be read.
-    problems
-        What is missing or cannot be read, and why.
-    damaged
-        Those of the problems that are of a metrics.json that is there.
-    resamples, seed
-        Of the intervals.
+    Problems say what is missing or cannot be read, and why; damaged are those of a metrics.json that is there.
+    Resamples and seed are those of the intervals.
     """
 
     name: str
@@ -104,14 +84,13 @@ class Run:
 
         The column probability is the calibrated one, for as many fakes as among the clips of the fit; NaN without one.
         """
-        tables = [table.assign(fold=fold, probability=self._calibrated(fold)) for fold, table in self.scores.items()]
+        tables = []
+        for fold, table in self.scores.items():
+            found = self.metrics.get(fold, {}).get("calibration")
+            platt = Platt(*(found[name] for name in Platt._fields)) if found else None
+            probability = platt.probability(table["score"].to_numpy()) if platt else np.nan
+            tables.append(table.assign(fold=fold, probability=probability))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-    def _calibrated(self, fold: str) -> np.ndarray | float:
-        found = self.metrics.get(fold, {}).get("calibration")
-        if not found:
-            return np.nan
-        return Platt(*(found[name] for name in Platt._fields)).probability(self.scores[fold]["score"].to_numpy())
 
     @cached_property
     def pooled(self) -> dict[str, Any] | None:
@@ -137,49 +116,45 @@ class Run:
 
     def parts(self) -> dict[tuple[str, str], Run]:
         """Return the run by corpus and protocol, whose folds alone may be averaged; mostly this is one part."""
-        groups: dict[tuple[str, str], list[str]] = {}
-        for fold, config in self.configs.items():
-            groups.setdefault(corpus_and_protocol(config), []).append(fold)
-        return {key: self.of(folds) for key, folds in groups.items()}
+        tested_on = {fold: corpus_and_protocol(config) for fold, config in self.configs.items()}
+        return {key: self.of(folds) for key, folds in by_value(tested_on).items()}
 
-    def of(self, folds: Iterable[str]) -> Run:
+    def of(self, folds: Sequence[str]) -> Run:
         """Return some folds of the run as one of its own."""
-        kept = [fold for fold in self.folds if fold in {*folds}]
-        metrics, scores = ({k: held[k] for k in kept if k in held} for held in (self.metrics, self.scores))
-        return Run(self.name, self.folder, metrics, scores, self.problems, self.damaged, self.resamples, self.seed)
+        metrics, scores = ({k: held[k] for k in folds if k in held} for held in (self.metrics, self.scores))
+        return replace(self, metrics=metrics, scores=scores)
 
 
 def read_run(folder: Path) -> Run:
     """Read what there is of a run; what does not read is among its `problems`."""
     run = Run(folder.name, folder)
-    for fold in fold_folders(folder, FILES[:2]):
-        try:
-            run.metrics[fold.name] = read_metrics(fold / FILES[0])
-        except (ValueError, OSError) as error:
-            run.problems.append(what(error))
-            run.damaged += [what(error)] * (fold / FILES[0]).exists()
-        try:
-            run.scores[fold.name] = read_scores(fold / FILES[1])
-        except (ValueError, OSError) as error:
-            run.problems.append(what(error))
+    for path in fold_folders(folder, FILES[:2]):
+        for name, read, found in zip(FILES[:2], (read_metrics, read_scores), (run.metrics, run.scores), strict=True):
+            try:
+                found[path.name] = read(path / name)
+            except (ValueError, OSError) as error:
+                run.problems.append(what(error))
+                if read is read_metrics and (path / name).exists():
+                    run.damaged.append(what(error))
     if not run.folds:
         run.problems.append(f"{folder} has no train_*/metrics.json: train or test a fold first")
-    if run.scores:
-        try:
-            pool(run.scores)
-        except DataError as error:
-            run.problems.append(what(error))
-    run.problems += _disagreements(run)
+    try:
+        pool(run.scores)
+    except DataError as error:
+        run.problems.append(str(error))
+    for fold in sorted(run.metrics.keys() & run.scores.keys()):
+        here, there = evaluate(run.scores[fold]), run.metrics[fold]
+        if names := [name for name in AGREEING if not _same(here[name], there.get(name))]:
+            run.problems.append(
+                f"{folder / fold}: {', '.join(names)} of metrics.json are not those of scores.csv; test it again"
+            )
     return run
 
 
 def find_runs(results: Path, names: str | None = None) -> list[Run]:
     """Read runs, each a folder in `results`, in the order of the paper's detectors: those named, else all.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder, no such run, or no run at all.
+    FileNotFoundError says so if there is no such folder, no such run, or no run at all.
     """
     if not results.is_dir():
         raise FileNotFoundError(f"{results}: no such folder; --outputs is the folder whose results hold the runs")
@@ -200,18 +175,6 @@ def find_runs(results: Path, names: str | None = None) -> list[Run]:
 def what(error: ValueError | OSError) -> str:
     """Say what an error is; one that the system raised says little without its file."""
     return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-
-
-def _disagreements(run: Run) -> list[str]:
-    """Name the folds whose metrics are not those of their scores."""
-    found = []
-    for fold in run.metrics.keys() & run.scores.keys():
-        here, there = evaluate(run.scores[fold]), run.metrics[fold]
-        if names := [name for name in AGREEING if not _same(here[name], there.get(name))]:
-            found.append(
-                f"{run.folder / fold}: {', '.join(names)} of metrics.json are not those of scores.csv; test it again"
-            )
-    return sorted(found)
 
 
 def _same(one: float | None, other: float | None) -> bool:
@@ -236,25 +199,28 @@ def published(config: Mapping[str, Any]) -> dict[str, float]:
 def differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
     """Find the settings in which folds of one run differ, though they decide its numbers.
 
-    Returns
-    -------
-    dict
-        Setting → value as text → folds; "data or weights" where no setting tells what the hashes do.
+    Setting → value as text → folds; "data or weights" where no setting tells what the hashes do.
     """
-    found: dict[str, dict[str, list[str]]] = {}
+    found = {}
     for name in dict.fromkeys(name for config in configs.values() for name in config if name not in MAY_DIFFER):
-        values: dict[str, list[str]] = {}
-        for fold, config in configs.items():
-            value = config.get(name)
-            values.setdefault(value if isinstance(value, str) else json.dumps(value, default=str), []).append(fold)
-        if len(values) > 1:
-            found[name] = values
+        told = {fold: config.get(name) for fold, config in configs.items()}
+        values = {
+            fold: value if isinstance(value, str) else json.dumps(value, default=str) for fold, value in told.items()
+        }
+        if len(folds_of_each := by_value(values)) > 1:
+            found[name] = folds_of_each
     # A hash takes the clips of the fold where the corpus and the weights have digests of their own.
     has_digest = all("table_digest" in config for config in configs.values())
-    hashes: dict[str, list[str]] = {}
-    for fold, config in configs.items():
-        hashes.setdefault(str(config.get("config_hash")), []).append(fold)
+    hashes = by_value({fold: str(config.get("config_hash")) for fold, config in configs.items()})
     return {"data or weights": hashes} if len(hashes) > 1 and not found and not has_digest else found
+
+
+def by_value(values: Mapping[str, Value]) -> dict[Value, list[str]]:
+    """Turn fold → value into value → folds."""
+    found: dict[Value, list[str]] = {}
+    for fold, value in values.items():
+        found.setdefault(value, []).append(fold)
+    return found
 
 
 def of_other_folds(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -14,8 +14,8 @@ from rich.console import Group
 from utils.files import markdown_table, to_json, write_atomic
 from utils.metrics import evaluate
 from utils.results import CATEGORIES, FILES
-from utils.runs import AUC_EXPLAINED, FOLDS, HEADINGS, Run, objections, published, read_run
-from utils.table import Section, as_tables, counted, percent, with_deviation
+from utils.runs import FOLDS, Run, objections, published, read_run
+from utils.table import AUC_EXPLAINED, HEADINGS, SHORT, Section, as_tables, counted, percent, with_deviation
 
 log = logging.getLogger(__name__)
 
@@ -25,35 +25,26 @@ COUNTS = ["n", "n_A", "n_B", "n_C", "n_D"]
 def summarise(results_dir: Path) -> pd.DataFrame:
     """Summarise the folds of a run, in a folder such as outputs/results/MRDF_CE, in summary.json, .csv and .md there.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Fractions from 0 to 1: what `with_means` returns, and the row "pooled_auc", the AUC of the scores of all test
-        clips of the folds together, which those of several corpora or protocols have not.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no fold whose files can be read. One whose files cannot be is left out, and the log says so.
+    What is returned are fractions from 0 to 1: what `with_means` returns, and the row "pooled_auc", the AUC of the
+    scores of all test clips of the folds together, which those of several corpora or protocols have not. A fold whose
+    files cannot be read is left out, and the log says so; FileNotFoundError if none is left.
     """
     run = read_run(results_dir)
-    whole = [
-        fold for fold in run.folds if fold in run.metrics and len(run.scores.get(fold, ())) == run.metrics[fold]["n"]
-    ]
+    whole = []
     for fold in run.folds:
-        if fold not in whole:
-            why = [problem for problem in run.problems if f"{run.folder / fold}/" in problem]
-            other = f"{run.folder / fold / FILES[1]} has not the clips that metrics.json counts: test the fold again"
-            log.warning("%s is left out of the summary: %s", fold, "; ".join(why) or other)
+        if fold in run.metrics and len(run.scores.get(fold, ())) == run.metrics[fold]["n"]:
+            whole.append(fold)
+            continue
+        why = [problem for problem in run.problems if f"{run.folder / fold}/" in problem]
+        other = f"{run.folder / fold / FILES[1]} has not the clips that metrics.json counts: test the fold again"
+        log.warning("%s is left out of the summary: %s", fold, "; ".join(why) or other)
     if not whole:
         raise FileNotFoundError("; ".join(run.problems) or f"{run.folder} has no fold to read")
     run = run.of(whole)
     table = with_means(run)
     pooled = evaluate(run.clips) if len(run.parts()) == 1 else {"auc": None, "n": len(run.clips)}
     table.loc["pooled_auc"] = pd.Series({"auc": pooled["auc"], "n": pooled["n"]}, dtype=float)
-    title = _title(run)
-    notes = _notes(table, run)
-    _write_summary(run.folder, table, title, notes)
+    _write_summary(run, table)
     return table
 
 
@@ -70,13 +61,6 @@ def with_means(run: Run) -> pd.DataFrame:
     if averaged and run.shared("model_type") and (paper := published(next(iter(run.configs.values())))):
         table.loc["paper"] = pd.Series(paper, dtype=float)
     return table
-
-
-def _title(run: Run) -> str:
-    model, corpus = run.shared("model_type") or "Detector", run.shared("corpus")
-    if corpus == "miniature":
-        return f"{model} on the synthetic miniature (not FakeAVCeleb: not comparable with published numbers)"
-    return f"{model} on {corpus}" if corpus else model
 
 
 def _notes(table: pd.DataFrame, run: Run) -> list[str]:
@@ -100,8 +84,12 @@ def _notes(table: pd.DataFrame, run: Run) -> list[str]:
     return [*notes, *objections(run.configs)]
 
 
-def _write_summary(folder: Path, table: pd.DataFrame, title: str, notes: list[str]) -> None:
+def _write_summary(run: Run, table: pd.DataFrame) -> None:
     """Write the three forms of one table: json and csv as fractions, md in percent."""
+    model, corpus = run.shared("model_type") or "Detector", run.shared("corpus")
+    title, notes = f"{model} on {corpus}" if corpus else model, _notes(table, run)
+    if corpus == "miniature":
+        title = f"{model} on the synthetic miniature (not FakeAVCeleb: not comparable with published numbers)"
     cells = table.astype(dict.fromkeys(COUNTS, "Int64"))
     rows = cells.astype(object).where(cells.notna(), None).to_dict("index")
     pooled = rows.pop("pooled_auc")
@@ -115,15 +103,15 @@ def _write_summary(folder: Path, table: pd.DataFrame, title: str, notes: list[st
         "pooled_n": pooled["n"],
         "notes": notes,
     }
-    write_atomic(folder / "summary.json", to_json(summary))
-    write_atomic(folder / "summary.csv", cells.to_csv(lineterminator="\n"))
+    write_atomic(run.folder / "summary.json", to_json(summary))
+    write_atomic(run.folder / "summary.csv", cells.to_csv(lineterminator="\n"))
     lines = [f"# {title}", "", *markdown_table(fold_grid(table)), "", *(f"- {note}" for note in notes), ""]
-    write_atomic(folder / "summary.md", "\n".join(lines))
+    write_atomic(run.folder / "summary.md", "\n".join(lines))
 
 
 def fold_grid(table: pd.DataFrame) -> list[list[str]]:
     """Return headings and cells of a table of folds, in percent; "mean" and "paper" last, where it has them."""
-    headings = {name: heading for name, heading in HEADINGS.items() if name in table and table[name].notna().any()}
+    headings = {name: HEADINGS[name] for name in SHORT if name in table and table[name].notna().any()}
     headings |= {f"acc_{key}": f"ACC {key}" for key in CATEGORIES if f"acc_{key}" in table}
     grid = [["fold", "n", *headings.values()]]
     for fold, row in table.drop(index=["mean", "std", "paper", "pooled_auc"], errors="ignore").iterrows():
@@ -138,8 +126,8 @@ def fold_grid(table: pd.DataFrame) -> list[list[str]]:
 
 def fold_table(metrics: Mapping[str, Any], title: str) -> Group:
     """Return the metrics of a fold as tables to print: the whole fold, then its categories."""
-    known = {heading: metrics[name] for name, heading in HEADINGS.items() if metrics.get(name) is not None}
-    whole = [[f"{metrics['n']} clips", "%"], *([heading, percent(value)] for heading, value in known.items())]
+    known = [[HEADINGS[name], percent(metrics[name])] for name in SHORT if metrics.get(name) is not None]
+    whole = [[f"{metrics['n']} clips", "%"], *known]
     by_category = [["category", "n", "ACC", "AUC"]]
     for name, values in metrics["per_category"].items():
         if values["n"]:
@@ -154,8 +142,9 @@ def calibration_notes(record: Mapping[str, Any] | None) -> list[str]:
     """Say what `model.threshold.with_calibration` has found: on which clips, what prior, and what it helps."""
     if not record:
         return []
+    before, after = record["before"], record["after"]
     changed = "; ".join(
-        f"{name} {record['before'][key]:.4f} before, {record['after'][key]:.4f} after"
+        f"{name} {before[key]:.4f} before, {after[key]:.4f} after"
         for key, name in (("ece", "ECE"), ("brier", "Brier score"))
     )
     sentences = [

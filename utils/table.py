@@ -14,6 +14,26 @@ from rich.text import Text
 
 from utils.files import markdown_table
 
+# What metrics are called, in the order of a long table, and those of a short one.
+HEADINGS = {
+    "acc": "ACC",
+    "balanced_acc": "balanced ACC",
+    "auc": "AUC",
+    "auc_hard": "hard AUC",
+    "ap_real": "AP, real",
+    "ap_fake": "AP, fake",
+    "eer": "EER",
+    "f1_real": "F1, real",
+    "precision_real": "precision, real",
+    "recall_real": "recall, real",
+    "f1_fake": "F1, fake",
+    "precision_fake": "precision, fake",
+    "recall_fake": "recall, fake",
+    "audio_auc": "audio AUC",
+    "video_auc": "video AUC",
+}
+SHORT = ("acc", "auc", "auc_hard", "eer", "ap_real", "ap_fake", "audio_auc", "video_auc")
+AUC_EXPLAINED = "AUC: of the scores, the probability of real; hard AUC: of the 0/1 decisions, which the paper reports"
 INTERVAL = "95 %"
 NOTE = "note"
 UNSEEN_MARK = "†"

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from scripts.card.facts import read_facts
-from scripts.card.parts import build
+from scripts.card.page import build
 from utils.errors import DataError
 from utils.files import write_atomic
 from utils.statistics.bootstrap import RESAMPLES, SEED

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -23,40 +23,23 @@ AUDIT = Path("audit") / "audit.json"
 AUDIT_KEYS = {"digest", "n", "shortcuts", "sentences"}
 
 
-class Facts(NamedTuple):
-    """A checkpoint and the results of its fold.
-
-    Parameters
-    ----------
-    path, sha256
-        The checkpoint and the SHA-256 of its bytes.
-    kind, parameters, choices
-        Name of the detector, how many parameters it has, and its hyperparameters.
-    epoch, trained
-        Epoch of the checkpoint, from 1, or None; the configuration of training in it, empty in the authors' files.
-    threshold
-        From which score on `main.py predict` calls a clip real.
-    run, fold
-        Results of the fold, as a run of this fold alone, and its name, such as train_2.
-    sides
-        Clips of "training", "validation" and "test" as the corpus has them; None where it cannot be read.
-    audit, no_audit
-        What audit.json holds, if it is of these very bytes; else None and why.
-    """
+@dataclass(frozen=True)
+class Facts:
+    """A checkpoint and the results of its fold."""
 
     path: Path
     sha256: str
-    kind: str
+    kind: str  # of detector, such as MRDF_CE
     parameters: int
-    choices: dict[str, Any]
-    epoch: int | None
-    trained: dict[str, Any]
-    threshold: Threshold
-    run: Run
-    fold: str
-    sides: dict[str, pd.DataFrame] | None
-    audit: dict[str, Any] | None
-    no_audit: str
+    choices: dict[str, Any]  # its hyperparameters
+    epoch: int | None  # from 1
+    trained: dict[str, Any]  # the configuration of training; empty in the authors' files
+    threshold: Threshold  # from which score on `main.py predict` calls a clip real
+    run: Run  # of this fold alone
+    fold: str  # such as train_2
+    sides: dict[str, pd.DataFrame] | None  # training, validation and test; None where the corpus cannot be read
+    audit: dict[str, Any] | None  # what audit.json holds, if it is of these very bytes
+    no_audit: str  # or why there is none
 
     @property
     def folder(self) -> Path:
@@ -122,11 +105,6 @@ def read_facts(path: Path, outputs: Path, resamples: int, seed: int) -> Facts:
         audit=audit if isinstance(audit, dict) else None,
         no_audit=audit if isinstance(audit, str) else "",
     )
-
-
-def day(path: Path) -> str:
-    """The date of a file, in UTC."""
-    return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).date().isoformat()
 
 
 def _tested_fold(path: Path, folder: Path, trained: dict[str, Any]) -> Run:

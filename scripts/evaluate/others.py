@@ -25,16 +25,8 @@ TEXTS = ["file", "subject", "category", "method", "race", "gender"]
 class Others(NamedTuple):
     """A csv with the column file and one of scores.
 
-    Attributes
-    ----------
-    path
-        The file.
-    column
-        Of the scores.
-    polarity
-        Whether a high score means "real" or "fake"; None: its column polarity says so.
-    threshold
-        Score from which on a clip is what a high score means.
+    The polarity says whether a high score means "real" or "fake"; without it, its column polarity does. From the
+    threshold on a clip is what a high score means.
     """
 
     path: Path
@@ -48,12 +40,8 @@ def read_others(others: Others, files: Iterable[str]) -> tuple[dict[str, float],
 
     Clips are found by their path in the corpus, else by the end of it, else by their name where that is the only one;
     those that the file does not name are left out. Scores where a high one means fake get the other sign; what is no
-    finite number is NaN.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, a score is no number, a clip is there twice, or it has none of the clips.
+    finite number is NaN. `DataError` says so if the file cannot be read, a score is no number, a clip is there twice,
+    or it has none of the clips.
     """
     path, column = others.path, others.column
     table = read_csv(path)
@@ -108,22 +96,10 @@ def folds_of_others(
     fold: str | None,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Put another detector's scores onto the test clips of a protocol, a table a fold.
+    """Put another detector's scores onto the test clips of a protocol, a table a fold; all folds, if they are alike.
 
-    Parameters
-    ----------
-    others
-        The scores.
-    data_root, dataset, protocol, lists, seed
-        As in `dataset.datamodule.FakeAVCelebDataModule`.
-    fold
-        One fold; by default all, if they are alike.
-
-    Returns
-    -------
-    dict
-        Fold → what `utils.results.read_scores` would give of the clips that have a score and a label; how many have
-        no score is in the log. Scores that are no probabilities are brought between 0 and 1 in their order.
+    A table is what `utils.results.read_scores` would give of the clips that have a score and a label; how many have
+    no score is in the log. Scores that are no probabilities are brought between 0 and 1 in their order.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from utils.results import CATEGORIES
@@ -36,21 +36,19 @@ def cautions(runs: Sequence[Run]) -> list[tuple[Caution, dict[str, str]]]:
     return found
 
 
-def _folds(run: Run, found: Iterable[str]) -> str | None:
-    """Name folds, unless they are all."""
-    found = list(found)
-    if not found:
-        return None
-    return "" if found == list(run.configs) else ", ".join(found)
-
-
 def _where(applies: Callable[[dict[str, Any]], bool]) -> Callable[[Run], str | None]:
-    """To find the folds of whose metrics.json something is so."""
-    return lambda run: _folds(run, (fold for fold, metrics in run.metrics.items() if applies(metrics)))
+    """To find the folds of whose metrics.json something is so; they are named, unless they are all."""
+
+    def find(run: Run) -> str | None:
+        found = [fold for fold, metrics in run.metrics.items() if applies(metrics)]
+        named = ", ".join(found) if len(found) < len(run.metrics) else ""
+        return named if found else None
+
+    return find
 
 
 def _setting(name: str, value: Any) -> Callable[[Run], str | None]:
-    return _where(lambda metrics: name in metrics["config"] and metrics["config"][name] == value)
+    return _where(lambda metrics: metrics["config"].get(name) == value)
 
 
 def _is_balanced(metrics: dict[str, Any]) -> bool:
@@ -91,9 +89,8 @@ def _below_chance(run: Run) -> str | None:
 
 
 def _other_corpus(run: Run) -> str | None:
-    others = [str(config.get("corpus") or "corpus not recorded") for config in run.configs.values()]
-    others = [name for name in dict.fromkeys(others) if name != PUBLISHED_CORPUS]
-    return ", ".join(others) or None
+    names = dict.fromkeys(str(config.get("corpus") or "corpus not recorded") for config in run.configs.values())
+    return ", ".join(name for name in names if name != PUBLISHED_CORPUS) or None
 
 
 def _absent(run: Run) -> str | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,21 +21,12 @@ COUNT = 8  # hardest clips of each class
 CLASSES = {1: "real", 0: "fake"}
 
 
-@dataclass
-class Media:
-    """What a page shows of a clip.
+class Media(NamedTuple):
+    """What a page shows of a clip: frames side by side and the waveform, each with what it shows, or "" and why not."""
 
-    Parameters
-    ----------
-    strip, frames
-        Frames side by side as JPEG in base64, and what they show; or "" and why there is none.
-    outline, length, audio
-        The waveform as the path of an SVG that is `length` wide and `HEIGHT` high, and what it shows; or "" and why.
-    """
-
-    strip: str
+    strip: str  # a JPEG in base64
     frames: str
-    outline: str
+    outline: str  # the path of an SVG that is `length` wide and `HEIGHT` high
     length: int
     audio: str
 
@@ -44,12 +34,8 @@ class Media:
 class Corpus:
     """Finds the clips of a corpus by the names that scores.csv gives them.
 
-    Attributes
-    ----------
-    root
-        What --data_root says; None if nothing.
-    problems
-        Why a clip table could not be read, by the kind of corpus.
+    ``root`` is what --data_root says, None if nothing; ``problems``: why a clip table could not be read, by the kind of
+    corpus.
     """
 
     def __init__(self, root: Path | None) -> None:
@@ -70,8 +56,7 @@ class Corpus:
         # Runs have clips in common, which are decoded once.
         key = (path, frames if isinstance(frames, int) and frames > 0 else MAX_FRAMES)
         if key not in self._media:
-            (strip, frames_shown), (outline, length, audio) = _strip(*key), _waveform(*key)
-            self._media[key] = Media(strip, frames_shown, outline, length, audio)
+            self._media[key] = Media(*_strip(*key), *_waveform(*key))
         return self._media[key]
 
     def _table(self, dataset: str) -> dict[str, str]:
@@ -109,8 +94,8 @@ def envelope(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def outline(samples: np.ndarray) -> tuple[str, int]:
     """Draw audio (N,) as the path of an SVG, and say how wide it is."""
     low, high = envelope(samples)
-    edge = [f"{x},{HEIGHT / 2 * (1 - y):.1f}" for x, y in enumerate(high)]
-    edge += [f"{x},{HEIGHT / 2 * (1 - y):.1f}" for x, y in reversed(list(enumerate(low)))]
+    there_and_back = [*enumerate(high), *reversed([*enumerate(low)])]
+    edge = [f"{x},{HEIGHT / 2 * (1 - y):.1f}" for x, y in there_and_back]
     return f"M{'L'.join(edge)}Z", max(len(low) - 1, 1)
 
 

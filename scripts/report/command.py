@@ -20,7 +20,7 @@ from scripts.reproduce.table import describe, notes_of, sections
 from scripts.suite.page import sections as suite_sections
 from utils.errors import DataError
 from utils.files import write_atomic
-from utils.runs import Run, differing, find_runs
+from utils.runs import Run, by_value, differing, find_runs
 from utils.summary import fold_grid, with_means
 from utils.table import Section, explained
 
@@ -114,23 +114,17 @@ def _run(run: Run, logs: Path, corpus: Corpus) -> dict[str, Any]:
     log.info("%s: drawing figures and looking for clips", run.name)
     log_dir = logs / run.name
     drawn, absent = figures(run, log_dir if log_dir.is_dir() else None)
-    facts = [
-        f"Detector: {run.shared('model_type') or 'not recorded, or not the same in all folds'}",
-        f"Corpus: {run.shared('corpus') or 'not recorded, or not the same in all folds'}",
-        f"Folds: {', '.join(run.folds) or 'none'}; test clips: {run.n_clips:,}",
-    ]
-    unreadable = "No scores.csv can be read, so that there is nothing by {}."
-    if len(run.parts()) > 1:
-        unreadable = "The folds are of several corpora or protocols, so that there is nothing by {}."
     return {
         "name": run.name,
-        "facts": facts,
+        "detector": run.shared("model_type"),
+        "corpus": run.shared("corpus"),
+        "fold_names": run.folds,
+        "n": run.n_clips,
+        "mixed": len(run.parts()) > 1,
         "problems": run.problems,
         "folds": _folds(run),
         "kinds": explained(kinds_sections(run.pooled)) if run.pooled else [],
-        "no_kinds": unreadable.format("category and method"),
         "people": explained(people_sections(run.pooled)) if run.pooled else [],
-        "no_people": unreadable.format("race and gender"),
         "figures": drawn,
         "no_figures": absent,
         "hardest": _hardest(run, corpus),
@@ -186,22 +180,25 @@ def _configuration(run: Run) -> dict[str, Any] | None:
     if not run.configs:
         return None
     configs = {fold: flat(config) for fold, config in run.configs.items()}
-    body = []
-    for name in dict.fromkeys(name for config in configs.values() for name in config if name != "fold"):
-        values: dict[str, list[str]] = {}
-        for fold, config in configs.items():
-            values.setdefault(config.get(name, ABSENT), []).append(fold)
-        parts = [f"{', '.join(folds)}: {value}" for value, folds in values.items()]
-        body.append([name, next(iter(values)) if len(values) == 1 else "; ".join(parts)])
+    names = dict.fromkeys(name for config in configs.values() for name in config if name != "fold")
+    settings = {name: by_value({fold: config.get(name, ABSENT) for fold, config in configs.items()}) for name in names}
     off = differing(run.configs)
-    grid = [[name, "; ".join(f"{', '.join(f)}: {v}" for v, f in values.items())] for name, values in off.items()]
     left_out = [[file, why] for file, why in skipped(run).items()]
     head = ["setting", "value"]
+
+    def told(values: Mapping[str, list[str]]) -> str:
+        return "; ".join(f"{', '.join(folds)}: {value}" for value, folds in values.items())
+
     return {
         "several": len(configs) > 1,
         "differing": list(off),
-        "off": Section(f"{run.name}: settings that differ between folds", [head, *grid]),
-        "all": Section(f"{run.name}: all settings", [head, *body]),
+        "off": Section(
+            f"{run.name}: settings that differ between folds", [head, *([k, told(v)] for k, v in off.items())]
+        ),
+        "all": Section(
+            f"{run.name}: all settings",
+            [head, *([k, next(iter(v)) if len(v) == 1 else told(v)] for k, v in settings.items())],
+        ),
         "skipped": Section(f"{run.name}: clips that were skipped", [["file", "why"], *left_out]),
     }
 

@@ -19,12 +19,13 @@ from utils.figures.curves import draw_det, draw_precision_recall, draw_roc
 from utils.figures.embedding import draw_embedding
 from utils.figures.style import save_figure
 from utils.figures.training import chosen_epoch, draw_training_curves, read_training_log
-from utils.runs import FOLD_NAME, Run, fold_folders
+from utils.runs import Run, fold_folders
 from utils.table import counted
 
 log = logging.getLogger(__name__)
 
 FOLDER = "figures"
+LOGS = "version_*/metrics.csv"  # in the folder of a fold
 # Name of a figure: what it is called, and what it shows.
 CAPTIONS = {
     "roc": ("ROC", "share of real clips taken for real against that of fake clips, at every threshold"),
@@ -58,23 +59,10 @@ def figures(run: Run, log_dir: Path | None) -> tuple[list[Shown], list[str]]:
 
 
 def all_figures(run: Run, log_dir: Path | None, out: Path, title: str) -> tuple[list[Path], dict[str, str]]:
-    """Draw every figure of a run for which there is data, as PNG and SVG.
+    """Draw every figure of a run for which there is data, as PNG and SVG in the folder `out`.
 
-    Parameters
-    ----------
-    run
-        The run; its folder may hold train_*/embeddings.npz.
-    log_dir
-        Folder of its logs, such as outputs/log/MRDF_CE; None leaves out the training curves.
-    out
-        Where to write.
-    title
-        Of the figures.
-
-    Returns
-    -------
-    tuple
-        The PNG files written, and by the names of the other figures why they are not.
+    Training curves need the folder of its logs, such as outputs/log/MRDF_CE, embeddings the train_*/embeddings.npz of
+    its results. Returned are the PNG files written, and by the names of the other figures why they are not.
     """
     pooled = f"{title}, {len(run.scores)} folds pooled" if len(run.scores) > 1 else title
     reasons: dict[str, str] = {}
@@ -107,8 +95,7 @@ def all_figures(run: Run, log_dir: Path | None, out: Path, title: str) -> tuple[
 
 def _training_curves(run: Run, log_dir: Path, title: str) -> Figure:
     logs, chosen = {}, {}
-    folders = [path for path in log_dir.glob("train_*") if path.is_dir() and FOLD_NAME.fullmatch(path.name)]
-    for folder in sorted(folders, key=lambda path: (len(path.name), path.name)):
+    for folder in fold_folders(log_dir, [LOGS]):
         try:
             logs[folder.name] = read_training_log(folder)
         except (DataError, OSError) as error:
@@ -137,15 +124,10 @@ def _embedding(archive: Path, title: str) -> Figure:
 def _shown(run: Run, path: Path, log_dir: Path | None) -> Shown:
     kind, _, fold = path.stem.partition("_") if path.stem.startswith("embedding") else (path.stem, "", "")
     title, shows = CAPTIONS[kind]
-    return Shown(embedded(path), f"{title}, {fold}" if fold else title, shows, _count(run, kind, fold, log_dir))
-
-
-def _count(run: Run, kind: str, fold: str, log_dir: Path | None) -> str:
-    """Say what a figure rests on."""
-    if kind == "training_curves" and log_dir is not None:
-        folders = {path.parents[1].name for path in log_dir.glob("train_*/version_*/metrics.csv")}
-        return f"n = {counted(sum(bool(FOLD_NAME.fullmatch(name)) for name in folders), 'fold')}"
     tables = [table for name, table in run.scores.items() if not fold or name == fold]
-    if not tables:
-        return "n is in the figure"
-    return f"n = {counted(sum(map(len, tables)), 'clip')} of {counted(len(tables), 'fold')}"
+    rests_on = "n is in the figure"
+    if kind == "training_curves":
+        rests_on = f"n = {counted(len(fold_folders(log_dir, [LOGS])), 'fold')}"
+    elif tables:
+        rests_on = f"n = {counted(sum(map(len, tables)), 'clip')} of {counted(len(tables), 'fold')}"
+    return Shown(embedded(path), f"{title}, {fold}" if fold else title, shows, rests_on)

@@ -38,11 +38,11 @@ PATIENCE_SECONDS = 30
 
 
 class Job(NamedTuple):
-    """A fold to do: where it lies, the hash of what is asked for, and the command that does it."""
+    """A fold to do."""
 
     fold: Fold
-    digest: str
-    command: list[str]
+    digest: str  # of the configuration that is asked for
+    command: list[str]  # that does it
 
 
 @takes(TrainOptions, without=("model_type", "folds", "save_name", "resume"))
@@ -76,7 +76,10 @@ def reproduce(
     """
     given = TrainOptions(model_type="AVDF", folds=folds, save_name=None, resume="auto", **options)
     jobs = share_of(make_jobs(models, given, options), shard)
-    write_configuration(models, given)
+    # What was asked for, which --config takes back.
+    asked = {name: value for name, value in plain(given).items() if name not in ("model_type", "save_name", "resume")}
+    path = given.outputs / "results" / "reproduce.yaml"
+    write_atomic(path, yaml.safe_dump({"models": models} | asked, sort_keys=False))
     overview = Overview({job.fold: job.digest for job in jobs}, given.max_epochs)
     try:
         with stopping(), closing(overview):
@@ -87,13 +90,6 @@ def reproduce(
         if stop.to_be_requeued:
             requeue()
         raise
-
-
-def write_configuration(models: str, given: TrainOptions) -> None:
-    """Write what was asked for as results/reproduce.yaml, which `--config` takes back."""
-    config = {name: value for name, value in plain(given).items() if name not in ("model_type", "save_name", "resume")}
-    path = given.outputs / "results" / "reproduce.yaml"
-    write_atomic(path, yaml.safe_dump({"models": models} | config, sort_keys=False))
 
 
 def make_jobs(models: str, given: TrainOptions, options: dict[str, Any]) -> list[Job]:
@@ -140,18 +136,15 @@ def make_job(model: str, number: str, options: dict[str, Any], clips: dict[str, 
     """One fold of one detector, with the options that were given for all."""
     own: dict[str, Any] = {"model_type": model, "save_name": model, "folds": number, "resume": "auto"}
     resolved = TrainOptions(**own, **options)
-    handed_on = [
-        f"--{field.name}={_written(options[field.name])}"
+    changed = [
+        (field.name, options[field.name])
         for field in fields(TrainOptions)
         if field.name in options and options[field.name] != field.default
     ]
+    handed_on = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in changed]
     command = [sys.executable, str(TRAIN), *(f"--{name}={value}" for name, value in own.items()), *handed_on]
     fold = Fold(resolved.outputs, model, resolved.fold_names[0])
     return Job(fold, config_hash(plain(resolved), clips), command)
-
-
-def _written(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def share_of(jobs: list[Job], shard: str | None) -> list[Job]:
@@ -166,19 +159,17 @@ def share_of(jobs: list[Job], shard: str | None) -> list[Job]:
 
 def run_all(jobs: list[Job], overview: Overview) -> None:
     """Do all jobs; those that someone else is at come last."""
-    left = list(jobs)
-    waiting_for: set[str] = set()
+    left, told = list(jobs), set()
     while left:
-        before = len(left)
-        left = [job for job in left if not attempt(job, overview)]
-        if left and len(left) == before:
-            for job in left:
-                line = f"{job.fold}: waiting for {holder_of(job.fold)}"
-                if line not in waiting_for:
+        waiting = [job for job in left if not attempt(job, overview)]
+        if len(waiting) == len(left):
+            for line in (f"{job.fold}: waiting for {holder_of(job.fold)}" for job in waiting):
+                if line not in told:
                     log.info("%s", line)
-                waiting_for.add(line)
+                told.add(line)
             time.sleep(POLL_SECONDS)
             overview.refresh()
+        left = waiting
 
 
 def attempt(job: Job, overview: Overview) -> bool:
@@ -203,7 +194,9 @@ def attempt(job: Job, overview: Overview) -> bool:
     if code == 0 and metrics:
         overview.done(fold, metrics)
     else:
-        overview.fail(fold, f"{_ending(code)}, see {fold.log}")
+        ending = f"exit code {code}" if code else "train.py left no results of this configuration"
+        ending = f"killed by {signal.Signals(-code).name}" if code < 0 else ending
+        overview.fail(fold, f"{ending}, see {fold.log}")
     return True
 
 
@@ -231,12 +224,6 @@ def stop(process: subprocess.Popen) -> None:
     except (subprocess.TimeoutExpired, Stopped):
         process.kill()
         process.wait()
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}" if code else "train.py left no results of this configuration"
 
 
 def finish(jobs: list[Job], overview: Overview, given: TrainOptions) -> None:

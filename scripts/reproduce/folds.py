@@ -25,7 +25,7 @@ from model import read_checkpoint
 from utils.errors import DataError
 from utils.files import aside, file_digest, lock, replacing, write_atomic
 from utils.options import TrainOptions, plain
-from utils.results import read_fold, read_metrics
+from utils.results import read_metrics, read_scores
 
 log = logging.getLogger(__name__)
 
@@ -54,48 +54,38 @@ class Fold:
 
     @property
     def results(self) -> Path:
-        """Folder of metrics.json, scores.csv and, in training, progress.json."""
         return self.outputs / "results" / self.run / self.name
 
     @property
     def metrics(self) -> Path:
-        """Metrics of the fold; written last."""
-        return self.results / "metrics.json"
+        return self.results / "metrics.json"  # written last
 
     @property
     def progress(self) -> Path:
-        """How far training is; gone when the fold is done."""
-        return self.results / "progress.json"
+        return self.results / "progress.json"  # how far training is; gone when the fold is done
 
     @property
     def best(self) -> Path:
-        """Checkpoint of the best epoch."""
-        return self.outputs / "ckpts" / self.run / f"{self.run}_{self.name}.ckpt"
+        return self.outputs / "ckpts" / self.run / f"{self.run}_{self.name}.ckpt"  # of the best epoch
 
     @property
     def last(self) -> Path:
-        """Checkpoint to go on from."""
-        return self.best.with_name(f"{self.best.stem}-last.ckpt")
+        return self.best.with_name(f"{self.best.stem}-last.ckpt")  # to go on from
 
     @property
     def log(self) -> Path:
-        """What its process printed."""
-        return self.outputs / "log" / self.run / f"{self.name}.log"
+        return self.outputs / "log" / self.run / f"{self.name}.log"  # what its process printed
 
     @property
     def lock(self) -> Path:
-        """File that whoever trains the fold has locked."""
-        return self.outputs / "locks" / f"{self.run}_{self.name}.lock"
+        return self.outputs / "locks" / f"{self.run}_{self.name}.lock"  # locked by whoever trains the fold
 
 
 @contextmanager
 def held(fold: Fold) -> Iterator[None]:
     """Hold the lock of a fold, which the system lets go of when this process ends, however it does.
 
-    Raises
-    ------
-    DataError
-        If another process holds it; the message names that, as far as it is known.
+    `DataError` names the process that holds it already, as far as it is known.
     """
     own = lock(fold.lock)
     try:
@@ -138,17 +128,17 @@ def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     return chosen | {"world_size": config.get("gpus", 1), "pretrained": pretrained_digest(config)}
 
 
-@cache
-def _file_digest(path: Path, _changed: int) -> str:
-    return file_digest(path)
-
-
 def pretrained_digest(config: Mapping[str, Any]) -> str | None:
     """SHA-256 of the file of `--pretrained`, its path where it cannot be read, None without it."""
     if config.get("pretrained") is None:
         return None
     path = Path(config["pretrained"])
-    return _file_digest(path, path.stat().st_mtime_ns) if path.is_file() else str(path)
+    return _digest_at(path, path.stat().st_mtime_ns) if path.is_file() else str(path)
+
+
+@cache
+def _digest_at(path: Path, _changed: int) -> str:
+    return file_digest(path)
 
 
 def config_hash(config: Mapping[str, Any], clips: Mapping[str, str]) -> str:
@@ -183,12 +173,13 @@ def metrics_of(fold: Fold, digest: str) -> dict[str, Any] | None:
     trained on the subjects that are tested here.
     """
     try:
-        metrics, _ = read_fold(fold.results)
+        metrics, scores = read_metrics(fold.metrics), read_scores(fold.results / "scores.csv")
     except (OSError, ValueError):
         return None
     # By its name alone, as the outputs may have been moved.
     own = Path(str(metrics["config"].get("checkpoint"))).name == fold.best.name
-    return metrics if own and metrics["config"].get("config_hash") == digest else None
+    same = own and len(scores) == metrics["n"] and metrics["config"].get("config_hash") == digest
+    return metrics if same else None
 
 
 def progress_of(fold: Fold, digest: str) -> dict[str, Any] | None:
@@ -201,40 +192,20 @@ def progress_of(fold: Fold, digest: str) -> dict[str, Any] | None:
 
 
 class Start(NamedTuple):
-    """What a fold starts from, and what has to be done before.
+    """What a fold starts from, and what has to be done before."""
 
-    Attributes
-    ----------
-    path, checkpoint
-        The checkpoint to go on from, and what it holds; None for a fold that starts anew.
-    aside, said
-        Files that it cannot go on from and would write over, and what the log says of that.
-    """
-
-    path: Path | None = None
-    checkpoint: dict[str, Any] | None = None
-    aside: tuple[Path, ...] = ()
-    said: str = ""
+    path: Path | None = None  # the checkpoint to go on from; None for a fold that starts anew
+    checkpoint: dict[str, Any] | None = None  # what it holds
+    aside: tuple[Path, ...] = ()  # files that it cannot go on from and would write over
+    said: str = ""  # by the log of that
 
 
 def start_of(fold: Fold, config: Mapping[str, Any], resume: str | None, requeued: bool = False) -> Start:
     """Decide what a fold starts from; the checkpoint is read once, and nothing is moved yet.
 
-    Parameters
-    ----------
-    fold
-        The fold.
-    config
-        What is asked for, with its "config_hash" and "clips".
-    resume
-        As `--resume`: None, auto or a file.
-    requeued
-        The same command was stopped and started again (by Slurm): it goes on where it was.
-
-    Raises
-    ------
-    DataError
-        If the file to resume cannot be.
+    The configuration that is asked for has its "config_hash" and "clips"; resume is as `--resume`: None, auto or a
+    file, of which `DataError` says so if it cannot be resumed. If requeued, the same command was stopped and started
+    again (by Slurm): it goes on where it was.
     """
     digest = config["config_hash"]
     if resume == "auto" or (requeued and _is_ours(fold.best, digest)):
@@ -281,23 +252,17 @@ def write_options(options: TrainOptions) -> None:
         config["resume"] = None  # to go on from the end would repeat nothing
     with lock(options.outputs / "locks" / f"{options.save_name}.lock"):
         if path.exists():
-            earlier = _read_yaml(path)
-            if deciding(earlier) == deciding(config):
+            try:
+                earlier = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (ValueError, yaml.YAMLError):
+                earlier = None
+            if isinstance(earlier, dict) and deciding(earlier) == deciding(config):
                 config["folds"] = ",".join(sorted({*f"{earlier.get('folds')},{config['folds']}".split(",")}))
             else:
                 (kept,) = aside([path])
                 path.rename(kept)
                 log.info("%s is of other options: kept as %s", path, kept.name)
         write_atomic(path, yaml.safe_dump(config, sort_keys=False))
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    """The options in a file; none if it holds no such thing."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError):
-        return {}
-    return config if isinstance(config, dict) else {}
 
 
 def _own_start(fold: Fold, digest: str) -> Start:
@@ -330,24 +295,23 @@ def _own_start(fold: Fold, digest: str) -> Start:
 def _check_resumable(path: Path, config: Any, asked: Mapping[str, Any]) -> None:
     if not isinstance(config, dict):
         raise DataError(f"{path}: not written by train.py of this project, so it cannot be resumed")
-    for name in ("model_type", "fold"):
-        if config[name] != asked[name]:
-            raise DataError(f"--resume {path}: its {name} is {config[name]}, not {asked[name]}")
-    if config.get("clips", asked["clips"])["train"] != asked["clips"]["train"]:
-        raise DataError(
-            f"--resume {path}: it was trained on other clips (another fold file, subset, corpus or --num_train), so "
-            "what is tested now need not be unseen; train anew without --resume"
-        )
     # The optimiser's state is kept by group, and a backbone without a rate of its own is in the group of the heads.
-    if config.get("optimizer", "adam") != asked["optimizer"]:
-        raise DataError(
-            f"--resume {path}: it was trained with --optimizer {config.get('optimizer', 'adam')}; give that"
+    optimizer, rate = config.get("optimizer", "adam"), config.get("backbone_learning_rate")
+    advice = f"with --backbone_learning_rate {rate}; give one"
+    if rate is None:
+        advice = "without --backbone_learning_rate; leave it out"
+    wrong = [f"its {k} is {config[k]}, not {asked[k]}" for k in ("model_type", "fold") if config[k] != asked[k]]
+    if config.get("clips", asked["clips"])["train"] != asked["clips"]["train"]:
+        wrong.append(
+            "it was trained on other clips (another fold file, subset, corpus or --num_train), so what is tested now "
+            "need not be unseen; train anew without --resume"
         )
-    rate = config.get("backbone_learning_rate")
+    if optimizer != asked["optimizer"]:
+        wrong.append(f"it was trained with --optimizer {optimizer}; give that")
     if (rate is None) != (asked["backbone_learning_rate"] is None):
-        given = f"with --backbone_learning_rate {rate}; give one"
-        advice = "without --backbone_learning_rate; leave it out" if rate is None else given
-        raise DataError(f"--resume {path}: its backbone was trained {advice}")
+        wrong.append(f"its backbone was trained {advice}")
+    if wrong:
+        raise DataError(f"--resume {path}: {wrong[0]}")
 
 
 def _read_lightly(path: Path) -> dict[str, Any]:

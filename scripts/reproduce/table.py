@@ -17,9 +17,9 @@ from rich.console import Console
 from utils.errors import DataError
 from utils.files import to_json, write_atomic
 from utils.results import CATEGORIES
-from utils.runs import AUC_EXPLAINED, PUBLISHED_CORPUS, PUBLISHED_FOLDS, Run, find_runs, objections
+from utils.runs import PUBLISHED_CORPUS, PUBLISHED_FOLDS, Run, find_runs, objections
 from utils.summary import with_means
-from utils.table import Section, as_latex, as_markdown, percent, points, with_deviation
+from utils.table import AUC_EXPLAINED, Section, as_latex, as_markdown, percent, points, with_deviation
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +32,13 @@ UNKNOWN = "unknown"
 
 
 class Row(NamedTuple):
-    """What is known of the folds of a run on one corpus under one protocol.
-
-    Metrics are fractions, the record is where and with what they were made, notes are what is odd about it.
-    """
+    """What is known of the folds of a run on one corpus under one protocol."""
 
     run: str
-    tested_on: tuple[str, str]
-    metrics: dict[str, Any]
-    record: dict[str, list[str]]
-    notes: list[str]
+    tested_on: tuple[str, str]  # corpus and protocol
+    metrics: dict[str, Any]  # fractions
+    record: dict[str, list[str]]  # where and with what they were made: all values that occur among the folds
+    notes: list[str]  # what is odd about it
 
 
 def table(outputs: Path = Path("outputs"), runs: str | None = None) -> None:
@@ -77,10 +74,7 @@ def table(outputs: Path = Path("outputs"), runs: str | None = None) -> None:
 def describe(run: Run) -> list[Row]:
     """Describe a run: a row for each corpus and protocol that its folds were tested on, mostly one.
 
-    Raises
-    ------
-    FileNotFoundError, DataError
-        If no fold of it has been tested, or a metrics.json cannot be read.
+    `DataError` says so if a metrics.json cannot be read, FileNotFoundError if no fold has been tested.
     """
     if run.damaged:
         raise DataError(run.damaged[0])
@@ -90,9 +84,9 @@ def describe(run: Run) -> list[Row]:
 
 
 def _describe(run: Run, tested_on: tuple[str, str]) -> Row:
-    cells, configs = run.frame, list(run.configs.values())
+    configs = list(run.configs.values())
     metrics: dict[str, Any] = {"run": run.name, "model_type": run.shared("model_type"), "protocol": tested_on[1]}
-    metrics |= {"folds": len(configs), "clips": int(cells["n"].sum())}
+    metrics |= {"folds": len(configs), "clips": int(run.frame["n"].sum())}
     means = with_means(run).reindex(columns=[*METRICS, *BY_CATEGORY])
     for name in means:
         metrics[f"{name}_mean"], metrics[f"{name}_std"] = means.at["mean", name], means.at["std", name]
@@ -101,12 +95,28 @@ def _describe(run: Run, tested_on: tuple[str, str]) -> Row:
         metrics[f"{name}_difference"] = metrics[f"{name}_mean"] - metrics[f"{name}_paper"]
     hours = [(config.get("environment") or {}).get("hours") for config in configs]
     metrics["hours"] = math.nan if None in hours else sum(hours)
-    notes = [f"{run.name}: {sentence}" for sentence in [*_what_it_is(run), *objections(run.configs)]]
-    return Row(run.name, tested_on, metrics, _record(configs), [*notes, *_gaps(metrics, cells)])
+    return Row(run.name, tested_on, metrics, _record(configs), _notes(run, metrics))
+
+
+def _notes(run: Run, metrics: Mapping[str, Any]) -> list[str]:
+    """Say what the name of a run does not, what to object to, and why cells are empty."""
+    model_type, recipe, cells = metrics["model_type"], run.shared("recipe"), run.frame
+    notes = []
+    if recipe is not None and (recipe != "released" or model_type not in (None, run.name)):
+        notes.append(f"{model_type or 'several detectors'}, recipe {recipe}.")
+    notes += objections(run.configs)
+    for name, heading in (METRICS | BY_CATEGORY).items():
+        without = cells.index[cells[name].isna()] if name in cells else []
+        if len(without):
+            notes.append(f"{heading} is empty, as it is in {', '.join(map(str, without))}.")
+    compared = any(not math.isnan(metrics[f"{name}_difference"]) for name in COMPARED)
+    if compared and metrics["folds"] != PUBLISHED_FOLDS:
+        notes.append(f"{metrics['folds']} of {PUBLISHED_FOLDS} folds, so that Δ says little.")
+    return [f"{run.name}: {sentence}" for sentence in notes]
 
 
 def _record(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Corpus, commit, seed, versions and hardware, each with all values that occur among the folds."""
+    """Corpus, commit, seed, versions and hardware."""
     values: dict[str, list[str]] = {name: [] for name in RECORD}
     for config in configs:
         made = config.get("environment") or {}
@@ -118,28 +128,6 @@ def _record(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
             if text not in several:
                 several.append(text)
     return values
-
-
-def _what_it_is(run: Run) -> list[str]:
-    """Say what the name of a run does not: its detector and its recipe."""
-    model_type, recipe = run.shared("model_type"), run.shared("recipe")
-    if recipe is None or (model_type in (None, run.name) and recipe == "released"):
-        return []
-    return [f"{model_type or 'several detectors'}, recipe {recipe}."]
-
-
-def _gaps(metrics: Mapping[str, Any], cells: pd.DataFrame) -> list[str]:
-    """Say why a cell is empty, and where a difference to the paper is that of fewer folds."""
-    run = metrics["run"]
-    notes = []
-    for name, heading in (METRICS | BY_CATEGORY).items():
-        without = cells.index[cells[name].isna()] if name in cells else []
-        if len(without):
-            notes.append(f"{run}: {heading} is empty, as it is in {', '.join(map(str, without))}.")
-    compared = any(not math.isnan(metrics[f"{name}_difference"]) for name in COMPARED)
-    if compared and metrics["folds"] != PUBLISHED_FOLDS:
-        notes.append(f"{run}: {metrics['folds']} of {PUBLISHED_FOLDS} folds, so that Δ says little.")
-    return notes
 
 
 def notes_of(rows: Sequence[Row]) -> list[str]:

@@ -23,14 +23,7 @@ Rows = dict[tuple[str, str], list[tuple[Cell, Scored]]]  # (detector, row of the
 def numbers(rows: Rows, groups: Mapping[str, Sequence[str]], resamples: int, seed: int) -> dict[str, Any]:
     """Everything that the table says: ``rows`` (see `row_of`), ``groups`` (`group_means`), ``pairs`` (`pairs_of`).
 
-    Parameters
-    ----------
-    rows
-        Scored folds.
-    groups
-        Name → tests, as the plan names them.
-    resamples, seed
-        Of the bootstrap by subject.
+    Groups are name → tests, as the plan names them; resamples and seed of the bootstrap by subject.
     """
     pooled = {key: pool(parts) for key, parts in rows.items()}
     listed = [

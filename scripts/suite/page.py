@@ -13,9 +13,8 @@ from scripts.report.page import embedded, render
 from scripts.suite.numbers import AS_ERRORS, METRICS
 from utils.figures.style import new_figure, save_figure, tidy
 from utils.files import to_json, write_atomic
-from utils.table import Section, as_latex, as_markdown, counted, ends, explained, percent
+from utils.table import HEADINGS, Section, as_latex, as_markdown, counted, ends, explained, percent
 
-HEADINGS = {"auc": "AUC", "ap_fake": "AP, fake", "eer": "EER", "acc": "ACC"}
 DIGITS = 12  # of a SHA-256
 MANY = 12  # distinct reasons of a row at most
 NOTES = [
@@ -44,75 +43,44 @@ def write_all(found: Mapping[str, Any], title: str, folder: Path) -> list[Sectio
 def sections(found: Mapping[str, Any]) -> list[Section]:
     """The tables, as far as there is something in them."""
     rows = found["rows"]
-    metrics = [
-        [*_where(row), *_percents(row), f"{row['n']:,}", percent(row["fake"]), percent(row["coverage"])] for row in rows
-    ]
-    intervals = [
-        [*_where(row), *_intervals(row), f"{row['subjects']:,}"] for row in rows if any(row["intervals"].values())
-    ]
-    errors = [
-        [*_where(row), *_percents(row, AS_ERRORS), f"{row['n'] - row['scored']:,}", f"{row['n']:,}"]
-        for row in rows
-        if row["scored"] < row["n"]
-    ]
-    groups = [[row["group"], row["detector"], *_percents(row), str(row["tests"])] for row in found["groups"]]
-    pairs = [
-        [*(pair[name] for name in ("test", "first", "second")), percent(pair["difference"]), _p(pair["p"]),
-         _p(pair["holm"]), f"{pair['n']:,}"]
-        for pair in found["pairs"]
-    ]  # fmt: skip
-    sources = [
-        [*_where(row), fold, path, row["sources_sha256"][fold][:DIGITS]]
-        for row in rows
-        for fold, path in row["sources"].items()
-    ]
-    where = ["test", "detector"]
+    where, head = ["test", "detector"], [HEADINGS[name] for name in METRICS]
+    metrics = [[*where, *head, "n", "fake", "coverage"]]
+    intervals, errors = [[*where, *head, "subjects"]], [[*where, *head, "not scored", "of"]]
+    sources = [[*where, "fold", "checkpoint or scores", "SHA-256"]]
+    for row in rows:
+        here = [row["test"], row["detector"]]
+        metrics.append([*here, *_percents(row), f"{row['n']:,}", percent(row["fake"]), percent(row["coverage"])])
+        if any(row["intervals"].values()):
+            spans = [ends(row["intervals"][name], name in row["rule_of_three"]) for name in METRICS]
+            intervals.append([*here, *spans, f"{row['subjects']:,}"])
+        if row["scored"] < row["n"]:
+            errors.append([*here, *_percents(row, AS_ERRORS), f"{row['n'] - row['scored']:,}", f"{row['n']:,}"])
+        for fold, path in row["sources"].items():
+            sources.append([*here, fold, path, row["sources_sha256"][fold][:DIGITS]])
+    groups = [["group", "detector", *head, "tests"]]
+    groups += [[row["group"], row["detector"], *_percents(row), str(row["tests"])] for row in found["groups"]]
+    pairs = [["test", "first", "second", "first less second, %", "p", "p, Holm", "n"]]
+    for pair in found["pairs"]:
+        names = [pair[name] for name in ("test", "first", "second")]
+        pairs.append([*names, percent(pair["difference"]), _p(pair["p"]), _p(pair["holm"]), f"{pair['n']:,}"])
+    missed = "Such a clip is ranked and decided as wrongly as can be. Tests whose clips were all scored are not here."
+    delong = (
+        "DeLong's test on the clips that both detectors scored; it takes clips as independent. The last p is corrected "
+        "by Holm's method for the pairs of its test."
+    )
     parts = [
-        Section(
-            "Metrics, in percent",
-            [[*where, *HEADINGS.values(), "n", "fake", "coverage"], *metrics],
-            [*NOTES, *notes_of(rows)],
-        ),
-        Section(
-            "95 % intervals, by resampling subjects, in percent", [[*where, *HEADINGS.values(), "subjects"], *intervals]
-        ),
-        Section(
-            "Clips that could not be scored counted as errors, in percent",
-            [[*where, *HEADINGS.values(), "not scored", "of"], *errors],
-            ["Such a clip is ranked and decided as wrongly as can be. Tests whose clips were all scored are not here."],
-        ),
-        Section(
-            "Means of groups, in percent",
-            [["group", "detector", *HEADINGS.values(), "tests"], *groups],
-            ["Each test counts alike."],
-        ),
-        Section(
-            "Differences of AUC between detectors",
-            [["test", "first", "second", "first less second, %", "p", "p, Holm", "n"], *pairs],
-            [
-                "DeLong's test on the clips that both detectors scored; it takes clips as independent. The last p is "
-                "corrected by Holm's method for the pairs of its test.",
-            ],
-        ),
-        Section(
-            "What each row was computed from",
-            [[*where, "fold", "checkpoint or scores", "SHA-256"], *sources],
-            ["The SHA-256 of the file, in part."],
-        ),
+        Section("Metrics, in percent", metrics, [*NOTES, *notes_of(rows)]),
+        Section("95 % intervals, by resampling subjects, in percent", intervals),
+        Section("Clips that could not be scored counted as errors, in percent", errors, [missed]),
+        Section("Means of groups, in percent", groups, ["Each test counts alike."]),
+        Section("Differences of AUC between detectors", pairs, [delong]),
+        Section("What each row was computed from", sources, ["The SHA-256 of the file, in part."]),
     ]
     return explained([part for part in parts if len(part.grid) > 1])
 
 
-def _where(row: Mapping[str, Any]) -> list[str]:
-    return [row["test"], row["detector"]]
-
-
 def _percents(row: Mapping[str, Any], suffix: str = "") -> list[str]:
     return [percent(row[name + suffix]) for name in METRICS]
-
-
-def _intervals(row: Mapping[str, Any]) -> list[str]:
-    return [ends(row["intervals"][name], name in row["rule_of_three"]) for name in METRICS]
 
 
 def notes_of(rows: Rows) -> list[str]:
@@ -139,15 +107,17 @@ def notes_of(rows: Rows) -> list[str]:
 def flat(rows: Rows) -> pd.DataFrame:
     """The rows as plain columns, fractions from 0 to 1."""
     names = ["test", "detector", "protocol", "trained_on", "folds", "n", "scored", "coverage", "fake", "subjects"]
-    table = pd.DataFrame([{name: row[name] for name in names} for row in rows])
-    for name in METRICS:
-        table[name] = [row[name] for row in rows]
-        for position, end in enumerate(("low", "high")):
-            pairs = [row["intervals"][name] for row in rows]
-            table[f"{name}_{end}"] = [None if pair is None else pair[position] for pair in pairs]
-        table[name + AS_ERRORS] = [row[name + AS_ERRORS] for row in rows]
-    table["trained_subjects_tested"] = [row["trained_subjects_tested"] for row in rows]
-    return table.assign(sources=["; ".join(f"{fold}: {path}" for fold, path in row["sources"].items()) for row in rows])
+    lines = []
+    for row in rows:
+        line = {name: row[name] for name in names}
+        for name in METRICS:
+            low, high = row["intervals"][name] or (None, None)
+            line |= {name: row[name], f"{name}_low": low, f"{name}_high": high}
+            line[name + AS_ERRORS] = row[name + AS_ERRORS]
+        line["trained_subjects_tested"] = row["trained_subjects_tested"]
+        line["sources"] = "; ".join(f"{fold}: {path}" for fold, path in row["sources"].items())
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def heat_map(rows: Rows, title: str) -> Figure:

@@ -58,10 +58,7 @@ class Plan:
 def read_plan(path: Path) -> Plan:
     """Read a suite file; paths in it are relative to where the command is run.
 
-    Raises
-    ------
-    DataError
-        If it is absent, no YAML, or has an entry that is not known; the message names it.
+    `DataError` says so if it is absent, no YAML, or has an entry that is not known; the message names it.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -69,52 +66,56 @@ def read_plan(path: Path) -> Plan:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
-    _check(path, "the file", content, {"detectors", "corpora", "groups"}, needed={"detectors", "corpora"})
-    detectors = [_detector(path, *entry) for entry in _mapping(path, "detectors", content["detectors"]).items()]
-    tests = [
-        test
-        for name, entry in _mapping(path, "corpora", content["corpora"]).items()
-        for test in _tests(path, str(name), entry)
-    ]
-    again = next((test.name for k, test in enumerate(tests) if test.name in [t.name for t in tests[:k]]), None)
-    if again:
-        raise DataError(f"{path}: {again} is there twice")
-    return Plan(detectors, tests, _groups(path, content.get("groups") or {}, tests))
+    try:
+        return _plan(content)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
-def _detector(path: Path, name: Any, entry: Any) -> Detector:
-    name = plain_name(str(name), f"{path}: detector")
+def _plan(content: Any) -> Plan:
+    _check("the file", content, {"detectors", "corpora", "groups"}, needed={"detectors", "corpora"})
+    detectors = [_detector(*entry) for entry in _mapping("detectors", content["detectors"]).items()]
+    corpora = _mapping("corpora", content["corpora"])
+    tests = [test for name, entry in corpora.items() for test in _tests(str(name), entry)]
+    names = [test.name for test in tests]
+    if again := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"{again[0]} is there twice")
+    return Plan(detectors, tests, _groups(content.get("groups") or {}, tests))
+
+
+def _detector(name: Any, entry: Any) -> Detector:
+    name = plain_name(str(name), "detector")
     where = f"detector {name}"
     if isinstance(entry, str):
         return Detector(name, {"": Path(entry)})
     if isinstance(entry, Mapping) and "scores" in entry:
-        _check(path, where, entry, {"scores", "column", "polarity", "threshold"}, needed={"scores"})
+        _check(where, entry, {"scores", "column", "polarity", "threshold"}, needed={"scores"})
         polarity = entry.get("polarity")
         if polarity not in ("real", "fake", None):
-            raise DataError(f"{path}: polarity of {where} is {polarity!r}; a high score means real or fake")
+            raise DataError(f"polarity of {where} is {polarity!r}; a high score means real or fake")
         threshold = entry.get("threshold", 0.5)
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
-            raise DataError(f"{path}: threshold of {where} is {threshold!r}, not a number")
+            raise DataError(f"threshold of {where} is {threshold!r}, not a number")
         scores = Path(str(entry["scores"]))
         return Detector(name, others=Others(scores, str(entry.get("column", "score")), polarity, float(threshold)))
     if isinstance(entry, Mapping) and entry and all(str(fold).startswith("train_") for fold in entry):
         return Detector(name, {str(fold): Path(str(file)) for fold, file in entry.items()})
-    raise DataError(f"{path}: {where} must be a checkpoint, one a fold (train_1: FILE), or scores: FILE, polarity: …")
+    raise DataError(f"{where} must be a checkpoint, one a fold (train_1: FILE), or scores: FILE, polarity: …")
 
 
-def _tests(path: Path, name: str, entry: Any) -> list[Test]:
+def _tests(name: str, entry: Any) -> list[Test]:
     where = f"corpus {name}"
-    _check(path, where, entry, {"dataset", "data_root", "protocols"}, needed={"data_root"})
+    _check(where, entry, {"dataset", "data_root", "protocols"}, needed={"data_root"})
     dataset = entry.get("dataset", "fakeavceleb")
     if dataset not in CORPORA:
-        raise DataError(f"{path}: dataset of {where} is {dataset!r}; known are {', '.join(CORPORA)}")
+        raise DataError(f"dataset of {where} is {dataset!r}; known are {', '.join(CORPORA)}")
     protocols = entry.get("protocols", [None])
     tests = []
     for one in protocols if isinstance(protocols, list) else [protocols]:
         given = one if isinstance(one, Mapping) else {"name": one}
-        _check(path, f"a protocol of {where}", given, {"name", "lists", "trim_silence", "folds"})
+        _check(f"a protocol of {where}", given, {"name", "lists", "trim_silence", "folds"})
         if given.get("name") is not None and given["name"] not in PROTOCOLS:
-            raise DataError(f"{path}: {where} has protocol {given['name']!r}; known are {', '.join(PROTOCOLS)}")
+            raise DataError(f"{where} has protocol {given['name']!r}; known are {', '.join(PROTOCOLS)}")
         lists = None if given.get("lists") is None else Path(str(given["lists"]))
         folds = tuple(f"train_{str(fold).removeprefix('train_')}" for fold in given.get("folds") or ())
         trimmed = bool(given.get("trim_silence", False))
@@ -122,31 +123,31 @@ def _tests(path: Path, name: str, entry: Any) -> list[Test]:
     return tests
 
 
-def _groups(path: Path, groups: Any, tests: list[Test]) -> dict[str, list[str]]:
+def _groups(groups: Any, tests: list[Test]) -> dict[str, list[str]]:
     """Name of each group → its tests; a corpus stands for all of its tests."""
     found = {}
-    for name, members in _mapping(path, "groups", groups, empty=True).items():
+    for name, members in _mapping("groups", groups, empty=True).items():
         listed = [str(member) for member in (members if isinstance(members, list) else [members])]
         known = {test.name for test in tests} | {test.corpus for test in tests}
         unknown = [member for member in listed if member not in known]
         if unknown:
-            raise DataError(f"{path}: group {name} has {unknown[0]!r}; known are {'; '.join(sorted(known))}")
+            raise DataError(f"group {name} has {unknown[0]!r}; known are {'; '.join(sorted(known))}")
         found[str(name)] = [test.name for test in tests if test.name in listed or test.corpus in listed]
     return found
 
 
-def _mapping(path: Path, where: str, entry: Any, empty: bool = False) -> Mapping[Any, Any]:
+def _mapping(where: str, entry: Any, empty: bool = False) -> Mapping[Any, Any]:
     if not isinstance(entry, Mapping) or not (entry or empty):
-        raise DataError(f"{path}: {where} must name {'them' if empty else 'at least one'}, as NAME: …")
+        raise DataError(f"{where} must name {'them' if empty else 'at least one'}, as NAME: …")
     return entry
 
 
-def _check(path: Path, where: str, entry: Any, known: set[str], needed: set[str] | None = None) -> None:
+def _check(where: str, entry: Any, known: set[str], needed: set[str] | None = None) -> None:
     if not isinstance(entry, Mapping):
-        raise DataError(f"{path}: {where} must have the entries {', '.join(sorted(known))}")
+        raise DataError(f"{where} must have the entries {', '.join(sorted(known))}")
     unknown = sorted(str(name) for name in entry.keys() - known)
     if unknown:
-        raise DataError(f"{path}: {where} has the unknown entry {unknown[0]}; known are {', '.join(sorted(known))}")
+        raise DataError(f"{where} has the unknown entry {unknown[0]}; known are {', '.join(sorted(known))}")
     missing = sorted((needed or set()) - entry.keys())
     if missing:
-        raise DataError(f"{path}: {where} lacks the entry {missing[0]}")
+        raise DataError(f"{where} lacks the entry {missing[0]}")

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,11 @@ class Bench:
     """Scores cells on a machine, each once: what lies in a folder of the very same cell is read."""
 
     def __init__(self, folder: Path, machine: Machine) -> None:
-        self.folder = folder
-        self.machine = machine
-        self._corpora: dict[tuple[str, Path], pd.DataFrame] = {}
-        self._checkpoints: dict[Path, dict[str, Any]] = {}
-        self._digests: dict[Any, str] = {}
+        self.folder, self.machine = folder, machine
+        # A suite reads each file once.
+        self._corpus, self._digest = cache(read_corpus), cache(file_digest)
+        self._config = cache(lambda path: read_checkpoint(path).get("config") or {})
+        self._clips_digest = cache(self._digest_of_clips)
 
     def cells(self, detector: Detector, test: Test) -> list[Cell]:
         """The folds of a test that a detector is asked for, each with the checkpoint for it.
@@ -91,33 +92,37 @@ class Bench:
         With a checkpoint a fold, each fold is tested by its own; with one checkpoint all folds are, but under the
         protocol and on the corpus that it was trained on its own fold alone, as the others hold who it was trained on.
         """
-        clips = self._clips(test)
         protocol = self.protocol(test)
-        known = folds(protocol, Setting(clips, test.dataset, test.data_root, lists=test.lists))
+        known = folds(protocol, Setting(self._clips(test), test.dataset, test.data_root, lists=test.lists))
         unknown = [fold for fold in test.folds if fold not in known]
         if unknown:
             raise DataError(f"{test.name} has no fold {unknown[0]}; it has {', '.join(known)}")
         cells = []
         for fold in test.folds or known:
-            source = (
-                detector.others.path
-                if detector.others
-                else self._checkpoint(detector, test, protocol, fold, len(known))
-            )
-            if source is not None:
-                cells.append(Cell(detector, test, fold, known[fold], source))
+            one = detector.others.path if detector.others else self._checkpoint(detector, test, fold, len(known))
+            if one is not None:
+                cells.append(Cell(detector, test, fold, known[fold], one))
         return cells
 
-    def _checkpoint(self, detector: Detector, test: Test, protocol: str, fold: str, folds: int) -> Path | None:
+    def _checkpoint(self, detector: Detector, test: Test, fold: str, folds: int) -> Path | None:
         """The checkpoint for a fold, if there is one that was not trained on who it tests."""
         for_all = detector.checkpoints.get("")
         if for_all is not None:
-            others = folds > 1 and self._is_own(for_all, test, protocol) and self._config(for_all).get("fold") != fold
+            others = folds > 1 and self._is_own(for_all, test) and self._config(for_all).get("fold") != fold
             return None if others else for_all
         if fold in detector.checkpoints:
             return detector.checkpoints[fold]
         first = next(iter(detector.checkpoints.values()))
-        return None if self._is_own(first, test, protocol) else first  # a fold that has not been trained
+        return None if self._is_own(first, test) else first  # a fold that has not been trained
+
+    def _is_own(self, checkpoint: Path, test: Test) -> bool:
+        """Whether a checkpoint was trained on this corpus, under this protocol."""
+        config = self._config(checkpoint)
+        same = config.get("data_root") and Path(config["data_root"]).resolve() == test.data_root.resolve()
+        return bool(same) and (config.get("dataset"), config.get("protocol")) == (test.dataset, self.protocol(test))
+
+    def _clips(self, test: Test) -> pd.DataFrame:
+        return self._corpus(test.data_root, test.dataset)
 
     def protocol(self, test: Test) -> str:
         """The protocol of a test, or the default of its corpus."""
@@ -129,7 +134,9 @@ class Bench:
         They are always read back, so that a table is the same to the last bit whether its cells were scored now or in
         a run that was killed.
         """
-        digest = self._source_digest(cell)
+        if not cell.source.is_file():
+            raise DataError(f"{cell.source}: no such file; it is asked for as {cell.detector.name}")
+        digest = self._digest(cell.source)
         folder = self.folder / "scores" / self._key(cell, digest)
         scores = folder / "scores.csv"
         try:
@@ -146,36 +153,25 @@ class Bench:
             record = _record(folder)
         return Scored(_read(scores), record | {"source": str(cell.source)})  # which may have been moved
 
-    def _source_digest(self, cell: Cell) -> str:
-        if not cell.source.is_file():
-            raise DataError(f"{cell.source}: no such file; it is asked for as {cell.detector.name}")
-        if cell.source not in self._digests:
-            self._digests[cell.source] = file_digest(cell.source)
-        return self._digests[cell.source]
-
-    def _clips_digest(self, cell: Cell) -> str:
+    def _digest_of_clips(self, test: Test, fold: str) -> str:
         """Of the clip table, and of the test clips with their sizes: one that was missing and has come is a change."""
-        key = (cell.test.name, cell.fold)
-        if key not in self._digests:
-            tested = self._data(cell, {}, check=False).sides(with_validation=False)[2]
-            self._digests[key] = f"{table_digest(self._clips(cell.test))} {clips_digest(tested)}"
-        return self._digests[key]
+        tested = self._data(test, fold, {}, check=False).sides(with_validation=False)[2]
+        return f"{table_digest(self._clips(test))} {clips_digest(tested)}"
 
     def _key(self, cell: Cell, digest: str) -> str:
         """What decides the scores of a cell, as a name of a folder."""
         test, others = cell.test, cell.detector.others
         deciding = [
-            VERSION, digest, test.dataset, self._clips_digest(cell), self.protocol(test), cell.fold, test.trim_silence,
-            self.machine.seed, self.machine.precision, list(others[1:]) if others else [],
+            VERSION, digest, test.dataset, self._clips_digest(test, cell.fold), self.protocol(test), cell.fold,
+            test.trim_silence, self.machine.seed, self.machine.precision, list(others[1:]) if others else [],
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
 
-    def _data(self, cell: Cell, trained: Mapping[str, Any], check: bool = True) -> FakeAVCelebDataModule:
-        test, machine = cell.test, self.machine
-        counts = clips_of_each(test.dataset, self.protocol(test))
+    def _data(self, test: Test, fold: str, trained: Mapping[str, Any], check: bool = True) -> FakeAVCelebDataModule:
+        machine = self.machine
         return FakeAVCelebDataModule(
             test.data_root,
-            train_fold=f"{cell.fold}.txt",
+            train_fold=f"{fold}.txt",
             batch_size=trained.get("batch_size", 64),
             num_workers=machine.num_workers,
             padding=trained.get("padding"),
@@ -190,14 +186,13 @@ class Bench:
             dataset=test.dataset,
             protocol=self.protocol(test),
             lists=test.lists,
-            num_train=counts["num_train"],
-            num_val=counts["num_val"],
+            **clips_of_each(test.dataset, self.protocol(test)),
         )
 
     def _test(self, cell: Cell) -> Scored:
         checkpoint = read_checkpoint(cell.source)
         trained = checkpoint.get("config") or {}
-        data = self._data(cell, trained)
+        data = self._data(cell.test, cell.fold, trained)
         data.setup("test")
         same = (trained.get("dataset"), trained.get("corpus")) == (data.dataset, data.corpus)
         record = data.protocol_record(trained.get("trained_subjects") if same else None)
@@ -213,7 +208,7 @@ class Bench:
         return Scored(clips[COLUMNS], record | rule | {"trained_on": trained.get("corpus")})
 
     def _others(self, cell: Cell) -> Scored:
-        data = self._data(cell, {}, check=False)
+        data = self._data(cell.test, cell.fold, {}, check=False)
         clips = data.sides(False)[2]
         scores, threshold = read_others(cell.detector.others, clips["file"])
         table = _clips_with(clips, scores)
@@ -224,24 +219,6 @@ class Bench:
         record = {"protocol": data.protocol, "fold_meaning": data.fold_meaning, "trained_subjects_tested": None}
         return Scored(table[COLUMNS], record | {"threshold": threshold, "threshold_of": "as given", "trained_on": None})
 
-    def _clips(self, test: Test) -> pd.DataFrame:
-        key = (test.dataset, test.data_root)
-        if key not in self._corpora:
-            self._corpora[key] = read_corpus(test.data_root, test.dataset)
-        return self._corpora[key]
-
-    def _config(self, path: Path) -> dict[str, Any]:
-        if path not in self._checkpoints:
-            self._checkpoints[path] = read_checkpoint(path).get("config") or {}
-        return self._checkpoints[path]
-
-    def _is_own(self, checkpoint: Path, test: Test, protocol: str) -> bool:
-        """Whether a checkpoint was trained on this corpus, under this protocol."""
-        config = self._config(checkpoint)
-        root = config.get("data_root")
-        same = root is not None and Path(root).resolve() == test.data_root.resolve()
-        return same and config.get("dataset") == test.dataset and config.get("protocol") == protocol
-
 
 def _clips_with(clips: pd.DataFrame, scores: Mapping[str, float]) -> pd.DataFrame:
     table = clips[FROM_CLIPS].reset_index(drop=True)
@@ -251,13 +228,7 @@ def _clips_with(clips: pd.DataFrame, scores: Mapping[str, float]) -> pd.DataFram
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    """What is known of a cell that was scored to the end.
-
-    Raises
-    ------
-    OSError, ValueError, KeyError
-        If it was not, or its scores are not those that were written.
-    """
+    """What is known of a cell that was scored to the end; OSError, ValueError or KeyError if it was not."""
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     if file_digest(folder / "scores.csv") != record["scores_sha256"]:
         raise DataError("scores.csv was cut or changed")

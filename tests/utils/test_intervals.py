@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
+from scripts.evaluate.tables import FEW, remarks
 from tests.score_tables import random_table, table_of, with_heads
 from utils.metrics import evaluate
 from utils.statistics.bootstrap import METRICS, RATES, bootstrap_intervals, group_intervals, subject_weights
-from utils.statistics.evaluation import FEW, SHORT, evaluate_table, group_metrics, per_group, remarks
+from utils.statistics.evaluation import SHORT, evaluate_table, group_metrics, per_group
 
 NAMES = [f"{figure}_{side}" for figure in ("f1", "recall", "precision") for side in ("real", "fake")]
 NAMES += ["audio_auc", "video_auc"]

@@ -19,7 +19,6 @@ from utils.results import CATEGORIES
 from utils.statistics.calibration import calibration
 from utils.table import percent
 
-DECISIONS = (1, 0)  # columns of the first matrix
 THRESHOLD = 0.5
 DARKEST = 1.7  # the share that would be the darkest blue; up to 1, black is read on all of them
 BINS = np.linspace(0, 1, 21)
@@ -34,13 +33,15 @@ def draw_confusion(table: pd.DataFrame, title: str) -> Figure:
     """Draw how many clips of each category were taken for real and for fake.
 
     Where video and audio have scores of their own, a second matrix shows the category that these two say: a stream
-    counts as real from 0.5 on. The table has the columns category and decision, and perhaps video_score and
-    audio_score; clips of an unknown category are left out, and `DataError` says so if there are no others.
+    counts as real from 0.5 on. Clips of an unknown category are left out; `DataError` says so if there are no others.
     """
     table = table[table["category"].isin(list(CATEGORIES))]
     if table.empty:
         raise DataError("no clip of the categories A to D: there is no confusion to draw")
-    modal = with_modalities(table)
+    modal = table.iloc[:0]  # the clips that have scores of video and audio
+    if {"video_score", "audio_score"} <= set(table.columns):
+        heads = table[["video_score", "audio_score"]].apply(pd.to_numeric)
+        modal = table[np.isfinite(heads.to_numpy(float)).all(axis=1)]
     figure = new_figure(3.9, title)
     decided = decision_counts(table)
     right = decided[0, 0] + decided[1:, 1].sum()
@@ -60,7 +61,8 @@ def draw_confusion(table: pd.DataFrame, title: str) -> Figure:
             words.append(f"Not in the right matrix: {len(table) - len(modal)} without both scores.")
     expected = np.array([[True, False]] + [[False, True]] * 3)
     _draw_matrix(first, decided, expected, ["real", "fake"], decided.sum(axis=1))
-    first.set_yticks(range(4), _row_names(decided.sum(axis=1)))
+    names = [f"{key}: {name}".replace(", ", ",\n") for key, name in CATEGORIES.items()]
+    first.set_yticks(range(4), [f"{name}\nn = {size}" for name, size in zip(names, decided.sum(axis=1), strict=True)])
     _label(first, "Decision on the clip")
     caption(figure, *words, "Framed cells are right; percentages are of the row.")
     return figure
@@ -68,29 +70,16 @@ def draw_confusion(table: pd.DataFrame, title: str) -> Figure:
 
 def decision_counts(table: pd.DataFrame) -> np.ndarray:
     """Count the clips of each category that are taken for real and for fake, (4, 2)."""
-    return np.array(
-        [[((table["category"] == key) & (table["decision"] == value)).sum() for value in DECISIONS] for key in "ABCD"]
-    )
+    counts = pd.crosstab(table["category"], table["decision"])
+    return counts.reindex(index=[*CATEGORIES], columns=[1, 0], fill_value=0).to_numpy()
 
 
 def category_counts(table: pd.DataFrame) -> np.ndarray:
     """Count the clips of each category (rows) by the one that the scores of video and audio say, (4, 4)."""
     pairs = zip(table["video_score"] >= THRESHOLD, table["audio_score"] >= THRESHOLD, strict=True)
-    said = pd.Series([CATEGORY_OF_LABELS[int(video), int(audio)] for video, audio in pairs], index=table.index)
-    return np.array([[((table["category"] == key) & (said == other)).sum() for other in "ABCD"] for key in "ABCD"])
-
-
-def with_modalities(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep the clips that have scores of video and audio; none where the table lacks a column."""
-    if not {"video_score", "audio_score"} <= set(table.columns):
-        return table.iloc[:0]
-    scores = table[["video_score", "audio_score"]].apply(pd.to_numeric)
-    return table[np.isfinite(scores.to_numpy(float)).all(axis=1)]
-
-
-def _row_names(sizes: np.ndarray) -> list[str]:
-    two_lines = [f"{key}: {name}".replace(", ", ",\n") for key, name in CATEGORIES.items()]
-    return [f"{name}\nn = {size}" for name, size in zip(two_lines, sizes, strict=True)]
+    said = [CATEGORY_OF_LABELS[int(video), int(audio)] for video, audio in pairs]
+    counts = pd.crosstab(table["category"].to_numpy(), np.array(said))
+    return counts.reindex(index=[*CATEGORIES], columns=[*CATEGORIES], fill_value=0).to_numpy()
 
 
 def _draw_matrix(axes: Axes, counts: np.ndarray, right: np.ndarray, columns: list[str], sizes: np.ndarray) -> None:
@@ -128,9 +117,11 @@ def draw_score_histogram(table: pd.DataFrame, title: str) -> Figure:
     for axes, (key, name) in zip(panels, CATEGORIES.items(), strict=True):
         values, look = scores[key], CATEGORY_LOOKS[key]
         tidy(axes)
-        axes.set_title(f"{key}: {name}, {_share(values)}", fontsize=9, loc="left")
+        above, n = int((values >= THRESHOLD).sum()), values.size
+        share = f", {above} ({100 * above / n:.1f} %) at {THRESHOLD:g} or above" if n else ""
+        axes.set_title(f"{key}: {name}, n = {n}{share}", fontsize=9, loc="left")
         axes.axvline(THRESHOLD, color="black", linewidth=1.2, linestyle="--")
-        if not values.size:
+        if not n:
             say(axes, "no clip of this category")
             continue
         axes.stairs(
@@ -160,13 +151,6 @@ def scale_counts(axes: Axes, log_axis: bool) -> None:
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         axes.set_ylim(bottom=0)
-
-
-def _share(values: np.ndarray) -> str:
-    if not values.size:
-        return "n = 0"
-    above = int((values >= THRESHOLD).sum())
-    return f"n = {values.size}, {above} ({100 * above / values.size:.1f} %) at {THRESHOLD:g} or above"
 
 
 def draw_reliability(table: pd.DataFrame, title: str) -> Figure:

@@ -27,33 +27,33 @@ PERPLEXITY = 30  # scikit-learn's own
 
 
 def draw_embedding(embeddings: Mapping[str, np.ndarray], categories: np.ndarray, title: str, seed: int = 42) -> Figure:
-    """Draw the embeddings by t-SNE (van der Maaten and Hinton, 2008), a panel each.
+    """Draw embeddings (N, D) of one trained detector by t-SNE (van der Maaten and Hinton, 2008), a panel each.
 
-    Parameters
-    ----------
-    embeddings
-        Any of video_cross, audio_cross, video_within and audio_within, (N, D) each, of one trained detector.
-    categories
-        Category of each clip, A to D, (N,); clips of an unknown one ("") are left out.
-    title, seed
-        Of the figure, and of t-SNE.
-
-    Raises
-    ------
-    DataError
-        If there is no such embedding, its shape does not suit the categories, or there are fewer than 8 clips.
+    They are any of video_cross, audio_cross, video_within and audio_within. Clips of an unknown category ("") are left
+    out. `DataError` says so if there is no such embedding, its shape does not suit the categories, (N,), or there are
+    fewer than 8 clips.
     """
     categories = np.asarray(categories).astype(str)
     names = _check(embeddings, categories)
     known = categories != ""
     categories = categories[known]
-    figure = new_figure(1.4 + 2.8 * ((len(names) + 1) // 2), title)
-    panels, legend = _lay_out(figure, len(names))
+    # Panels two to a row, one alone over the whole width, and a strip below for the legend.
+    rows = (len(names) + 1) // 2
+    figure = new_figure(1.4 + 2.8 * rows, title)
+    grid = figure.add_gridspec(rows + 1, 2, height_ratios=[2.8] * rows + [0.4])
+    cells = [grid[0, :]] if len(names) == 1 else [grid[k // 2, k % 2] for k in range(len(names))]
+    panels = [figure.add_subplot(cell) for cell in cells]
+    legend = figure.add_subplot(grid[rows, :])
+    legend.axis("off")
     for axes, name in zip(panels, names, strict=True):
         _draw_panel(axes, np.asarray(embeddings[name], float)[known], categories, seed)
         axes.set_title(f"{name}: {PANELS[name]}", fontsize=9)
     counts = {key: int((categories == key).sum()) for key in CATEGORIES}
-    legend.legend(handles=_handles(counts), loc="center", ncols=2, fontsize=8, frameon=False)
+    handles = [
+        Line2D([], [], marker=look.marker, color=look.colour, linestyle="", markeredgecolor="black", label=label)
+        for look, label in ((CATEGORY_LOOKS[key], f"{key}: {CATEGORIES[key]}, n = {n}") for key, n in counts.items())
+    ]
+    legend.legend(handles=handles, loc="center", ncols=2, fontsize=8, frameon=False)
     absent = [key for key, count in counts.items() if not count]
     n = len(categories)
     caption(
@@ -92,17 +92,6 @@ def _check(embeddings: Mapping[str, np.ndarray], categories: np.ndarray) -> list
     return names
 
 
-def _lay_out(figure: Figure, count: int) -> tuple[list[Axes], Axes]:
-    """Return panels two to a row, one alone over the whole width, and a strip below for the legend."""
-    rows = (count + 1) // 2
-    grid = figure.add_gridspec(rows + 1, 2, height_ratios=[2.8] * rows + [0.4])
-    cells = [grid[0, :]] if count == 1 else [grid[k // 2, k % 2] for k in range(count)]
-    panels = [figure.add_subplot(cell) for cell in cells]
-    strip = figure.add_subplot(grid[rows, :])
-    strip.axis("off")
-    return panels, strip
-
-
 def _draw_panel(axes: Axes, embedding: np.ndarray, categories: np.ndarray, seed: int) -> None:
     axes.set(xticks=[], yticks=[])
     axes.set_xlabel("t-SNE 1", fontsize=8)
@@ -120,12 +109,3 @@ def _draw_panel(axes: Axes, embedding: np.ndarray, categories: np.ndarray, seed:
         axes.scatter(*plane[categories == key].T, edgecolor="black", linewidth=0.4, **shape)
     axes.margins(0.08)
     axes.set_aspect("equal", adjustable="datalim")
-
-
-def _handles(counts: dict[str, int]) -> list[Line2D]:
-    handles = []
-    for key, count in counts.items():
-        look, label = CATEGORY_LOOKS[key], f"{key}: {CATEGORIES[key]}, n = {count}"
-        shape: dict[str, Any] = {"marker": look.marker, "color": look.colour, "linestyle": ""}
-        handles.append(Line2D([], [], markeredgecolor="black", label=label, **shape))
-    return handles

@@ -28,14 +28,8 @@ PANELS = {
 def draw_training_curves(logs: Mapping[str, pd.DataFrame], chosen: Mapping[str, int], title: str) -> Figure:
     """Draw losses and validation metrics over the epochs of each fold, which count from 1, the chosen epoch marked.
 
-    Parameters
-    ----------
-    logs
-        Metrics of each fold, as `read_training_log` has them; `DataError` says so if none has any of what is drawn.
-    chosen
-        Epoch that was kept, from 0 as in the log; a fold without one gets no mark.
-    title
-        Of the figure.
+    Logs are as `read_training_log` has them; `DataError` says so if none has any of what is drawn. The epoch that was
+    kept counts from 0, as in the log; a fold without one gets no mark.
     """
     epochs = {name: by_epoch(table) for name, table in logs.items()}
     curves = {panel: _curves(epochs, columns) for panel, columns in PANELS.items()}
@@ -57,7 +51,12 @@ def draw_training_curves(logs: Mapping[str, pd.DataFrame], chosen: Mapping[str, 
             say(axes, "not logged")
             axes.set_yticks([])
     _draw_legend(panels[-1], epochs, chosen, looks)
-    missing = [f"{panel[0].lower()}{panel[1:]} of {name}" for panel, name in _missing(curves, epochs)]
+    missing = [  # of single folds; a panel that is empty says so itself
+        f"{panel[0].lower()}{panel[1:]} of {name}"
+        for panel, folds in curves.items()
+        for name in epochs
+        if folds and name not in folds
+    ]
     caption(
         figure,
         f"n = {len(logs)} fold{'s' * (len(logs) > 1)}.",
@@ -75,11 +74,6 @@ def _curves(epochs: dict[str, pd.DataFrame], columns: tuple[str, ...]) -> dict[s
         if logged:
             curves[name] = logged[0]
     return curves
-
-
-def _missing(curves: dict[str, dict[str, pd.Series]], epochs: dict[str, pd.DataFrame]) -> list[tuple[str, str]]:
-    """List what single folds lack; a panel that is empty says so itself."""
-    return [(panel, name) for panel, folds in curves.items() for name in epochs if folds and name not in folds]
 
 
 def _draw_curve(axes: Axes, curve: pd.Series, look: Look, chosen: int | None) -> None:
@@ -119,16 +113,9 @@ def chosen_epoch(table: pd.DataFrame, selection: str | None) -> int | None:
 def read_training_log(folder: Path) -> pd.DataFrame:
     """Read the metrics of a fold, whether it was trained in one go or resumed, from version_0/metrics.csv and so on.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row an epoch, sorted by the column epoch, which counts from 0. Each version replaces the earlier ones from
-        its first epoch on: what they logged later belongs to a run that was given up.
-
-    Raises
-    ------
-    FileNotFoundError, DataError
-        If nothing has been logged, or a file is no log of Lightning's CSVLogger.
+    One row an epoch, sorted by the column epoch, which counts from 0. Each version replaces the earlier ones from its
+    first epoch on: what they logged later belongs to a run that was given up. FileNotFoundError says so if nothing has
+    been logged, `DataError` if a file is no log of Lightning's CSVLogger.
     """
     numbered = {
         path.parent.name.removeprefix("version_"): path
@@ -140,7 +127,10 @@ def read_training_log(folder: Path) -> pd.DataFrame:
         raise FileNotFoundError(f"{folder} has no version_*/metrics.csv: train the fold first")
     epochs = pd.DataFrame()
     for path in paths:
-        version = _read(path)
+        try:
+            version = by_epoch(pd.read_csv(path, dtype=float))
+        except ValueError as error:
+            raise DataError(f"{path} does not read as a log of training: {error}") from error
         if len(version):
             epochs = pd.concat([epochs.loc[epochs.index < version.index[0]], version])
     return epochs.rename_axis("epoch").reset_index()
@@ -152,10 +142,3 @@ def by_epoch(table: pd.DataFrame) -> pd.DataFrame:
         raise DataError("a log of training has no column epoch")
     table = table.dropna(subset="epoch")
     return table.astype({"epoch": int}).groupby("epoch", sort=True).last()
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        return by_epoch(pd.read_csv(path, dtype=float))
-    except ValueError as error:
-        raise DataError(f"{path} does not read as a log of training: {error}") from error

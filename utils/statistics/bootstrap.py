@@ -55,14 +55,9 @@ class WeightedMetrics:
         return cls(*(table[name].to_numpy() for name in ("label", "decision", "score")))
 
     def __call__(self, weights: np.ndarray, names: Sequence[str] = METRICS) -> dict[str, np.ndarray]:
-        """Compute metrics, (R,) each; NaN where a resample has no clip that one needs.
+        """Compute any of `METRICS`, `CLASS_METRICS` and `RATES`, (R,) each; NaN where a resample lacks what one needs.
 
-        Parameters
-        ----------
-        weights
-            How often each clip is there in each of R resamples, (R, N).
-        names
-            Any of `METRICS`, `CLASS_METRICS` and `RATES`.
+        Weights say how often each clip is there in each of R resamples, (R, N).
         """
         found: dict[str, np.ndarray] = {}
         there = {"real": weights @ self.real, "fake": weights @ ~self.real}  # (R,)
@@ -77,8 +72,10 @@ class WeightedMetrics:
         found["balanced_acc"] = (found["recall_real"] + found["recall_fake"]) / 2
         found["auc_hard"] = found["balanced_acc"]  # the area under a ROC of one threshold
         if BY_RANK & {*names}:
-            won, pairs, reals, fakes = self.pairs(weights)
-            found["auc"] = _ratio(won, pairs)
+            # Weight of the real and of the fake clips at each score, the smallest first, (R, levels).
+            reals, fakes = (self._by_level(weights, chosen) for chosen in (self.real, ~self.real))
+            below, pairs = np.cumsum(fakes, 1) - fakes / 2, reals.sum(1) * fakes.sum(1)  # a tie is half a pair
+            found["auc"] = _ratio(np.sum(reals * below, 1), pairs)
             reals_falling, fakes_falling = reals[:, ::-1], fakes[:, ::-1]
             if "ap_real" in names:
                 found["ap_real"] = _average_precision(reals_falling, fakes_falling)
@@ -87,15 +84,6 @@ class WeightedMetrics:
             if "eer" in names:
                 found["eer"] = np.where(pairs > 0, _equal_error_rate(reals_falling, fakes_falling), np.nan)
         return {name: found[name] for name in names}
-
-    def pairs(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Count pairs of a real and a fake clip: those in the right order, of which a tie is half, and all, (R,) each.
-
-        Also return the weight of the real and of the fake clips at each score, the smallest first, (R, levels) each.
-        """
-        reals, fakes = (self._by_level(weights, chosen) for chosen in (self.real, ~self.real))
-        below = np.cumsum(fakes, 1) - fakes / 2
-        return np.sum(reals * below, 1), reals.sum(1) * fakes.sum(1), reals, fakes
 
     def _by_level(self, weights: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         return np.add.reduceat((weights * chosen)[:, self.order], self.starts, axis=1)
@@ -153,14 +141,8 @@ def bootstrap_intervals(
 ) -> dict[str, Any]:
     """Compute 95 % intervals of the metrics of a table by resampling subjects.
 
-    Parameters
-    ----------
-    table
-        One row a clip, with the columns subject, label, decision and score; in detail those of the heads and category.
-    resamples, seed
-        How many are drawn, and of which draw.
-    detailed
-        Also those of F1, recall and precision, and of the AUC of each stream that has scores.
+    The table has one row a clip, with the columns subject, label, decision and score. In detail there are those of F1,
+    recall and precision too, and of the AUC of each stream that has scores, which need the category as well.
 
     Returns
     -------
@@ -178,7 +160,8 @@ def bootstrap_intervals(
     if detailed:
         for name, head in HEADS.items():
             if table[head].notna().all():
-                own = _of_stream(table, head)
+                label, score = stream_labels(table, head)
+                own = table[table["category"] != ""].assign(label=label, score=score)
                 stream, also = group_intervals(own, resamples, seed, ("auc",))
                 ends[name] = stream["auc"]
                 unseen += [name] * bool(also)
@@ -195,12 +178,8 @@ def group_intervals(
 ) -> tuple[dict[str, list[float] | None], list[str]]:
     """Compute 95 % intervals by resampling subjects, also of clips of one class; None of fewer than two subjects.
 
-    A resample that has no clip to count in a metric is left out of that one.
-
-    Returns
-    -------
-    tuple
-        [low, high] by name, and the names of those whose ends are by `rule_of_three`.
+    A resample that has no clip to count in a metric is left out of that one. The names of those whose ends are by
+    `rule_of_three` are returned beside.
     """
     if table["subject"].nunique() < 2 or not resamples:
         return dict.fromkeys(names), []
@@ -238,12 +217,8 @@ def with_rule_of_three(
 class Resamples:
     """Resamples of the subjects of some clips, (N,), through which several scores of these are seen.
 
-    Attributes
-    ----------
-    index
-        Number of each clip's subject, from 0 to S - 1, (N,).
-    counts
-        How often each subject is drawn, (R, S).
+    ``index`` is the number of each clip's subject, from 0 to S - 1, (N,); ``counts`` how often each subject is drawn in
+    each resample, (R, S).
     """
 
     def __init__(self, subject: Sequence[str], resamples: int = RESAMPLES, seed: int = SEED) -> None:
@@ -307,12 +282,6 @@ def standard_errors(error_rate: float, tests: int, subjects: int | None = None) 
     """
     each = error_rate / max(tests, 1)
     return float(norm.isf(each) if subjects is None else t.isf(each, max(subjects - 1, 1)))
-
-
-def _of_stream(table: pd.DataFrame, head: str) -> pd.DataFrame:
-    """The clips whose category is known, with label and score of one stream."""
-    label, score = stream_labels(table, head)
-    return table[table["category"] != ""].assign(label=label, score=score)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

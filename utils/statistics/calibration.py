@@ -23,16 +23,8 @@ LOWEST, HIGHEST = np.finfo(float).tiny, 1 - np.finfo(float).epsneg
 class Platt(NamedTuple):
     """A map from scores to probabilities: log odds of real = slope · log odds of the score + intercept.
 
-    It rises, so that no clip changes its rank and no AUC moves.
-
-    Attributes
-    ----------
-    slope, intercept
-        Of the line; the slope is above 0.
-    prior
-        Share of fakes among the clips that it was fitted on, for which its probabilities hold.
-    clips
-        How many these were.
+    It rises (slope > 0), so that no clip changes its rank and no AUC moves. The prior is the share of fakes among the
+    clips that it was fitted on, for which its probabilities hold, `clips` how many these were.
     """
 
     slope: float
@@ -70,11 +62,8 @@ def fit_platt(label: np.ndarray, score: np.ndarray) -> Platt | None:
     (M + 1) / (M + 2) of M real clips and 1 / (N + 2) of N fakes, so that clips that are all told apart give no
     infinite slope. Label: 1 = real; score: probability of real, (N,) each.
 
-    Returns
-    -------
-    Platt or None
-        None without clips of both classes, where a score is not finite, or where real clips have the lower scores, so
-        that a rising map does not fit.
+    None without clips of both classes, where a score is not finite, or where real clips have the lower scores, so that
+    a rising map does not fit.
     """
     label, score = np.asarray(label), np.asarray(score, float)
     real, fake = int((label == 1).sum()), int((label == 0).sum())
@@ -94,27 +83,18 @@ def fit_platt(label: np.ndarray, score: np.ndarray) -> Platt | None:
 
 
 def calibration(label: np.ndarray, score: np.ndarray, bins: int = BINS) -> dict[str, Any]:
-    """Compute the calibration of the scores.
+    """Compute how far scores, (N,), are from how often clips are real (label 1, (N,)).
 
     The error is the mean over all clips of how far the mean score of a clip's bin lies from the share of real clips
     in it (Naeini et al., AAAI 2015; Guo et al., ICML 2017, with the probability of real for the confidence).
 
-    Parameters
-    ----------
-    label
-        1 = real, (N,).
-    score
-        Probability of real, from 0 to 1, (N,).
-    bins
-        Number of bins, of equal width or of as many clips each.
-
     Returns
     -------
     dict
-        ``ece`` and ``ece_equal_mass`` (0 to 1), ``brier`` (mean squared difference of score and label) and the bins
-        of the reliability diagram, ``bins`` and ``bins_equal_mass``: low, high, n, mean_score, share_real. A bin
-        takes the scores above its low end up to its high end; the first takes its low end too. All are None or
-        empty without clips.
+        ``ece`` and ``ece_equal_mass`` (0 to 1; bins of equal width, or of as many clips each), ``brier`` (mean squared
+        difference of score and label) and the bins of the reliability diagram, ``bins`` and ``bins_equal_mass``: low,
+        high, n, mean_score, share_real. A bin takes the scores above its low end up to its high end; the first takes
+        its low end too. All are None or empty without clips.
     """
     if not label.size:
         return {"ece": None, "ece_equal_mass": None, "brier": None, "bins": [], "bins_equal_mass": []}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,6 @@ from utils.metrics import REAL_AUDIO, REAL_VIDEO, evaluate, per_method
 from utils.statistics.bootstrap import HEADS, RESAMPLES, SEED, bootstrap_intervals, group_intervals, no_intervals
 from utils.statistics.calibration import calibration
 from utils.statistics.paired import compare
-from utils.table import percent
 
 # Name of a grouping: the columns that it is by, and what it is called.
 GROUPINGS = {
@@ -20,7 +19,6 @@ GROUPINGS = {
     "race_gender": (("race", "gender"), "race and gender"),
 }
 SHORT = 12  # groups of two columns together at most; FakeAVCeleb has ten
-FEW = 30  # subjects: a rate of 90 % among them has a 95 % interval of 11 points to either side
 NOT_GIVEN = "(not given)"
 
 
@@ -30,23 +28,11 @@ def evaluate_folds(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> dict[str, Any]:
-    """Evaluate the folds of one run, pooled and each.
+    """Evaluate the folds of one run, pooled and each: the content of evaluation.json.
 
-    Parameters
-    ----------
-    folds
-        What `utils.results.read_scores` returns for each fold, by its name; no two have a clip in common.
-    against
-        Scores of another detector, row by row of the pooled clips (see `utils.results.match`).
-    resamples, seed
-        Of all bootstraps; without resamples there are no intervals.
-
-    Returns
-    -------
-    dict
-        The content of evaluation.json: ``bootstrap`` (how it is done), ``pooled`` (see `evaluate_table`, in detail),
-        each of ``folds`` (see there; none if there is one only) and ``comparison`` (see `utils.statistics.paired`; or
-        None).
+    Folds are as `utils.results.read_scores` returns them, and no two have a clip in common. Scores of another detector
+    to compare with are row by row of the pooled clips (see `utils.results.match`). Without resamples there are no
+    intervals.
     """
     pooled = pd.concat(folds.values(), ignore_index=True)
     return {
@@ -72,13 +58,20 @@ def evaluate_table(
         None, why it is. So do the entries of ``per_category`` and ``per_method``; in detail these have ``intervals`` of
         acc and auc with their ``rule_of_three``, and there is ``per_group`` (see `per_group`).
     """
-    metrics = evaluate(table)
+    metrics, real = evaluate(table), table["label"] == 1
     groups: dict[str, Any] = {"per_category": metrics.pop("per_category"), "per_method": per_method(table)}
-    for group in groups.values():
-        for entry in group.values():
-            entry["why"] = _why_no_group(entry)
+    rows = {"per_category": lambda name: table["category"] == name}
+    rows["per_method"] = lambda name: ~real & (table["method"] == name)
+    for kind, entries in groups.items():
+        for name, entry in entries.items():
+            no_real = "no real clip" if "auc" in entry and entry["auc"] is None else None
+            entry["why"] = no_real if entry["n"] else "no clip"
+            if detailed:
+                own, among_real = table[rows[kind](name)], table[rows[kind](name) | real]
+                intervals, unseen = group_intervals(own, resamples, seed, ("acc",))
+                ranked, also = group_intervals(among_real, resamples, seed, ("auc",)) if "auc" in entry else ({}, [])
+                entry |= {"intervals": intervals | {"auc": ranked.get("auc")}, "rule_of_three": unseen + also}
     if detailed:
-        _add_intervals(groups, table, resamples, seed)
         groups["per_group"] = per_group(table, resamples, seed)
     return {
         "n": metrics.pop("n"),
@@ -94,11 +87,7 @@ def evaluate_table(
 def per_group(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[str, dict[str, Any]]]:
     """Evaluate the clips of each race, each gender and, if that is a short table, each race and gender.
 
-    Returns
-    -------
-    dict
-        Name of `GROUPINGS` → group → what `group_metrics` returns. A grouping of which the table says nothing is left
-        out.
+    By the names of `GROUPINGS`; a grouping of which the table says nothing is left out.
     """
     found = {}
     for name, (columns, _) in GROUPINGS.items():
@@ -142,72 +131,18 @@ def group_metrics(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = S
     }
 
 
-def remarks(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """Say of which groupings nothing is known, and whether the groups of the others can be compared."""
-    absent = " or ".join(name for name in ("race", "gender") if name not in groups)
-    return [*([f"Nothing by {absent}: the scores do not say it."] if absent else []), *_comparisons(groups)]
-
-
-def _comparisons(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
-    for name, entries in groups.items():
-        title = f"By {GROUPINGS[name][1]}"
-        few = [f"{group} ({entry['subjects']})" for group, entry in entries.items() if entry["subjects"] < FEW]
-        if len(entries) < 2:
-            yield f"{title}: there is one group only, so that nothing can be compared."
-        elif few:
-            which = "every group has" if len(few) == len(entries) else f"{', '.join(few)}:"
-            yield f"{title}: {which} fewer than {FEW} subjects, too few to compare; differences may be chance."
-        else:
-            yield f"{title}: {_largest_difference(entries)}"
-
-
-def _largest_difference(entries: Mapping[str, Mapping[str, Any]]) -> str:
-    ranked = {group: entry for group, entry in entries.items() if entry["intervals"]["auc"]}
-    if len(ranked) < 2:
-        return "fewer than two groups have an AUC with an interval."
-    low, *_, high = sorted(ranked, key=lambda group: ranked[group]["auc"])
-    points = percent(ranked[high]["auc"] - ranked[low]["auc"])
-    apart = ranked[low]["intervals"]["auc"][1] < ranked[high]["intervals"]["auc"][0]
-    overlap = "do not overlap" if apart else "overlap, so that it may be chance"
-    return f"the AUC differs most between {high} and {low}, by {points} points; their intervals {overlap}."
-
-
-def _add_intervals(groups: Mapping[str, Any], table: pd.DataFrame, resamples: int, seed: int) -> None:
-    """Give each category and method the intervals of its accuracy and of its AUC among the real clips."""
-    real = table["label"] == 1
-    chosen = [(groups["per_category"][name], table["category"] == name) for name in groups["per_category"]]
-    chosen += [(entry, ~real & (table["method"] == name)) for name, entry in groups["per_method"].items()]
-    for entry, rows in chosen:
-        entry["intervals"], entry["rule_of_three"] = group_intervals(table[rows], resamples, seed, ("acc",))
-        ranked, unseen = group_intervals(table[rows | real], resamples, seed, ("auc",)) if "auc" in entry else ({}, [])
-        entry["intervals"]["auc"] = ranked.get("auc")
-        entry["rule_of_three"] += unseen
-
-
-def _why_no_group(entry: Mapping[str, Any]) -> str | None:
-    if not entry["n"]:
-        return "no clip"
-    return "no real clip" if "auc" in entry and entry["auc"] is None else None
-
-
 def _why_undefined(metric: str, table: pd.DataFrame) -> str:
     """Say why a metric of a table is None."""
     if metric in HEADS:
-        return _why_no_head(table, HEADS[metric], metric.removesuffix("_auc"))
-    absent = [name for name, value in (("real", 1), ("fake", 0)) if not (table["label"] == value).any()]
+        stream, absent = metric.removesuffix("_auc"), table[HEADS[metric]].isna()
+        if absent.any():
+            return f"no {stream} score" if absent.all() else f"{stream} scores in some files only"
+        if not (table["category"] != "").any():
+            return f"the corpus does not tell whose {stream} is fake"
+        has_real = table["category"].isin(REAL_AUDIO if stream == "audio" else REAL_VIDEO).any()
+        return f"no clip with {'fake' if has_real else 'real'} {stream}"
+    absent_classes = [name for name, value in (("real", 1), ("fake", 0)) if not (table["label"] == value).any()]
     of_class, _, name = metric.partition("_")
     if of_class not in ("f1", "recall", "precision"):
-        return f"no {absent[0]} clip"
-    return f"no {name} clip" if name in absent else f"no clip decided {name}"
-
-
-def _why_no_head(table: pd.DataFrame, head: str, stream: str) -> str:
-    absent = table[head].isna()
-    if absent.all():
-        return f"no {stream} score"
-    if absent.any():
-        return f"{stream} scores in some files only"
-    if not (table["category"] != "").any():
-        return f"the corpus does not tell whose {stream} is fake"
-    has_real = table["category"].isin(REAL_AUDIO if stream == "audio" else REAL_VIDEO).any()
-    return f"no clip with {'fake' if has_real else 'real'} {stream}"
+        return f"no {absent_classes[0]} clip"
+    return f"no {name} clip" if name in absent_classes else f"no clip decided {name}"

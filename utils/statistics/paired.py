@@ -29,10 +29,7 @@ COMPARED = ("auc", "acc")
 def compare(table: pd.DataFrame, other: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, Any]:
     """Compare two detectors, whose scores are row by row of the same clips (see `utils.results.match`).
 
-    Returns
-    -------
-    dict
-        ``n``, ``delong`` (see `delong_test`), ``mcnemar`` (`mcnemar_test`) and ``bootstrap`` (`paired_bootstrap`).
+    The keys are ``n``, ``delong``, ``mcnemar`` and ``bootstrap``, of the three tests below.
     """
     label = table["label"].to_numpy()
     return {
@@ -44,16 +41,10 @@ def compare(table: pd.DataFrame, other: pd.DataFrame, resamples: int = RESAMPLES
 
 
 def placements(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count for each clip the pairs that it is ordered rightly in; a tie is half a pair.
+    """Count for each of M real clips the fakes below it, (M,), and for each of N fakes the real clips above it, (N,).
 
-    By midranks, in O(N log N): Sun & Xu, IEEE Signal Processing Letters 21 (2014) 1389-1393. Label (1 = real) and
-    score are (N,).
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        For each of M real clips the number of fake clips below it, (M,); for each fake clip the number of real clips
-        above it, (N - M,).
+    A tie is half a clip. By midranks, in O(K log K) of K clips: Sun & Xu, IEEE Signal Processing Letters 21 (2014)
+    1389-1393. Label (1 = real) and score are (K,).
     """
     real = label == 1
     rank = rankdata(score)
@@ -110,13 +101,7 @@ def mcnemar_test(label: np.ndarray, decision: np.ndarray, other: np.ndarray) -> 
     """Test whether two detectors are right equally often, by the clips that one alone is right about.
 
     McNemar, Psychometrika 12 (1947) 153-157, with the exact binomial distribution; it takes clips as independent. The
-    label and the decisions of either detector are 1 = real, (N,) each.
-
-    Returns
-    -------
-    dict
-        ``acc``, ``acc_against``, ``difference``, ``only_first_right`` and ``only_against_right`` (clips), and the
-        two-sided ``p``; 1 where no clip is told apart.
+    two-sided ``p`` is 1 where no clip is told apart.
     """
     first, second = label == decision, label == other
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
