@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -98,25 +99,24 @@ def score_changes(
         listed = [Clip(row.file, Path(row.path), max_frames) for row in clips.itertuples()]
         context = _context(clips, partners, listed, missing, seed)
     console = Console(stderr=True)
-    with Progress(console=console, disable=not (missing and console.is_terminal), transient=True) as bar:
-        task = bar.add_task("", total=len(missing) * len(clips))
-        for change in missing:
-            bar.update(task, description=change.name)
-            data = ChangedClips(listed, change, context)
-            scores = scored(data, scorer, loading, lambda count: bar.advance(task, count))
-            table = pd.concat([clips[list(TEXTS)], clips["m_label"].rename("label"), scores], axis=1)
-            content = table.assign(key=keys[change]).to_csv(index=False, lineterminator="\n")
-            write_atomic(csv_path(folder, change), content)
-            tables[change] = table
+    for number, change in enumerate(missing, 1):
+        rows = scored(ChangedClips(listed, change, context), scorer, loading)
+        title, hidden = f"{change.name} ({number} of {len(missing)})", not console.is_terminal
+        rows = track(rows, title, len(clips), disable=hidden, console=console, transient=True)
+        scores = pd.DataFrame(rows, columns=[*SCORES, "remark"]).astype(dict.fromkeys(SCORES, float))
+        table = pd.concat([clips[list(TEXTS)], clips["m_label"].rename("label"), scores], axis=1)
+        content = table.assign(key=keys[change]).to_csv(index=False, lineterminator="\n")
+        write_atomic(csv_path(folder, change), content)
+        tables[change] = table
     return _long_table(tables)
 
 
 class Item(NamedTuple):
     """A changed clip; without frames if the change could not be made, and then `remark` says why."""
 
-    video: Tensor  # (3, T, 100, 100), uint8
-    audio: Tensor  # (T, 104), float32
     remark: str  # see `scripts.audit.changes.Media`
+    video: Tensor | None = None  # (3, T, 100, 100), uint8
+    audio: Tensor | None = None  # (T, 104), float32
     key: bytes = b""  # digest of the video
 
 
@@ -136,35 +136,28 @@ class ChangedClips(Dataset):
             media = change_clip(self.change, self.clips[index], self.context)
         except DataError as error:
             reason = str(error).removeprefix(f"{self.clips[index].path}: ")
-            return Item(torch.empty(0), torch.empty(0), f"{LEFT_OUT}{reason}")
+            return Item(f"{LEFT_OUT}{reason}")
         video = centre_crop(torch.from_numpy(media.frames).permute(3, 0, 1, 2)).contiguous()  # (3, T, 100, 100)
         audio = audio_features(media.samples, len(media.frames))  # (T, 104)
-        return Item(video, audio, media.remark, hashlib.sha256(video.numpy()).digest())
+        return Item(media.remark, video, audio, hashlib.sha256(video.numpy()).digest())
 
 
-def scored(data: ChangedClips, scorer: Scorer, loading: dict[str, int], advance: Callable[[int], None]) -> pd.DataFrame:
-    """Score clips after one change, and tell `advance` how many are done after each batch.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a clip, in order: `SCORES`, NaN where there is none, and `remark`.
-    """
-    settings: dict[str, Any] = dict(loading)
+def scored(data: ChangedClips, scorer: Scorer, loading: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Score clips after one change, and yield a row a clip, in order: `SCORES`, as far as there are, and `remark`."""
     # What the scorer makes of untouched videos is kept for the changes of the audio.
     keep = data.change == ORIGINAL or data.change.family in OF_AUDIO
-    rows = []
-    for items in DataLoader(data, collate_fn=list, worker_init_fn=_one_thread, **settings):
-        usable = [item for item in items if len(item.video)]
+    for items in DataLoader(data, collate_fn=list, worker_init_fn=_one_thread, **loading):
+        usable = [item for item in items if item.video is not None]
         videos, audios, keys = ([getattr(item, part) for item in usable] for part in ("video", "audio", "key"))
         found = iter(scorer(videos, audios, keys, keep=keep) if usable else ())
         for item in items:
-            scores, remark = next(found)._asdict() if len(item.video) else {}, item.remark
-            if scores and not math.isfinite(scores["score"]):
-                scores, remark = {}, f"{LEFT_OUT}its score is not a number"
-            rows.append({name: scores.get(name) for name in SCORES} | {"remark": remark})
-        advance(len(items))
-    return pd.DataFrame(rows, columns=[*SCORES, "remark"]).astype(dict.fromkeys(SCORES, float))
+            scores = None if item.video is None else next(found)
+            if scores is None:
+                yield {"remark": item.remark}
+            elif math.isfinite(scores.score):
+                yield {"remark": item.remark, **scores._asdict()}
+            else:
+                yield {"remark": f"{LEFT_OUT}its score is not a number"}
 
 
 def _one_thread(_worker: int) -> None:
@@ -185,26 +178,24 @@ def _context(
     swapped = [change.level for change in changes if change.family == "swap"]
     candidates = {stream: candidates_of(clips, partners, stream, seed) for stream in swapped}
     families = {change.family for change in changes}
-    loud = _of_all(listed, lambda clip: loudness(clip.audio())) if "loudness" in families else []
-    lengths = _of_all(listed, lambda clip: float(len(clip.video()))) if "length" in families else []
+    loud = _measured(listed, lambda clip: loudness(clip.audio())) if "loudness" in families else []
+    lengths = _measured(listed, lambda clip: len(clip.video())) if "length" in families else []
     return Context(
         seed=seed,
         rms=float(np.median([rms for rms in loud if rms > 0] or [0])),
-        frames=int(min(lengths, default=0)),
+        frames=min(lengths, default=0),
         candidates=candidates,
     )
 
 
-def _of_all(clips: Sequence[Clip], measure: Callable[[Clip], float]) -> list[float]:
+def _measured(clips: Sequence[Clip], measure: Callable[[Clip], Any]) -> list[Any]:
     """What all clips measure that can be read; the others are named when they are to be scored."""
 
-    def measured(clip: Clip) -> float:
-        try:
+    def look(clip: Clip) -> Any:
+        with suppress(DataError):
             return measure(clip)
-        except DataError:
-            return math.nan
 
-    return [value for value in in_threads(measured, clips, "Measuring clips") if not math.isnan(value)]
+    return [value for value in in_threads(look, clips, "Measuring clips") if value is not None]
 
 
 def _stamps(clips: pd.DataFrame) -> list[Any]:
