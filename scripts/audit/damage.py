@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import av
@@ -57,31 +58,24 @@ class Set(NamedTuple):
 
 def h264(frames: Iterable[np.ndarray], crf: float, _rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Encode frames (H, W, 3) RGB with libx264 at a constant rate factor, and decode them again, in memory."""
-    encoder, decoder = None, av.CodecContext.create("h264", "r")
-    for frame in frames:
-        if encoder is None:
-            height, width = frame.shape[:2]
-            encoder = _h264_encoder(height + height % 2, width + width % 2, crf)
-        # OpenCV's colours come back as they were; FFmpeg's own conversion makes each frame a few levels darker.
-        even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        yuv = cv2.cvtColor(even, cv2.COLOR_RGB2YUV_I420)  # (1.5 H, W)
-        for packet in encoder.encode(av.VideoFrame.from_ndarray(yuv, format="yuv420p")):
-            yield from (_to_rgb(decoded)[:height, :width] for decoded in decoder.decode(packet))
-    for packet in (*(encoder.encode() if encoder else ()), None):
-        yield from (_to_rgb(decoded)[:height, :width] for decoded in decoder.decode(packet))
-
-
-def _h264_encoder(height: int, width: int, crf: float) -> av.CodecContext:
-    encoder = av.CodecContext.create("libx264", "w")
-    encoder.height, encoder.width, encoder.pix_fmt = height, width, "yuv420p"
+    frames = iter(frames)
+    first = next(frames)
+    height, width = first.shape[:2]
+    encoder, decoder = av.CodecContext.create("libx264", "w"), av.CodecContext.create("h264", "r")
+    encoder.height, encoder.width, encoder.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
     encoder.framerate = FRAME_RATE
     encoder.options = {"crf": f"{crf:g}"}
     encoder.thread_count = 1  # the result depends on it
-    return encoder
 
+    def as_yuv(frame: np.ndarray) -> av.VideoFrame:
+        # OpenCV's colours come back as they were; FFmpeg's own conversion makes each frame a few levels darker.
+        even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        return av.VideoFrame.from_ndarray(cv2.cvtColor(even, cv2.COLOR_RGB2YUV_I420), format="yuv420p")
 
-def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
-    return cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420)
+    raw = chain(map(as_yuv, chain([first], frames)), [None])
+    packets = chain.from_iterable(map(encoder.encode, raw))
+    for decoded in chain.from_iterable(map(decoder.decode, chain(packets, [None]))):
+        yield cv2.cvtColor(decoded.to_ndarray(), cv2.COLOR_YUV2RGB_I420)[:height, :width]
 
 
 def resize(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:

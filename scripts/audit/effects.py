@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import logit
 
 from scripts.audit.changes import ORIGINAL
-from scripts.audit.shortcuts import CATEGORIES, ends
+from scripts.audit.shortcuts import against_real, categories_in, ends
 from utils.errors import DataError
 from utils.statistics.bootstrap import RESAMPLES, SEED, Resamples, chance_error, spread, standard_errors
 
@@ -42,7 +42,7 @@ def find_effects(scores: pd.DataFrame, resamples: int = RESAMPLES, seed: int = S
     if whole.empty:
         raise DataError(f"the scores have no change {ORIGINAL.name!r} to compare with")
     changes = scores[["change", "family", "level", "kind"]].drop_duplicates()
-    present = [name for name, fakes in CATEGORIES.items() if whole["category"].isin(fakes).any()]
+    present = categories_in(whole)
     # All probes are judged together. Damage is no accusation: each level counts by itself.
     tests = {"probe": len(present) * int((changes["kind"] == "probe").sum())}
     rows = []
@@ -50,7 +50,7 @@ def find_effects(scores: pd.DataFrame, resamples: int = RESAMPLES, seed: int = S
         after = scores.loc[scores["change"] == change.change, ["file", "score"]]
         clips = whole.merge(after.rename(columns={"score": "after"}), on="file", validate="one_to_one")
         for category in present:
-            chosen = clips[clips["category"].isin(("A", *CATEGORIES[category]))]
+            chosen = against_real(clips, category)
             drawn = Resamples(chosen["subject"], resamples, seed)
             row = change._asdict() | {"category": category, "n": len(chosen), "subjects": drawn.subjects}
             row |= _compared(chosen, drawn, tests.get(change.kind, len(present)))

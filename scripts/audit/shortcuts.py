@@ -159,20 +159,25 @@ def find_shortcuts(facts: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 
         ``ERROR_RATE`` over all rows), n (clips), named, note (why it is not judged or not named, where that needs a
         word). Categories that are not there are left out.
     """
-    present = [name for name, fakes in CATEGORIES.items() if facts["category"].isin(fakes).any()]
     names = [name for name, column in SHORTCUTS.items() if column in facts]
-    errors = standard_errors(ERROR_RATE, len(names) * len(present))
-    rows = []
-    for category in present:
-        clips = facts[facts["category"].isin(("A", *CATEGORIES[category]))].reset_index(drop=True)
-        label = (clips["category"] == "A").to_numpy(int)
-        drawn = Resamples(clips["subject"], resamples, seed)
-        for name in names:
-            fact = clips[SHORTCUTS[name]].to_numpy(float)
-            judged = _judge(name, fact, label, drawn, errors, seed)
-            rows.append({"shortcut": name, "category": category, **judged})
-    table = pd.DataFrame(rows)
-    return table.sort_values("shortcut", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)
+    sides = {name: against_real(facts, name) for name in categories_in(facts)}
+    drawn = {name: Resamples(clips["subject"], resamples, seed) for name, clips in sides.items()}
+    errors = standard_errors(ERROR_RATE, len(names) * len(sides))
+    return pd.DataFrame([
+        {"shortcut": name, "category": category, **_judge(name, clips, drawn[category], errors, seed)}
+        for name in names
+        for category, clips in sides.items()
+    ])  # fmt: skip
+
+
+def categories_in(clips: pd.DataFrame) -> list[str]:
+    """Names of `CATEGORIES` of which there are fakes."""
+    return [name for name, fakes in CATEGORIES.items() if clips["category"].isin(fakes).any()]
+
+
+def against_real(clips: pd.DataFrame, category: str) -> pd.DataFrame:
+    """The fakes of a category and the real clips."""
+    return clips[clips["category"].isin(("A", *CATEGORIES[category]))]
 
 
 def go_together(facts: pd.DataFrame, shortcuts: pd.DataFrame) -> pd.DataFrame:
@@ -193,8 +198,8 @@ def go_together(facts: pd.DataFrame, shortcuts: pd.DataFrame) -> pd.DataFrame:
     for one, other in combinations(named.index, 2):
         found = {}
         for category in (name for name in named[one] if name in named[other]):
-            clips = facts.loc[facts["category"].isin(("A", *CATEGORIES[category])), [SHORTCUTS[one], SHORTCUTS[other]]]
-            found[category] = float(clips.corr("spearman").iat[0, 1])
+            both = against_real(facts, category)[[SHORTCUTS[one], SHORTCUTS[other]]]
+            found[category] = float(both.corr("spearman").iat[0, 1])
         if found:
             strongest = max(found, key=lambda category: abs(found[category]))
             shown = next((category for category in found if abs(found[category]) >= TOGETHER), strongest)
@@ -202,10 +207,9 @@ def go_together(facts: pd.DataFrame, shortcuts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["shortcut", "other", "category", "correlation"])
 
 
-def _judge(
-    name: str, fact: np.ndarray, label: np.ndarray, drawn: Resamples, errors: float, seed: int
-) -> dict[str, object]:
+def _judge(name: str, clips: pd.DataFrame, drawn: Resamples, errors: float, seed: int) -> dict[str, object]:
     """One row of the table, without what it is called."""
+    fact, label = clips[SHORTCUTS[name]].to_numpy(float), (clips["category"] == "A").to_numpy(int)
     row = dict.fromkeys(("auc", "low", "high", "bound"), np.nan) | {"n": len(label), "named": False, "note": ""}
     if label.all() or not label.any() or drawn.subjects < 2:
         return row | {"note": "needs real and fake clips of two subjects"}

@@ -220,8 +220,7 @@ class Predictor:
         self.length, self.hop = given.frames(self.config.get("max_frames") or MAX_FRAMES)
         detector = detector_of(content, checkpoint, given.model_type)
         self.scorer = Scorer(detector, device(given.gpus), given.precision, given.compile)
-        threshold, prior = (None if one is None else float(one) for one in (given.threshold, given.prior))
-        self.decision = Decision.of(content, threshold, prior)
+        self.decision = Decision.of(content, given.threshold, given.prior)
         self.threshold = self.decision.threshold.value
         # Everything but the checkpoint that decides a score.
         self.settings = {

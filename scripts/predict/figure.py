@@ -46,8 +46,7 @@ def draw_clip(clip: Prediction, film: Film, threshold: float, checkpoint: str) -
         f"{count} window{'s' * (count > 1)}, scored by {printable(checkpoint)}.",
         OF_WINDOWS if count > 1 else "",
         f"Audio and video alone are real from {HEAD_THRESHOLD} on." if clip.audio_score is not None else "",
-        "Hatched: no face is to be seen." * bool(clip.no_face),
-        "No window is scored where no face is to be seen for most of it." * (not _covered(clip, film)),
+        "Hatched: no face is to be seen; no window is scored where it is most of it." * bool(clip.no_face),
         *(f"{note[:1].upper()}{note[1:]}." for note in clip.notes),
     )
     return figure
@@ -91,13 +90,3 @@ def _draw_scores(axes: Axes, clip: Prediction, threshold: float) -> None:
     for word, middle, colour in (("fake", threshold / 2, FAKE), ("real", (1 + threshold) / 2, REAL)):
         axes.text(1.01, middle, word, transform=axes.get_yaxis_transform(), color=colour, rotation=270, va="center")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8, handlelength=3, frameon=False)
-
-
-def _covered(clip: Prediction, film: Film) -> bool:
-    """Whether the windows leave out no part of the clip."""
-    end = 0.0
-    for window in clip.windows:
-        if window.start > end + 1 / FRAME_RATE:
-            return False
-        end = max(end, window.end)
-    return end > film.seconds - 2 / FRAME_RATE
