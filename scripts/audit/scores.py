@@ -100,9 +100,14 @@ def score_changes(
         context = _context(clips, partners, listed, missing, seed)
     console = Console(stderr=True)
     for number, change in enumerate(missing, 1):
-        rows = scored(ChangedClips(listed, change, context), scorer, loading)
-        title, hidden = f"{change.name} ({number} of {len(missing)})", not console.is_terminal
-        rows = track(rows, title, len(clips), disable=hidden, console=console, transient=True)
+        rows = track(
+            scored(ChangedClips(listed, change, context), scorer, loading),
+            f"{change.name} ({number} of {len(missing)})",
+            len(clips),
+            disable=not console.is_terminal,
+            console=console,
+            transient=True,
+        )
         scores = pd.DataFrame(rows, columns=[*SCORES, "remark"]).astype(dict.fromkeys(SCORES, float))
         table = pd.concat([clips[list(TEXTS)], clips["m_label"].rename("label"), scores], axis=1)
         content = table.assign(key=keys[change]).to_csv(index=False, lineterminator="\n")

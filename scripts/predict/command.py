@@ -223,7 +223,7 @@ class Predictor:
         self.decision = Decision.of(content, given.threshold, given.prior)
         self.threshold = self.decision.threshold.value
         # Everything but the checkpoint that decides a score.
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "model_type": type(self.scorer.detector).__name__,
             "window": self.length / FRAME_RATE,
             "hop": self.hop / FRAME_RATE,

@@ -87,7 +87,7 @@ class Journal:
                 log.debug("%s: a line is damaged; its clip is done again", self.path)
 
     def _drawn(self, clip: Clip) -> list[Any] | None:
-        return clip.figure and [os.path.abspath(clip.figure), _stamp(clip.figure), self.threshold]
+        return [os.path.abspath(clip.figure), _stamp(clip.figure), self.threshold] if clip.figure else None
 
 
 def _stamp(path: Path) -> list[int]:
