@@ -31,24 +31,10 @@ def corpus(dataset: str) -> Corpus:
 
 
 def read_corpus(root: str | Path, dataset: str = "fakeavceleb") -> pd.DataFrame:
-    """Read the clip table of a corpus from the folder that its owner receives.
+    """Read a corpus, one of ``NAMES``, from the folder that its owner receives; "csv" from a table or its folder.
 
-    Parameters
-    ----------
-    root
-        The top folder; of ``csv`` the table or its folder.
-    dataset
-        One of ``NAMES``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        See :func:`dataset.corpora.table.clip_table`. What is odd is in ``attrs["notes"]``, and in the log.
-
-    Raises
-    ------
-    DataError
-        If the folder is not such a corpus, or there is no such name; the message says what is missing.
+    What the clip table holds, :func:`dataset.corpora.table.clip_table` says; what is odd is in ``attrs["notes"]``, and
+    in the log. If the folder is not such a corpus, a DataError says what is missing.
     """
     known = corpus(dataset)
     clips = known.read(Path(root))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import Corpus, Notes, clip_table, media_files, methods, need_folder, read_json, read_rows
+from dataset.corpora.metadata import media_files, need_folder, read_json, read_rows
+from dataset.corpora.table import Corpus, Notes, clip_table, methods
 from utils.errors import DataError
 
 FIELDS = ("file", "modify_type", "audio_model", "video_model")
@@ -35,23 +36,10 @@ def read(root: Path) -> pd.DataFrame:
 def read_splits(
     root: Path, splits: Mapping[str, str], published: Mapping[str, int], default_video: str
 ) -> pd.DataFrame:
-    """Read every split whose metadata, or whose clips, are there.
+    """Read every split whose metadata, or whose clips, are there; a DataError if there is neither.
 
-    Parameters
-    ----------
-    root
-        The folder that holds ``train_metadata.json``.
-    splits
-        Folder → split, whose clips are labelled unless it is a test.
-    published
-        Numbers of clips.
-    default_video
-        How the video was faked where no ``video_model`` is named.
-
-    Raises
-    ------
-    DataError
-        If there is neither metadata nor a clip.
+    `splits` are the folders, and the split that each holds, whose clips are labelled unless it is a test.
+    `default_video` is how the video was faked where no ``video_model`` is named.
     """
     need_folder(root, "train_metadata.json", "*_metadata.json", "*_files.txt", *splits)
     notes = Notes()

@@ -6,20 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import Corpus, clip_table, media_files, need_folder
+from dataset.corpora.metadata import media_files, need_folder
+from dataset.corpora.table import Corpus, clip_table
 
 COUNTS = {"real": 3_396, "fake": 4_206}  # of one user; the owners count images
 FOLDERS = {"0_real": 1, "1_fake": 0}
 
 
 def read(root: Path) -> pd.DataFrame:
-    """Read the clips in ``0_real`` and ``1_fake``, whose audio is in the mp4; fakes are lips made for real speech.
-
-    Raises
-    ------
-    DataError
-        If neither folder is there, or both are empty.
-    """
+    """Read the clips in ``0_real`` and ``1_fake``, whose audio is in the mp4; fakes are lips made for real speech."""
     need_folder(root, "0_real and 1_fake", *FOLDERS)
     files = {folder: media_files(root / folder, root) for folder in FOLDERS}
     rows = [(file, FOLDERS[folder], 1) for folder, names in files.items() for file in names]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import FOLD_NUMBERS, SAME_SPLIT, SPLITS, TYPES, Corpus, clip_table, need, with_slashes
+from dataset.corpora.metadata import need, with_slashes
+from dataset.corpora.table import FOLD_NUMBERS, SAME_SPLIT, SPLITS, TYPES, Corpus, clip_table
 from utils.errors import DataError
 from utils.files import read_csv
 
@@ -21,13 +22,7 @@ KINDS = {values[0].lower(): name for name, values in TYPES.items()} | {name.lowe
 
 
 def read(source: Path) -> pd.DataFrame:
-    """Read the csv, or ``clips.csv`` in a folder.
-
-    Raises
-    ------
-    DataError
-        If the csv is absent, lacks a column, or has a row with an unknown category or split.
-    """
+    """Read the csv, or ``clips.csv`` in a folder; a DataError names a row with an unknown category or split."""
     path = table_path(source)
     if not path.is_file():
         raise DataError(f"{path}: no such file; --dataset csv needs a table with the columns {', '.join(REQUIRED)}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import Corpus, Notes, by_name, clip_table, media_files, methods, need, need_folder, place
+from dataset.corpora.metadata import by_name, media_files, need, need_folder, place, real_by_folder
+from dataset.corpora.table import Corpus, Notes, clip_table, methods
 from utils.files import read_csv
 
 FAKE, REAL, SPLIT = "annotations-fake.csv", "annotations-real.csv", "annotations-split-def.csv"
@@ -19,13 +20,7 @@ VERSIONS = {
 
 
 def read(root: Path) -> pd.DataFrame:
-    """Read a version, or all those in folders of the root.
-
-    Raises
-    ------
-    DataError
-        If there is no annotation, or one lacks a column.
-    """
+    """Read a version, or all those in folders of the root."""
     need_folder(root, FAKE, FAKE, REAL, f"*/{FAKE}", f"*/{REAL}")
     here = [root] if (root / FAKE).is_file() or (root / REAL).is_file() else []
     versions = here or sorted({path.parent for name in (FAKE, REAL) for path in root.glob(f"*/{name}")})
@@ -36,12 +31,15 @@ def read(root: Path) -> pd.DataFrame:
 
 def _read_version(folder: Path, root: Path, notes: Notes, published: Counter[str]) -> pd.DataFrame:
     places = by_name(media_files(folder, root), notes)
-    readers = {FAKE: lambda path: _fakes(path, notes, published), REAL: _reals}
-    parts = [read(folder / name) for name, read in readers.items() if (folder / name).is_file()]
+    parts = []
+    if (folder / FAKE).is_file():
+        parts.append(_fakes(folder / FAKE, notes, published))
+    if (folder / REAL).is_file():
+        parts.append(_reals(folder / REAL))
     table = pd.concat(parts, ignore_index=True)
     prefix = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
     table["file"] = place(table["name"], places, "the annotations", notes, prefix)
-    unnamed = _unnamed(sorted(set(places.values()) - set(table["file"])), notes)
+    unnamed = _unnamed(pd.Series(sorted(set(places.values()) - set(table["file"])), dtype=object), notes)
     table = pd.concat([table, unnamed], ignore_index=True).fillna({"target1": "", "subject": ""})
     table["split"] = _splits(table, folder, notes)
     for people in ("subject", "target1"):  # numbered anew in each version
@@ -87,12 +85,11 @@ def _fakes(path: Path, notes: Notes, published: Counter[str]) -> pd.DataFrame:
     return rows.rename_axis("line").reset_index()
 
 
-def _unnamed(files: list[str], notes: Notes) -> pd.DataFrame:
+def _unnamed(files: pd.Series, notes: Notes) -> pd.DataFrame:
     """Clips that no annotation names: real or fake by their folder; names of real ones begin with their identity."""
-    notes.add(files, "clips are in no annotation (such as {}); their folder labels them")
-    folders = [f"/{file.lower()}".split("/")[:-1] for file in files]
-    real = pd.Series([1 if "real" in names else 0 if "fake" in names else None for names in folders], dtype="Int64")
-    subject = pd.Series(files, dtype=str).str.extract(r"(?:^|/)(\d+)-\d+\.\w+$")[0]
+    notes.add(list(files), "clips are in no annotation (such as {}); their folder labels them")
+    real = real_by_folder(files)
+    subject = files.str.extract(r"(?:^|/)(\d+)-\d+\.\w+$")[0]
     return pd.DataFrame({"file": files, "subject": subject, "v_label": real, "a_label": real.where(real == 1)})
 
 

@@ -8,20 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from dataset.corpora.lavdf import sources
-from dataset.corpora.table import (
-    SAME_SPLIT,
-    SPLITS,
-    Corpus,
-    Notes,
-    by_name,
-    clip_table,
-    media_files,
-    name_of,
-    need,
-    need_folder,
-    read_json,
-    walk,
-)
+from dataset.corpora.metadata import by_name, media_files, name_of, need, need_folder, read_json, walk
+from dataset.corpora.table import SAME_SPLIT, SPLITS, Corpus, Notes, clip_table
 from utils.errors import DataError
 from utils.files import read_csv
 
@@ -39,11 +27,6 @@ def read(root: Path) -> pd.DataFrame:
     """Read every ``metadata.json``, ``labels.csv`` and ``dataset.json`` below the root, and what lies there unlabelled.
 
     A real clip is real in both streams. Of a fake one neither stream is known.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or one of them cannot be read.
     """
     need_folder(root, "metadata.json or labels.csv", *(f"**/{name}" for name in METADATA))
     notes = Notes()

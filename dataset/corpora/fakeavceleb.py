@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import MARKER, TYPES, Corpus, Layout, clip_table, need, need_folder, with_slashes
+from dataset.corpora.metadata import need, need_folder, with_slashes
+from dataset.corpora.table import MARKER, TYPES, Corpus, Layout, clip_table
 from utils.errors import DataError
 from utils.files import read_csv
 
@@ -22,15 +23,10 @@ SPELLINGS = (r"\1 (\2)", r"\1-\2", r"\1_\2")  # as received, by the authors' scr
 
 
 def read(root: Path) -> pd.DataFrame:
-    """Read the csv, in its order.
+    """Read the csv, in its order; a DataError if a row contradicts itself or points outside the root.
 
     In the clip table ``file`` is folder/name in the csv's spelling, relative to the root, ``path`` where that lies on
     disk, and ``target1`` and ``target2`` are the other identities in the clip.
-
-    Raises
-    ------
-    DataError
-        If the csv is absent or lacks a column, or a row contradicts itself or points outside the root.
     """
     need_folder(root, CSV_NAME, CSV_NAME)
     table = need(read_csv(root / CSV_NAME), Path(CSV_NAME), NEEDED)

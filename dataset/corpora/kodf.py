@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataset.corpora.table import Corpus, Notes, by_name, clip_table, media_files, need, place, walk
+from dataset.corpora.metadata import by_name, media_files, need, place, stems, walk
+from dataset.corpora.table import Corpus, Notes, clip_table
 from utils.errors import DataError
 from utils.files import read_csv
 
@@ -17,8 +18,7 @@ VIDEO, PERSON, TARGET, SOURCE, MODEL, GENDER = "영상ID", "UUID", "타겟UUID",
 GENDERS = {"남성": "men", "여성": "women"}
 MODELS = {"1": "dfl", "2": "dffs", "3": "fsgan", "4": "fo", "5": "audio-driven"}  # the digit in a fake's name
 ACTOR = r"(?:[0-9a-f]{20}|\d{6})"
-FAKE = re.compile(rf"(?P<target>{ACTOR})_(?P<source>{ACTOR})_(?P<code>\d)_\d+$")
-REAL = re.compile(rf"(?P<target>{ACTOR})_\d+$")
+NAME = rf"^(?P<target>{ACTOR})_(?:(?P<source>{ACTOR})_(?P<code>\d)_)?\d+$"
 UNKNOWN = "unknown"  # method of a fake whose model is not told, until the streams are labelled
 COLUMNS = ("line", "file", "name", "method", "subject", "target1", "gender", "split")
 
@@ -27,11 +27,6 @@ def read(root: Path) -> pd.DataFrame:
     """Match the csv files, if there are any, with the clips by their names; clips that none names by those names.
 
     All voices are real; ``audio-driven`` lips were made for the speech of another recording.
-
-    Raises
-    ------
-    DataError
-        If there is no such folder, no clip and no csv, or a csv cannot be read.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; --data_root must be the folder of KoDF")
@@ -59,12 +54,11 @@ def _from_csv(root: Path, places: dict[str, str], notes: Notes) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     table["file"] = place(table["name"], places, "the csv files", notes)
     in_two = table.groupby("file")["split"].transform("nunique") > 1
-    differing = sorted(set(table["file"][in_two]))
     said = "clips are in the csv files of two splits (such as {}); the folder decides, else the first file"
-    notes.add(differing, said)
-    elsewhere = table["file"].map(_split_of) != table["split"]
-    in_order = table["file"].loc[elsewhere.sort_values(kind="stable").index]  # those in their split's folder first
-    return table[~in_two | ~in_order.duplicated().sort_index()]
+    notes.add(sorted(set(table["file"][in_two])), said)
+    table["elsewhere"] = table["file"].map(_split_of) != table["split"]
+    first = table.sort_values("elsewhere", kind="stable").drop_duplicates("file").index
+    return table[~in_two | table.index.isin(first)]
 
 
 def _is_metadata(path: Path) -> bool:
@@ -100,21 +94,17 @@ def _split_of(path: str) -> str:
 
 def _from_names(files: list[str], notes: Notes) -> pd.DataFrame:
     """Rows of clips by their names: an actor and a number, or target, source, a digit for the model, and a number."""
-    rows, odd = [], []
-    for file in files:
-        stem = Path(file).stem.lower()
-        if match := FAKE.fullmatch(stem):
-            target, source, code = match["target"], match["source"], match["code"]
-            rows.append((file, MODELS.get(code, _by_folder(file)), target, source if source != target else ""))
-        elif match := REAL.fullmatch(stem):
-            rows.append((file, "real", match["target"], ""))
-        else:
-            odd.append(file)
-            rows.append((file, _by_folder(file), "", ""))
+    table = pd.DataFrame({"file": files, "line": range(1, len(files) + 1)}).astype({"file": object})
+    told, by_folder = stems(table["file"]).str.extract(NAME), table["file"].map(_by_folder)
+    is_known, is_fake = told["target"].notna(), told["source"].notna()
     said = "clips are in no csv and have names of no known form (such as {}): labelled by their folders, if these tell"
-    notes.add(odd, said)
-    table = pd.DataFrame(rows, columns=["file", "method", "subject", "target1"], dtype=object)
-    return table.assign(split=table["file"].map(_split_of), line=range(1, len(table) + 1))
+    notes.add(~is_known, said, table["file"])
+    return table.assign(
+        method=told["code"].map(MODELS).fillna(by_folder).where(is_fake, "real").where(is_known, by_folder),
+        subject=told["target"],
+        target1=told["source"].where(told["source"] != told["target"]),
+        split=table["file"].map(_split_of),
+    )
 
 
 def _by_folder(file: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from dataset.corpora.table import Corpus, clip_table, need_folder, read_rows
+from dataset.corpora.metadata import need_folder, read_rows
+from dataset.corpora.table import Corpus, clip_table
 from utils.errors import DataError
 
 FIELDS = ("file", "original", "modify_video", "modify_audio", "split", "duration", "fake_periods")
@@ -20,13 +21,7 @@ REAL = {"false": 1, "0": 1, "true": 0, "1": 0}  # by whether a stream was modifi
 
 
 def read(root: Path) -> pd.DataFrame:
-    """Read ``metadata.min.json``, or ``metadata.json`` where it is missing.
-
-    Raises
-    ------
-    DataError
-        If neither is there, a row has no file, or none has a label.
-    """
+    """Read ``metadata.min.json``, or ``metadata.json`` where it is missing."""
     need_folder(root, "metadata.min.json", "metadata.min.json", "metadata.json")
     path = root / "metadata.min.json"
     table = read_rows(path if path.is_file() else root / "metadata.json", FIELDS)

@@ -8,17 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from dataset.corpora.table import (
-    Corpus,
-    Notes,
-    clip_table,
-    is_name,
-    methods,
-    need,
-    need_folder,
-    read_json,
-    with_slashes,
-)
+from dataset.corpora.metadata import is_name, need, need_folder, read_json, with_slashes
+from dataset.corpora.table import Corpus, Notes, clip_table, methods
 from utils.errors import DataError
 
 COUNTS = {"train": 19_770, "val": 3_295, "test": 37_299}
@@ -31,13 +22,7 @@ YOUTUBE = r"([\w-]{11})(?:_\d+p)?_\d+_\d+(?:_\d+fps)?(?:\.\w+)*$"
 
 
 def read(root: Path) -> pd.DataFrame:
-    """Read the Arrow files that ``state.json`` names, or all in the root.
-
-    Raises
-    ------
-    DataError
-        If there is none, one cannot be read, or a column is missing.
-    """
+    """Read the Arrow files that ``state.json`` names, or all in the root."""
     notes = Notes()
     place = root / "data-*.arrow"
     table = need(_read_all(root, notes), place, COLUMNS)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dataset.corpora.table import Corpus, Notes, by_name, clip_table, media_files, need_folder, read_json
+from dataset.corpora.metadata import by_name, media_files, need_folder, read_json, real_by_folder, stems
+from dataset.corpora.table import Corpus, Notes, clip_table
 from utils.errors import DataError
 
 COUNTS = {"real": 766, "fake": 14_472}
-REAL = re.compile(r"[a-z]{2,3}_\d+$")
-FAKE = re.compile(r"(?P<source>[a-z]{2,3}_\d+)_to_[a-z]{2,3}_(?P<tts>.+)$")
+NAME = r"^(?P<source>[a-z]{2,3}_\d+)(?:_to_[a-z]{2,3}_(?P<tts>.+))?$"  # the first half alone is a real clip's
 GENDERS = {"male": "men", "female": "women"}
 
 
@@ -21,33 +20,20 @@ def read(root: Path) -> pd.DataFrame:
     """Read the clips below the root by their names, and the real ones' JSON files.
 
     Every fake has a made voice in another language and lips made for it.
-
-    Raises
-    ------
-    DataError
-        If there is no clip, or a JSON file cannot be read.
     """
     need_folder(root, "clips", "**/*.mp4", "**/*.json")
     notes = Notes()
-    files = sorted(by_name(media_files(root, root), notes).values())
+    files = pd.Series(sorted(by_name(media_files(root, root), notes).values()), dtype=object)
     genders = _genders(root)
-    rows: list[tuple[str, int | None, str | None, str]] = []
-    odd = []
-    for file in files:
-        stem, folders = Path(file).stem.lower(), file.lower().split("/")
-        if match := FAKE.fullmatch(stem):
-            rows.append((file, 0, match["tts"], match["source"]))
-        elif REAL.fullmatch(stem):
-            rows.append((file, 1, None, stem))
-        else:
-            odd.append(file)
-            rows.append((file, 1 if "real" in folders else 0 if "fake" in folders else None, None, ""))
-    notes.add(odd, "clips have names of no known form (such as {}); their folder labels them")
-    absent = sorted(genders.keys() - {Path(file).stem.lower() for file in files})
+    absent = sorted(genders.keys() - set(stems(files)))
     notes.add(absent, "clips that real_json_files names are not on disk")
-    rows += [(f"{stem}.mp4", 1, None, stem) for stem in absent]
-    table = pd.DataFrame(rows, columns=["file", "v_label", "method", "subject"])
-    return clip_table(table.assign(a_label=table["v_label"], gender=table["subject"].map(genders)), root, notes, COUNTS)
+    files = pd.concat([files, pd.Series([f"{stem}.mp4" for stem in absent], dtype=object)], ignore_index=True)
+    told = stems(files).str.extract(NAME)  # source, tts
+    is_odd = told["source"].isna()
+    notes.add(is_odd, "clips have names of no known form (such as {}); their folder labels them", files)
+    real = told["tts"].isna().astype("Int64").mask(is_odd, real_by_folder(files))
+    table = {"file": files, "v_label": real, "a_label": real, "method": told["tts"], "subject": told["source"]}
+    return clip_table(pd.DataFrame(table).assign(gender=told["source"].map(genders)), root, notes, COUNTS)
 
 
 def _genders(root: Path) -> dict[str, str]:

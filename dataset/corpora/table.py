@@ -1,15 +1,13 @@
-"""The clip table: one form for every corpus, and what the readers share to bring their metadata into it."""
+"""The clip table: one form for every corpus."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +35,6 @@ TEXTS = (
     "file", "path", "subject", "target1", "target2", "category", "method", "race", "gender", "split", "layout"
 )  # fmt: skip
 MARKER = "miniature.json"  # lies in a corpus that main.py synthesize drew
-MEDIA = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 SPLITS = ("train", "val", "test")
 FOLD_NUMBERS = ("1", "2", "3", "4", "5")
 SAME_SPLIT = {"dev": "val", "valid": "val", "validation": "val", "training": "train", "testing": "test"}
@@ -68,7 +65,7 @@ class Notes(list[str]):
             found = int(found.sum()) if names is None else list(names[found])
         number, first = (found, "") if isinstance(found, int) else (len(found), next(iter(found), ""))
         if number:
-            self.append(f"{number:,} {text.format(first)}")
+            self.append(f"{number:,} {text.replace('{}', str(first))}")
 
 
 def clip_table(
@@ -78,34 +75,19 @@ def clip_table(
     published: Mapping[str, int] | None = None,
     source: str = "",
 ) -> pd.DataFrame:
-    """Bring the rows of a corpus into the form that all of the software reads.
+    """Bring the rows of a corpus into the form that all of the software reads: one row a file.
 
-    Parameters
-    ----------
-    table
-        Has ``file`` (relative to the root), ``v_label`` and ``a_label`` (1 real, 0 fake, NA unknown); where known
-        also ``m_label`` (else it follows from the two), ``subject`` (else each clip is one by itself), ``method``
-        (else "real" of real clips), ``path``, ``line`` (of its metadata, else counted) and the other ``TEXTS``.
-    root
-        The top folder.
-    notes
-        What the reader noticed.
-    published
-        Numbers of clips that the corpus should have: see :func:`count`.
-    source
-        The file whose lines are counted, for messages; by default the root.
+    `table` has ``file`` (relative to the root), ``v_label`` and ``a_label`` (1 real, 0 fake, NA unknown); where known
+    also ``m_label`` (else it follows from the two), ``subject`` (else each clip is one by itself), ``method`` (else
+    "real" of real clips), ``path``, ``line`` (of its metadata, else counted) and the other ``TEXTS``.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row a file: ``line``, the columns ``TEXTS`` (empty where nothing is known) and ``LABELS`` (``Int64``, NA
-        where unknown: ``m_label`` 1 = real, ``mm_label`` 0 RVRA, 1 FVRA, 2 RVFA, 3 FVFA). A file with several rows
-        keeps the first, with the methods of all. ``attrs["notes"]`` lists what is odd, in words.
+    What comes out has ``line``, ``TEXTS`` (empty where nothing is known) and ``LABELS`` (``Int64``, NA where unknown:
+    ``m_label`` 1 = real, ``mm_label`` 0 RVRA, 1 FVRA, 2 RVFA, 3 FVFA). A file with several rows keeps the first, with
+    the methods of all. ``attrs["notes"]`` lists in words what is odd: the reader's `notes`, and what is seen here, such
+    as numbers of clips that are not those `published`.
 
-    Raises
-    ------
-    DataError
-        If there is no row, or a path leaves the root.
+    A DataError if there is no row, or a path leaves the root; `source` is the file whose lines are counted, for
+    messages.
     """
     if table.empty:
         raise DataError(f"{root}: holds no clip")
@@ -162,7 +144,7 @@ def _add_texts(table: pd.DataFrame, root: Path, notes: Notes) -> None:
         table["path"] = f"{root}{os.sep}" + table["file"]
     split = table["split"].astype(str).str.lower().replace(SAME_SPLIT)
     odd = ~split.isin([*SPLITS, *FOLD_NUMBERS, ""])
-    notes.add(odd, "clips are of no known split (such as {!r}): of none here", split)
+    notes.add(odd, "clips are of no known split (such as {}): of none here", split.map(repr))
     table["split"] = split.mask(odd, "")
 
 
@@ -199,106 +181,6 @@ def table_digest(clips: pd.DataFrame) -> str:
     """SHA-256 of what a clip table says, whatever files it was read from; where it lies makes no difference."""
     rows = pd.util.hash_pandas_object(clips.drop(columns=["path", "line"]).astype(str), index=False)
     return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
-
-
-def need_folder(root: Path, what: str, *patterns: str) -> None:
-    """Raise a DataError if a root is not the top folder of a corpus, in which one of `patterns` matches something.
-
-    `what` says for the message what lies in the right one.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; --data_root must be the folder that holds {what}")
-    if not any(next(root.glob(pattern), None) for pattern in patterns):
-        # Unpacking makes a folder in a folder now and then.
-        deeper = next((found for pattern in patterns for found in root.glob(f"*/{pattern}")), None)
-        hint = f"there is one in {deeper.parent}" if deeper else "--data_root must be the folder as received"
-        raise DataError(f"{root}: no {what} in it; {hint}")
-
-
-def need(table: pd.DataFrame, path: Path, columns: Sequence[str], filled: Sequence[str] = ()) -> pd.DataFrame:
-    """Return a table of `path`, indexed by line; a DataError if it lacks a column, or a cell of those in `filled`."""
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise DataError(f"{path}: column {', '.join(missing)} is missing")
-    for name in filled:
-        empty = table[name] == ""
-        if empty.any():
-            raise DataError(f"{path} line {empty.idxmax()}: {name} is empty")
-    return table
-
-
-def read_json(path: Path, fields: Sequence[str] = ()) -> Any:
-    """Read a JSON file, in whose text control characters may stand; a DataError if it is none.
-
-    With `fields`, of each object these are kept, as a tuple: a list of a million objects then fits into memory.
-    """
-    hook = (lambda row: tuple(map(row.get, fields))) if fields else None
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig", errors="replace"), strict=False, object_hook=hook)
-    except ValueError as error:
-        raise DataError(f"{path}: not a JSON file that can be read ({error})") from error
-
-
-def read_rows(path: Path, fields: Sequence[str]) -> pd.DataFrame:
-    """Read a JSON list of objects, each with a ``file``, as a table with these columns; a DataError if it is none."""
-    rows = read_json(path, fields)
-    if not isinstance(rows, list):
-        raise DataError(f"{path}: not a list of objects, one a clip")
-    if not rows:
-        raise DataError(f"{path}: holds no entry")
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, tuple):
-            raise DataError(f"{path}: entry {number} is not an object")
-    table = pd.DataFrame(rows, columns=list(fields), dtype=object)
-    nameless = ~is_name(table["file"])
-    if nameless.any():
-        raise DataError(f"{path}: entry {nameless.idxmax() + 1} has no file")
-    return table.assign(file=with_slashes(table["file"]), line=np.arange(1, len(table) + 1))
-
-
-def is_name(values: pd.Series) -> pd.Series:
-    """Whether each of the values, of whatever type, is the name of a file."""
-    return values.map(lambda value: isinstance(value, str) and value != "").astype(bool)
-
-
-def with_slashes(names: pd.Series) -> pd.Series:
-    """Paths with one `/` between folders, as a table may have been made on Windows."""
-    return names.str.replace(r"[\\/]+(?:\.[\\/]+)*", "/", regex=True).str.removeprefix("./")
-
-
-def walk(folder: Path, root: Path) -> Iterator[str]:
-    """All files below a folder, relative to the root with ``/`` between folders; hidden folders are left out."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        start = "" if Path(parent) == root else f"{Path(parent).relative_to(root).as_posix()}/"
-        # AppleDouble files come with archives that were packed on a Mac.
-        yield from (start + name for name in sorted(names) if not name.startswith("._"))
-
-
-def media_files(folder: Path, root: Path) -> list[str]:
-    """Video files below a folder, sorted, as :func:`walk` gives them."""
-    return sorted(file for file in walk(folder, root) if file.lower().endswith(MEDIA))
-
-
-def by_name(files: Sequence[str], notes: Notes) -> dict[str, str]:
-    """File name, in lower case → where it lies, for corpora whose metadata give names only: see `name_of`."""
-    places: dict[str, str] = {}
-    for file in files:
-        places.setdefault(name_of(file), file)
-    notes.add(len(files) - len(places), "media files have the name of another; the first one, by its path, is taken")
-    return places
-
-
-def name_of(file: str) -> str:
-    """The name of a file, in lower case, without its folders."""
-    return file.replace("\\", "/").rpartition("/")[2].lower()
-
-
-def place(names: pd.Series, places: Mapping[str, str], where: str, notes: Notes, prefix: str = "") -> pd.Series:
-    """Where clips lie of which the metadata, `where`, give the names only; their names if they are not on disk."""
-    found = names.map(name_of).map(places)
-    notes.add(found.isna(), f"clips that {where} names are not on disk")
-    return found.fillna(prefix + names)
 
 
 def methods(video: pd.Series, audio: pd.Series) -> pd.Series:
