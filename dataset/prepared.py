@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ RECORD_NAME = "prepare.json"
 SUBSET_NAME = "subset.csv"
 STATE_NAME = "state.jsonl"
 FORMAT = 3  # of the state; goes up whenever an inspection says something else about the same file
+HEADER = json.dumps({"format": FORMAT, "decoding": DECODING}).encode()
 
 
 class State:
@@ -37,17 +39,11 @@ class State:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.findings: dict[str, tuple[Stamp, dict[str, Any]]] = {}
-        if not path.is_file():
-            return
-        header, *lines = path.read_bytes().split(b"\n")
-        if header != self._header():
-            return
-        for line in lines:
-            try:
+        header, *lines = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+        for line in lines if header == HEADER else ():
+            with suppress(ValueError):
                 file, seen, facts = json.loads(line)
-            except ValueError:
-                continue
-            self.findings[file] = (tuple(seen), facts)
+                self.findings[file] = (tuple(seen), facts)
 
     def of(self, file: str, seen: Stamp) -> dict[str, Any] | None:
         """What was found of a clip whose files had this stamp."""
@@ -56,7 +52,7 @@ class State:
 
     def open(self) -> None:
         """Begin the file anew with what is known, whole lines only, so that findings can be added to it."""
-        lines = [self._header(), *(self._line(file) for file in self.findings)]
+        lines = [HEADER, *(self._line(file) for file in self.findings)]
         write_atomic(self.path, b"\n".join([*lines, b""]))
 
     def add(self, file: str, seen: Stamp, facts: dict[str, Any]) -> None:
@@ -72,10 +68,6 @@ class State:
 
     def _line(self, file: str) -> bytes:
         return json.dumps([file, *self.findings[file]], ensure_ascii=False).encode()
-
-    @staticmethod
-    def _header() -> bytes:
-        return json.dumps({"format": FORMAT, "decoding": DECODING}).encode()
 
 
 class Prepared(NamedTuple):
@@ -108,11 +100,10 @@ def find_prepared(clips: pd.DataFrame, folders: list[Path]) -> Prepared | None:
     digest = table_digest(clips)
     for folder in folders:
         record = read_record(folder)
-        if record is None:
-            continue
-        if record.get("table") == digest:
+        if record is not None and record.get("table") == digest:
             return Prepared(folder, record)
-        log.warning("%s is of another corpus, or its metadata have changed since: it is not used", folder)
+        if record is not None:
+            log.warning("%s is of another corpus, or its metadata have changed since: it is not used", folder)
     return None
 
 

@@ -17,12 +17,11 @@ from rich.console import Console
 from dataset.cache import ClipCache, Reading
 from dataset.check import BadClip
 from dataset.corpora import corpus, corpus_folder, read_corpus, table_digest
-from dataset.corpora.table import MARKER, Corpus
+from dataset.corpora.table import MARKER
 from dataset.media import SAMPLE_RATE, audio_chunks, wav_beside
 from dataset.prepared import CACHE, FOLDER, RECORD_NAME, SUBSET_NAME, read_record
-from dataset.protocols.leak import find_leak
 from scripts.prepare.report import add_faces, inspect_all, unnamed_files
-from scripts.prepare.subset import Subset, choose, write_subset
+from scripts.prepare.subset import choose, write_subset
 from scripts.prepare.summary import SHOWN, summary
 from utils.errors import DataError
 from utils.files import alone_in, replacing, write_atomic
@@ -117,7 +116,10 @@ def prepare(
             report = inspect_all(clips, folder, num_workers)
         if (root / MARKER).exists():
             known = replace(known, counts={})  # those of the corpus that it is laid out as
-        _summarise(report, subset, [] if split else unnamed_files(root, clips), folder, known, clips.attrs["notes"])
+        unnamed = [] if split else unnamed_files(root, clips)
+        whole, short = (summary(report, subset, known, unnamed, clips.attrs["notes"], shown) for shown in (None, SHOWN))
+        write_atomic(folder / "summary.md", whole)
+        Console().print(short, markup=False, highlight=False, soft_wrap=True)
         if (cache or verify) and not known.full_frames:
             wanted = clips[report["state"] == "ok"] if all_clips else subset.clips
             _build_cache(wanted, report, place, reading, verify, num_workers)
@@ -173,16 +175,6 @@ def _write_wav(job: tuple[str, Path]) -> None:
         out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         for samples in audio_chunks(source):
             out.writeframes(samples.astype("<i2").tobytes())
-
-
-def _summarise(
-    report: pd.DataFrame, subset: Subset, unnamed: list[str], folder: Path, known: Corpus, noticed: list[str]
-) -> None:
-    """Write the summary, and print it with shorter lists."""
-    leaks = {name: find_leak(*sides) for name, sides in subset.sides.items()}
-    whole, short = (summary(report, subset, known, unnamed, leaks, noticed, shown) for shown in (None, SHOWN))
-    write_atomic(folder / "summary.md", whole)
-    Console().print(short, markup=False, highlight=False, soft_wrap=True)
 
 
 def _build_cache(

@@ -24,20 +24,14 @@ def strict_subset(
     """Choose clips and folds together, so that nobody seen in a test clip is seen in its fold's training clips.
 
     Every identity is put into one fold, balanced over race and gender as in :func:`dataset.folds.make_folds`. Subjects
-    that share clips are put together greedily, then subjects of one race and gender are exchanged as long as that
-    saves a clip. A clip can be used if everybody in it is of one fold.
+    that share clips are put together greedily, then subjects of one race and gender are exchanged as long as that saves
+    a clip. A clip can be used if everybody in it is of one fold.
 
     `clips` are all clips that can be used, not a subset: the more there are to choose from, the fewer are lost. With
     `one_each`, one such clip is kept for each (subject, category), as in the paper; otherwise all of them.
 
-    Returns
-    -------
-    subset : pandas.DataFrame
-        The clips kept, in csv order.
-    folds : dict
-        File name → sorted ids of the training subjects.
-    lost : list
-        (subject, category) for which no clip can be kept.
+    Returns the clips kept, in csv order; the folds (file name → sorted ids of the training subjects); and each
+    (subject, category) for which no clip can be kept.
     """
     cells = _cells(clips)
     groups = dict(zip(clips["subject"], zip(clips["race"], clips["gender"], strict=True), strict=True))

@@ -36,12 +36,9 @@ WHOLE_NUMBERS = ["faces", "frames", "width", "height", "sample_rate", "channels"
 def inspect_all(clips: pd.DataFrame, folder: Path, workers: int | None = None) -> pd.DataFrame:
     """Inspect the clips that are new or changed, in threads, and write ``report.csv``.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each row of `clips`, in their order, with its index, and the columns ``COLUMNS``: those of the
-        clip table and of :class:`dataset.check.ClipFacts`, ``seconds_apart`` (audio less video) and
-        ``same_file_as`` (the line that names the same file before this one).
+    The report has a row for each row of `clips`, in their order, with its index, and the columns ``COLUMNS``: those of
+    the clip table and of :class:`dataset.check.ClipFacts`, ``seconds_apart`` (audio less video) and ``same_file_as``
+    (the line that names the same file before this one).
     """
     state = State(folder / STATE_NAME)
     once = clips.drop_duplicates("path")
@@ -56,9 +53,25 @@ def inspect_all(clips: pd.DataFrame, folder: Path, workers: int | None = None) -
             facts[file] = asdict(finding)
             state.add(file, stamps[file], facts[file])
     state.close(once["file"])
-    report = _table(clips, dict(zip(once["path"], once["file"], strict=True)), facts)
+    first = clips["path"].map(once.set_index("path")["file"])  # that names the same path
+    report = _table(clips, [facts[file] for file in first])
     _write(report, folder)
     return report
+
+
+def _table(clips: pd.DataFrame, facts: list[dict[str, Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(facts, index=clips.index).reindex(columns=COLUMNS)  # a missing clip has few of them
+    table[SECONDS] = table[SECONDS].astype(float).round(3)
+    table["seconds_apart"] = (table["audio_seconds"] - table["video_seconds"]).round(3)
+    table["notes"] = ["; ".join(row["notes"]) for row in facts]
+    first_line = clips.groupby("path")["line"].transform("min")
+    table["same_file_as"] = first_line.where(first_line != clips["line"])
+    table[FROM_TABLE] = clips[FROM_TABLE]
+    return table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+
+
+def _write(report: pd.DataFrame, folder: Path) -> None:
+    write_atomic(folder / "report.csv", report.to_csv(index=False, lineterminator="\n"))
 
 
 def add_faces(
@@ -66,30 +79,20 @@ def add_faces(
 ) -> pd.DataFrame:
     """Add what the face finder said to a report, to ``report.csv`` and to the state.
 
-    Parameters
-    ----------
-    report, folder
-        As of `inspect_all`.
-    cached
-        File → the clip whose face was cut out.
-    bad
-        Clips out of which none could be cut; they count as broken.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The report with the columns `faces` (people to be seen; 0: none) and `framing` ("face" or "crop").
+    `cached` are the clips whose face was cut out, by file; `bad` those out of which none could be cut, which count as
+    broken. Returns the report with ``faces`` (people to be seen; 0: none) and ``framing`` ("face" or "crop").
     """
     state = State(folder / STATE_NAME)
+    people = {file: 0 if "face" in reason else None for file, reason in bad}  # none, or unknown
     for file, reason in bad:
         seen, facts = state.findings[file]
-        state.add(file, seen, facts | {"state": "broken", "reason": reason, "faces": _none_seen(reason)})
+        state.add(file, seen, facts | {"state": "broken", "reason": reason, "faces": people[file]})
     report = report.copy()
     reasons = report["file"].map(dict(bad))
     report.loc[reasons.notna(), "state"] = "broken"
     report["reason"] = reasons.fillna(report["reason"])
     found = {file: clip.entry.faces for file, clip in cached.items()}
-    people = {file: faces.people for file, faces in found.items()} | {file: _none_seen(reason) for file, reason in bad}
+    people |= {file: faces.people for file, faces in found.items()}
     report["faces"] = report["file"].map(people).astype("Int64").fillna(report["faces"])
     report["framing"] = report["file"].map({f: "crop" if faces.is_crop else "face" for f, faces in found.items()})
     report["notes"] = [
@@ -98,27 +101,6 @@ def add_faces(
     ]
     _write(report, folder)
     return report
-
-
-def _none_seen(reason: str) -> int | None:
-    """The number of faces in a clip that was refused for this reason: none, or unknown."""
-    return 0 if "face" in reason else None
-
-
-def _write(report: pd.DataFrame, folder: Path) -> None:
-    write_atomic(folder / "report.csv", report.to_csv(index=False, lineterminator="\n"))
-
-
-def _table(clips: pd.DataFrame, first_name: dict[str, str], facts: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    rows = [facts[first_name[path]] for path in clips["path"]]
-    table = pd.DataFrame(rows, index=clips.index).reindex(columns=COLUMNS)  # a missing clip has few of them
-    table[SECONDS] = table[SECONDS].astype(float).round(3)
-    table["seconds_apart"] = (table["audio_seconds"] - table["video_seconds"]).round(3)
-    table["notes"] = ["; ".join(row["notes"]) for row in rows]
-    first_line = clips.groupby("path")["line"].transform("min")
-    table["same_file_as"] = first_line.where(first_line != clips["line"])
-    table[FROM_TABLE] = clips[FROM_TABLE]
-    return table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
 
 
 def unnamed_files(root: Path, clips: pd.DataFrame) -> list[str]:

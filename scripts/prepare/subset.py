@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +13,6 @@ from dataset.protocols import Setting, default_protocol, folds, sides
 from scripts.prepare.identities import strict_subset
 from utils.errors import DataError
 from utils.files import write_atomic
-
-log = logging.getLogger(__name__)
 
 COLUMNS = ["file", "subject", "target1", "target2", "category", "method", "race", "gender", "split"]
 
@@ -38,35 +35,38 @@ def choose(
     In the original layout one clip is kept for each (subject, category): the paper's, or the next in the draw where
     that one is missing or broken. In the other layouts every clip that can be used is kept. Where folds lie or are
     written (`root`, `fold_dir`) :func:`dataset.folds.find_fold` says; `strict` ones come from
-    :func:`scripts.prepare.identities.strict_subset`.
+    :mod:`scripts.prepare.identities`.
 
-    Raises
-    ------
-    DataError
-        If no clip can be used, or other folds lie where strict ones should go.
+    A DataError if no clip can be used, or other folds lie where strict ones should go.
     """
     if not usable.any():
         raise DataError(f"{root}: none of its {len(clips)} clips can be used; report.csv says why")
-    good = clips[usable].drop_duplicates("path")
-    notes = []
+    kept, notes = clips[usable].drop_duplicates("path"), []
     is_original = clips["layout"].iloc[0] == Layout.ORIGINAL
     if strict:
         if (clips["split"] != "").any():
             raise DataError("--strict_identities makes folds of its own, but the table has a split: leave one out")
-        kept, strict_folds, lost = strict_subset(good, len(FOLD_NAMES), seed, one_each=is_original)
+        kept, strict_folds, lost = strict_subset(kept, len(FOLD_NAMES), seed, one_each=is_original)
         _place_strict(strict_folds, [root, fold_dir])
         if lost:
             listed = ", ".join(f"{subject} {category}" for subject, category in lost)
-            notes.append(
-                f"So that nobody is on both sides, {len(lost)} subjects have no clip of a category any more: {listed}."
-            )
+            said = f"{len(lost)} subjects have no clip of a category any more: {listed}."
+            notes.append(f"So that nobody is on both sides, {said}")
     elif is_original:
-        kept = paper_subset(good, seed)
+        kept = paper_subset(kept, seed)
         notes += _compare(paper_subset(clips, seed), kept)
-    else:
-        kept = good
-    of_folds, faults = _all_sides(Setting(kept, dataset, root, seed, fold_dir))
-    return Subset(kept, of_folds, notes + faults)
+    setting = Setting(kept, dataset, root, seed, fold_dir)
+    protocol = default_protocol(dataset, kept)
+    of_folds: dict[str, Sides] = {}
+    faults = []
+    for name in folds(protocol, setting):
+        try:
+            fold = sides(protocol, setting, name)
+        except DataError as error:
+            faults.append(f"{name} cannot be used: {str(error).rpartition(': ')[2]}.")
+        else:
+            of_folds[name] = (fold.train, fold.test)
+    return Subset(kept, of_folds, [*notes, *dict.fromkeys(setting.notes), *faults])
 
 
 def write_subset(subset: Subset, path: Path) -> None:
@@ -76,21 +76,6 @@ def write_subset(subset: Subset, path: Path) -> None:
     for name, (_, test) in subset.sides.items():
         table.loc[test.index, "test_fold"] = name
     write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
-
-
-def _all_sides(setting: Setting) -> tuple[dict[str, Sides], list[str]]:
-    """The sides of each fold that has two, and what is wrong with the others, if any has."""
-    protocol = default_protocol(setting.dataset, setting.clips)
-    found: dict[str, Sides] = {}
-    faults = []
-    for name in folds(protocol, setting):
-        try:
-            fold = sides(protocol, setting, name)
-        except DataError as error:
-            faults.append(f"{name} cannot be used: {str(error).rpartition(': ')[2]}.")
-        else:
-            found[name] = (fold.train, fold.test)
-    return found, [*dict.fromkeys(setting.notes), *faults]
 
 
 def _compare(intended: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
