@@ -19,14 +19,8 @@ class AudioTrack:
     """A track while it is decoded, averaged to mono and resampled.
 
     Where no packet holds anything, by the time stamps, there is silence; what overlaps is cut. FFmpeg's `aresample`
-    with `async=1` does the same from holes of 0.1 s on.
-
-    Parameters
-    ----------
-    stream
-        The track.
-    origin
-        When the first frame is shown, in seconds on the container's clock.
+    with `async=1` does the same from holes of 0.1 s on. `origin` is when the first frame is shown, in seconds on the
+    container's clock.
     """
 
     def __init__(self, stream: av.AudioStream, origin: float) -> None:

@@ -8,7 +8,7 @@ import logging
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -78,10 +78,7 @@ def leading_silence(path: str | Path) -> int:
 def decode_clip(path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading = AS_IT_IS) -> Decoded:
     """Decode a clip; `max_frames` is counted from the first frame that is used.
 
-    Raises
-    ------
-    DataError
-        If it does not decode, nothing is left of it, or it shows no face where one is to be cut out.
+    A DataError if it does not decode, nothing is left of it, or it shows no face where one is to be cut out.
     """
     skipped = leading_silence(path) if reading.trim_silence else 0
     faces = None
@@ -109,21 +106,17 @@ class Source(NamedTuple):
     @classmethod
     def of(cls, path: Path) -> Source | None:
         """Look at a file; None if there is none."""
-        try:
+        with suppress(OSError):
             stat = path.stat()
             return cls(stat.st_size, stat.st_mtime_ns, file_digest(path))
-        except OSError:
-            return None
 
     def is_still(self, path: Path) -> bool:
         """Whether that file holds the same; a copy of it, made at another time, does."""
-        try:
+        with suppress(OSError):
             stat = path.stat()
-            if stat.st_size != self.size:
-                return False
-            return stat.st_mtime_ns == self.modified or file_digest(path) == self.sha256
-        except OSError:
-            return False
+            same_size, same_time = stat.st_size == self.size, stat.st_mtime_ns == self.modified
+            return same_size and (same_time or file_digest(path) == self.sha256)
+        return False
 
 
 class Entry(NamedTuple):
@@ -165,13 +158,8 @@ class CachedClip(NamedTuple):
     def read(self, max_frames: int = MAX_FRAMES) -> tuple[np.ndarray, np.ndarray]:
         """Read frames (3, T, 112, 112) uint8 and features (T, 104) float32 into memory, both cut at `max_frames`.
 
-        The file is not mapped there: where another machine rebuilds the cache on a shared disk, that would end this
-        process by a bus error.
-
-        Raises
-        ------
-        DataError
-            If the file is gone or damaged, or holds something else than before.
+        A DataError if the file is gone or damaged, or holds something else than before. It is not mapped: where another
+        machine rebuilds the cache on a shared disk, that would end this process by a bus error.
         """
         entry, arrays = _read(self.path)
         if entry != self.entry:
@@ -189,13 +177,7 @@ class CacheReport(NamedTuple):
 
 
 class ClipCache:
-    """A folder of decoded clips. Several processes may use one folder at once.
-
-    Parameters
-    ----------
-    folder
-        Where the clips lie; `build` makes it.
-    """
+    """A folder of decoded clips, which `build` makes. Several processes may use one folder at once."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -221,12 +203,8 @@ class ClipCache:
     ) -> CacheReport:
         """Decode the clips of a table that are not in the cache, or not as they are now.
 
-        With `every_byte`, each byte of what is there is compared with its checksum too.
-
-        Raises
-        ------
-        OSError
-            If the disk is full or the folder cannot be written to; finished clips stay.
+        With `every_byte`, each byte of what is there is compared with its checksum too. If the disk is full or the
+        folder cannot be written to, finished clips stay.
         """
         rows = list(clips.drop_duplicates("file")[["file", "path"]].itertuples(index=False, name=None))
         with self._locked():
@@ -243,37 +221,23 @@ class ClipCache:
     def entries(
         self, clips: pd.DataFrame, max_frames: int = MAX_FRAMES, reading: Reading = AS_IT_IS
     ) -> dict[str, CachedClip]:
-        """Find the clips that can be read from here, and compare them with the size and time of their files.
+        """The clips that can be read from here, by file, once compared with the size and time of their files.
 
-        Each clip is looked at once in the life of this object: share one among the folds of a run. What is damaged
-        inside is found by `main.py prepare --verify`.
+        What is missing or stale is not among them, which the log says, nor are clips of which the cache has fewer than
+        `max_frames` frames though there are more. What is damaged inside is found by `main.py prepare --verify`.
 
-        Returns
-        -------
-        dict
-            File → clip. What is missing or stale is not in it, which the log says, nor are clips of which the cache
-            has fewer than `max_frames` frames though there are more.
+        Each clip is looked at once in the life of this object: share one among the folds of a run.
         """
         rows = clips.drop_duplicates("file")[["file", "path"]].itertuples(index=False, name=None)
         new = [row for row in rows if (row[0], reading) not in self._found]
         found = in_threads(partial(self._find, reading=reading), new, "Looking at cached clips")
         self._found |= {(file, reading): clip for (file, _), clip in zip(new, found, strict=True)}
         asked = {file: self._found[file, reading] for file in clips["file"]}
-        faults = [f"{file} {clip}" for file, clip in asked.items() if isinstance(clip, str)]
-        if faults:
-            log.warning(
-                "%d of %d clips are not in the cache %s as they are now (the first: %s); "
-                "`main.py prepare --cache` brings it up to date",
-                len(faults),
-                len(asked),
-                self.folder,
-                faults[0],
-            )
-        return {
-            file: clip
-            for file, clip in asked.items()
-            if isinstance(clip, CachedClip) and (clip.entry.whole or max_frames <= MAX_FRAMES)
-        }
+        there = {file: clip for file, clip in asked.items() if isinstance(clip, CachedClip)}
+        if faults := [f"{file} {clip}" for file, clip in asked.items() if file not in there]:
+            text = "%d of %d clips are not in the cache %s as they are now (the first: %s); %s brings it up to date"
+            log.warning(text, len(faults), len(asked), self.folder, faults[0], "`main.py prepare --cache`")
+        return {file: clip for file, clip in there.items() if clip.entry.whole or max_frames <= MAX_FRAMES}
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -318,13 +282,7 @@ class ClipCache:
 
 
 def encode(file: str, source: Path, reading: Reading) -> bytes:
-    """Decode a clip and lay it out as the cache keeps it.
-
-    Raises
-    ------
-    DataError
-        If it does not decode.
-    """
+    """Decode a clip and lay it out as the cache keeps it."""
     mp4, wav = Source.of(source), Source.of(wav_beside(source))  # before decoding: a change meanwhile is found later
     video, audio, faces = decode_clip(source, MAX_FRAMES, reading)
     crc32 = zlib.crc32(audio, zlib.crc32(video))
@@ -342,13 +300,7 @@ def _damage(clip: CachedClip) -> str:
 
 
 def _read(path: Path, head_only: bool = False) -> tuple[Entry, dict[str, np.ndarray]]:
-    """What a clip's file says of itself, if all of it is there, and its arrays.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, is none that this program writes, or is of another length than it says.
-    """
+    """What a clip's file says of itself, and its arrays; a DataError if not all of it is there, or it is another's."""
     arrays = {}
     try:
         with open(path, "rb") as file:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import av
 import numpy as np
 import pandas as pd
 
@@ -111,23 +110,25 @@ class _LeadingSilence:
 def _video_facts(video: VideoTrack | None) -> dict[str, Any]:
     if video is None or not video.count:
         return {}
-    facts: dict[str, Any] = {
+    return {
         "frames": video.count,
-        "frames_25": video.length,
+        "fps": None if video.rate is None else round(video.rate, 3),
+        "constant_rate": None if video.rate is None else video.is_even(),
         "width": video.size[0],
         "height": video.size[1],
+        "video_codec": video.stream.codec_context.codec.canonical_name,
+        "video_seconds": video.seconds,
+        "frames_25": video.length,
     }
-    facts |= {"video_codec": codec_name(video.stream), "video_seconds": video.seconds}
-    return facts if video.rate is None else facts | {"fps": round(video.rate, 3), "constant_rate": video.is_even()}
 
 
 def _audio_facts(audio: AudioTrack) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+    return {
         "sample_rate": audio.rate,
         "channels": audio.channels,
-        "audio_codec": codec_name(audio.stream),
+        "audio_codec": audio.stream.codec_context.codec.canonical_name,
+        "audio_seconds": audio.samples / audio.rate,
     }
-    return facts | {"audio_seconds": audio.samples / audio.rate}
 
 
 def _training_notes(facts: dict[str, Any]) -> Iterator[str]:
@@ -191,8 +192,3 @@ class ClipChecker:
             except DataError as error:
                 self._known[path, seen] = _reason(error, Path(path)), ()
         return self._known[path, seen]
-
-
-def codec_name(stream: av.stream.Stream) -> str:
-    """Name of a track's codec."""
-    return stream.codec_context.codec.canonical_name

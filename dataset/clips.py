@@ -169,25 +169,16 @@ class ClipSampler(DistributedSampler):
 def collate_cut(items: Sequence[dict[str, Any]], max_frames: int = MAX_FRAMES) -> dict[str, Any]:
     """Cut the clips from their start to the shortest of them, as the authors' release does.
 
-    Returns
-    -------
-    dict
-        Batch with `video` (B, 3, T, 100, 100) uint8, `audio` (B, 104, T) float32, `padding_mask` (B, T) bool (nothing
-        is padding, so all False), `v_label`, `a_label`, `c_label`, `m_label`, `mm_label` and `id` (B,) int64, `file`,
-        `subject`, `category`, `method` as lists of str; `lengths`, the B numbers of frames that are not padding (as
-        plain integers, so that nobody has to ask a GPU for the mask), and `repeated` (see `ClipKey`).
+    A batch is a dict of `video` (B, 3, T, 100, 100) uint8, `audio` (B, 104, T) float32, `padding_mask` (B, T) bool
+    (nothing is padding, so all False), `v_label`, `a_label`, `c_label`, `m_label`, `mm_label` and `id` (B,) int64;
+    `file`, `subject`, `category`, `method` as lists of str; `lengths`, the B numbers of frames that are not padding (as
+    plain integers, so that nobody has to ask a GPU for the mask), and `repeated` (see `ClipKey`).
     """
     return _collate(items, [min(max_frames, *(len(item["audio"]) for item in items))] * len(items))
 
 
 def collate_pad(items: Sequence[dict[str, Any]], max_frames: int = MAX_FRAMES) -> dict[str, Any]:
-    """Pad the clips with zeros to the longest of them.
-
-    Returns
-    -------
-    dict
-        Batch as that of `collate_cut`, whose `padding_mask` is True where a clip has ended.
-    """
+    """Pad the clips with zeros to the longest of them: a batch as that of `collate_cut`, masked where one has ended."""
     return _collate(items, [min(max_frames, len(item["audio"])) for item in items])
 
 

@@ -131,13 +131,8 @@ class FakeAVCelebDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the clip table and the fold, and check the clips that the stage will read.
 
-        All datasets are there after any stage; a stage that is set up already costs nothing.
-
-        Raises
-        ------
-        DataError
-            If the corpus or the fold is not usable, or clips are bad and `skip_bad` is not set: the message then
-            names every one of them.
+        All datasets are there after any stage; a stage that is set up already costs nothing. A DataError if the corpus
+        or the fold is not usable, or clips are bad and `skip_bad` is not set: it then names every one of them.
         """
         needed = {"train", "test"} if stage in (None, "fit") else {"test"}
         if needed <= self._ready:
@@ -265,10 +260,7 @@ class FakeAVCelebDataModule(LightningDataModule):
     def _without_crop(self, clips: pd.DataFrame, count: int) -> list[BadClip]:
         """Those of `clips`, which the cache does not hold, whose faces main.py prepare could not crop.
 
-        Raises
-        ------
-        DataError
-            If there are others, as full frames are not cropped a second time in another way.
+        A DataError if there are others, as full frames are not cropped a second time in another way.
         """
         refused = {file: facts["reason"] for file, facts in self._facts.items() if facts["reason"]}
         unknown = [file for file in clips["file"] if file not in refused]

@@ -16,20 +16,10 @@ FEATURES = BANDS * STACK
 
 
 def audio_features(samples: np.ndarray, n_frames: int) -> Tensor:
-    """Turn audio into features that go frame by frame with `n_frames` of video.
+    """Turn mono audio at 16 kHz (N,), int16, into features that go frame by frame with `n_frames` T of video.
 
-    Parameters
-    ----------
-    samples
-        Mono audio at 16 kHz (N,), int16.
-    n_frames
-        Length T of the clip's video.
-
-    Returns
-    -------
-    torch.Tensor
-        Features (T, 104), float32, each frame normalised over its 104 values. Up to the rounding of float32 a frame's
-        values depend on its own four windows alone, not on how much of the clip was read.
+    They are (T, 104), float32, each frame normalised over its 104 values. Up to the rounding of float32 a frame's
+    values depend on its own four windows alone, not on how much of the clip was read.
     """
     features = fit_length(stack_frames(log_filterbank(samples)), n_frames)
     return F.layer_norm(torch.from_numpy(features), (FEATURES,))

@@ -25,14 +25,9 @@ ID_LENGTH = 7  # `idNNNNN`: what follows on a line of a fold file is not part of
 def read_fold(path: str | Path, id_length: int | None = ID_LENGTH) -> list[str]:
     """Read the training subjects of a fold file: a header line, then an id a line.
 
-    The first `id_length` characters of a line are the id; with None, all of them.
-
-    A first line that is itself an id counts. The authors' release would have dropped it, which the log says.
-
-    Raises
-    ------
-    DataError
-        If the file is absent or names no subject.
+    The first `id_length` characters of a line are the id; with None, all of them. A first line that is itself an id
+    counts, and the log says that the authors' release would have dropped it. A DataError if the file is absent or names
+    no subject.
     """
     path = Path(path)
     if not path.is_file():
@@ -62,13 +57,9 @@ def paper_subset(clips: pd.DataFrame, seed: int = 42) -> pd.DataFrame:
 
 
 def make_folds(clips: pd.DataFrame, n_folds: int = 5, seed: int = 42) -> dict[str, list[str]]:
-    """Deal the subjects to `n_folds` test sets, balanced over race and gender jointly.
+    """Deal the subjects to `n_folds` test sets: file name → sorted ids of the training subjects, which are all others.
 
-    The test sets are disjoint and of equal size give or take one, and so is each race and gender within them.
-
-    Returns
-    -------
-    File name → sorted ids of the training subjects (everyone who is not in that fold's test set).
+    The test sets are disjoint, and of equal size give or take one, and so is each race and gender within them.
     """
     dealt = deal_subjects(clips, n_folds, seed)
     return {f"train_{k + 1}.txt": sorted(dealt.index[dealt != k]) for k in range(n_folds)}
@@ -110,13 +101,9 @@ def find_fold(
 ) -> Path:
     """Say where a fold file lies; make all five if there is none yet.
 
-    Folds that lie in `root` (or in `fold_dir`) are never overwritten. New ones are written to `root`, or to
-    `fold_dir` if `root` cannot be written to.
-
-    Raises
-    ------
-    DataError
-        If some folds exist but not this one, the name is not one of :data:`FOLD_NAMES`, or no folder is writable.
+    Folds that lie in `root` (or in `fold_dir`) are never overwritten. New ones are written to `root`, or to `fold_dir`
+    if `root` cannot be written to. A DataError if some folds exist but not this one, or its name is not in
+    :data:`FOLD_NAMES`.
     """
     folders = [Path(folder) for folder in (root, fold_dir) if folder is not None]
 
@@ -166,10 +153,7 @@ def fold_sides(
 def split_fold(clips: pd.DataFrame, subjects: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Clips of the training subjects and of everyone else, category by category, in csv order within each.
 
-    Raises
-    ------
-    DataError
-        If none of the subjects is known, or everyone is.
+    A DataError if none of the subjects is known, or everyone is.
     """
     is_train = clips["subject"].isin(set(subjects))
     if not is_train.any():
@@ -180,16 +164,9 @@ def split_fold(clips: pd.DataFrame, subjects: Collection[str]) -> tuple[pd.DataF
 
 
 def hold_out(clips: pd.DataFrame, seed: int = 42, parts: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Keep some subjects of the training clips for validation: one in `parts`, balanced over race and gender.
+    """Part training clips from validation clips: those of one subject in `parts`, balanced over race and gender.
 
-    Returns
-    -------
-    Training and validation clips, which share no subject.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two subjects.
+    A DataError if there are fewer than two subjects.
     """
     subjects = clips["subject"].nunique()
     if subjects < 2:

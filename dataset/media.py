@@ -35,23 +35,13 @@ class Clip(NamedTuple):
 
 
 def read_clip(path: str | Path, max_frames: int = MAX_FRAMES) -> Clip:
-    """Read frames and audio of a clip, as training does, in one pass.
+    """Read frames and audio of a clip, as training does, in one pass, which ends soon after `max_frames`.
 
     Frames are shown upright and with square pixels. Those of 224x224 are halved as in the release, bilinear; of any
     other size the central square is scaled. Of any other rate than 25, each 1/25 s shows the last frame whose time has
-    come, as FFmpeg's fps filter does.
+    come, as FFmpeg's fps filter does. A wav beside the clip comes before its own audio.
 
-    Parameters
-    ----------
-    path
-        The clip. A wav beside it comes before its own audio.
-    max_frames
-        How many frames at most; decoding stops soon after.
-
-    Raises
-    ------
-    DataError
-        If there is no video or no audio, or more than a tenth of the frames do not decode.
+    A DataError if there is no video or no audio, or more than a tenth of the frames do not decode.
     """
     has_wav = os.path.isfile(wav_beside(path))
     with Reader(path, audio=not has_wav) as reader:
@@ -78,12 +68,8 @@ def read_audio(path: str | Path, max_frames: int = MAX_FRAMES) -> np.ndarray:
 def audio_chunks(path: str | Path) -> Iterator[np.ndarray]:
     """The whole audio of a clip in chunks (n,) of int16, mono at 16 kHz: that of the wav beside it, else its own.
 
-    A wav of its own begins with the first frame, whatever the clip's time stamps say.
-
-    Raises
-    ------
-    DataError
-        If there is no audio, or it does not decode.
+    A wav of its own begins with the first frame, whatever the clip's time stamps say. A DataError if there is no audio,
+    or it does not decode.
     """
     wav = wav_beside(path)
     if not os.path.isfile(wav):
@@ -151,8 +137,9 @@ def _frames(reader: Reader, max_frames: int) -> np.ndarray:
     # Pages of this array that no frame reaches are never touched, so that its size costs nothing.
     frames = np.empty((max_frames, SIDE, SIDE, 3), np.uint8)
     count = 0
-    for count, frame in enumerate(islice(reader.shown(lambda frame, _: draw_frame(frame)), max_frames), start=1):
-        frames[count - 1] = frame
+    for frame in islice(reader.shown(lambda frame, _: draw_frame(frame)), max_frames):
+        frames[count] = frame
+        count += 1
     return frames[:count]
 
 

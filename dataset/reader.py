@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -35,34 +36,11 @@ class NoAudio(DataError):
 
 
 class Reader:
-    """A media file while it is decoded, on one thread.
+    """A media file while it is decoded, on one thread; a DataError if it is none.
 
     Frames and audio come from one pass: whichever is asked for, what is decoded of the other on the way waits. Both
-    lie on the clock of the video, whose zero is its first frame.
-
-    Parameters
-    ----------
-    path
-        The file.
-    video, audio
-        Whether to decode it. Without audio, its packets are read all the same, as they tell of the clock; without
-        video, its first frame is decoded, at which the audio begins.
-
-    Attributes
-    ----------
-    video
-        The track in use; None if there is none.
-    audio
-        Likewise, but None until it has a packet.
-    audios
-        Audio streams that can be decoded, the best one first.
-    sizes
-        Bytes of the packets of each stream so far, by its index.
-
-    Raises
-    ------
-    DataError
-        If it is no media file.
+    lie on the clock of the video, whose zero is its first frame. Where `audio` is not wanted, its packets are read all
+    the same, as they tell of the clock; without `video`, its first frame is decoded, at which the audio begins.
     """
 
     def __init__(self, path: str | Path, video: bool = True, audio: bool = True) -> None:
@@ -70,11 +48,11 @@ class Reader:
         self._container = open_media(path)
         streams = self._container.streams
         self._videos = _ranked(streams.video, lambda stream: stream.width * stream.height)
-        self.audios = _ranked(streams.audio, lambda stream: stream.channels)
+        self.audios = _ranked(streams.audio, lambda stream: stream.channels)  # that can be decoded, the best one first
         self._zero = Fraction(self._container.start_time or 0, av.time_base)
-        self.video = VideoTrack(self._videos[0], self._zero) if self._videos else None
-        self.audio: AudioTrack | None = None
-        self.sizes = {stream.index: 0 for stream in streams}
+        self.video = VideoTrack(self._videos[0], self._zero) if self._videos else None  # the track in use
+        self.audio: AudioTrack | None = None  # likewise, but None until it has a packet
+        self.sizes = {stream.index: 0 for stream in streams}  # bytes of the packets of each so far
         self._wants_video, self._wants_audio = video, audio
         main = self._videos[0].index if self._videos else None
         self._clock = _Clock(main, bool(self._container.format.flags & Flags.ts_discont.value))
@@ -100,17 +78,12 @@ class Reader:
     def frames(self) -> Iterator[Shown]:
         """Each frame as it is stored; of frames with one tick the last is shown.
 
-        Raises
-        ------
-        DataError
-            If there is no video, or, at its end, if more than a tenth of its frames do not decode.
+        A DataError if there is no video, or, at its end, if more than a tenth of its frames do not decode.
         """
         if self.video is None:
             known = any(not stream.disposition & NO_VIDEO for stream in self._container.streams.video)
             raise DataError(f"{self.path}: " + ("its video is of an unknown codec" if known else "has no video stream"))
-        while len(self._frames) or next(self._running, False):
-            if self._frames:
-                yield self._frames.popleft()
+        yield from self._coming(self._frames)
         self._check_complete()
 
     def shown(self, draw: Callable[[np.ndarray, float], np.ndarray]) -> Iterator[np.ndarray]:
@@ -127,30 +100,30 @@ class Reader:
         yield from repeat(draw(self.video.rgb(waiting.frame), waiting.time), self.video.length - due)
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """The audio, mono at 16 kHz, int16 (n,), from the first frame on; silence where there is none.
+        """The audio, mono at 16 kHz, int16 (n,), from the first frame on, with silence in its holes.
 
-        Raises
-        ------
-        NoAudio
-            If there is none.
-        DataError
-            If none of it decodes.
+        NoAudio if there is none, another DataError if none of it decodes.
         """
         if not self._container.streams.audio:
             raise NoAudio(f"{self.path}: has no audio")
         if not self.audios:
             raise DataError(f"{self.path}: its audio does not decode (FFmpeg does not know its codec)")
-        while len(self._samples) or next(self._running, False):
-            if self._samples:
-                yield self._samples.popleft()
+        yield from self._coming(self._samples)
         if self.audio is None:
             raise NoAudio(f"{self.path}: its audio is empty")
         if not self.audio.samples:  # packets, but not one that decodes
             raise DataError(f"{self.path}: its audio does not decode")
 
+    def _coming(self, queue: deque) -> Iterator[Any]:
+        """What is in a queue, and what decoding puts there."""
+        while len(queue) or next(self._running, False):
+            if queue:
+                yield queue.popleft()
+
     def heard(self) -> list[np.ndarray]:
         """Chunks of audio that have been decoded on the way, and are given away."""
-        samples, self._samples = list(self._samples), deque()
+        samples = list(self._samples)
+        self._samples.clear()
         return samples
 
     def skip_video(self) -> None:
@@ -249,13 +222,7 @@ class Reader:
             self._samples += self.audio.decode(None)
 
     def _check_complete(self) -> None:
-        """Refuse a clip of which more than a tenth of the frames do not decode, or are not there.
-
-        Raises
-        ------
-        DataError
-            With the reason.
-        """
+        """Refuse a clip of which more than a tenth of the frames do not decode, or are not there."""
         video, name = self.video, self._container.format.name
         lost, reason = video.errors, ""
         if name.startswith("mov"):  # whose index has all frames; those that an edit list hides never come out
@@ -322,13 +289,7 @@ class _Clock:
 
 
 def open_media(path: str | Path) -> av.container.InputContainer:
-    """Open a media file.
-
-    Raises
-    ------
-    DataError
-        If it is none, with the reason.
-    """
+    """Open a media file; a DataError with the reason if it is none."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):

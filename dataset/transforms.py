@@ -15,19 +15,10 @@ CENTRE = v2.CenterCrop(CROP)
 
 
 def random_crop(video: Tensor, seed: int) -> Tensor:
-    """Crop 100x100 at random and flip every other time: one crop and one flip for all frames of a clip.
+    """Crop 100x100 from frames (..., H, W) at random and flip every other time, all frames of a clip alike.
 
-    Parameters
-    ----------
-    video
-        Frames (..., H, W) of any type.
-    seed
-        What crop and flip depend on; the random state of the process is left as it was.
-
-    Returns
-    -------
-    torch.Tensor
-        Frames (..., 100, 100); a view of `video` if they are not flipped.
+    Crop and flip depend on the seed alone; the random state of the process is left as it was. A view of `video` if the
+    frames are not flipped.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would set a GPU's state too
@@ -40,19 +31,9 @@ def centre_crop(video: Tensor) -> Tensor:
 
 
 def normalise(video: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Scale uint8 pixels to [0, 1] and normalise them, on whichever device they are.
+    """Scale uint8 pixels of clips (B, 3, T, H, W) to [0, 1] and normalise them, on whichever device they are.
 
-    Parameters
-    ----------
-    video
-        Clips (B, 3, T, H, W), or in float32 frames of any shape.
-    dtype
-        Of what is returned. It is rounded from float32 clip by clip, so that a batch exists in one precision only.
-
-    Returns
-    -------
-    torch.Tensor
-        Pixels of the same shape.
+    Another `dtype` is rounded from float32 clip by clip, so that a batch exists in one precision only.
     """
     if dtype is not torch.float32:
         rounded = torch.empty(video.shape, dtype=dtype, device=video.device)

@@ -30,12 +30,7 @@ class Shown(NamedTuple):
 class VideoTrack:
     """A track while it is decoded, on a clock whose zero is its first frame.
 
-    Parameters
-    ----------
-    stream
-        The track.
-    zero
-        Seconds on the container's clock from which ticks are counted, as FFmpeg's fps filter counts them.
+    `zero` is when ticks begin, in seconds on the container's clock, as FFmpeg's fps filter counts them.
     """
 
     def __init__(self, stream: av.VideoStream, zero: Fraction) -> None:

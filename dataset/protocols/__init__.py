@@ -41,10 +41,7 @@ def default_protocol(dataset: str, clips: pd.DataFrame) -> str:
 def folds(name: str, setting: Setting) -> Mapping[str, str]:
     """Name of each fold of a protocol → what is particular to it.
 
-    Raises
-    ------
-    DataError
-        If the protocol is unknown, or not defined for the corpus.
+    A DataError if the protocol is unknown, or not defined for the corpus.
     """
     chosen = protocol(name)
     if chosen.corpora and setting.dataset not in chosen.corpora:
@@ -65,21 +62,9 @@ def sides(
 ) -> Sides:
     """The clips of a fold, category by category, in the order of the table or list within each.
 
-    Parameters
-    ----------
-    name
-        Of the protocol.
-    setting
-        What the folds are made from; its notes are logged.
-    fold
-        One of :func:`folds`.
-    num_train, num_val
-        How many clips of each category to train on, and to validate on and test; None takes all.
-
-    Raises
-    ------
-    DataError
-        If there is no such protocol or fold, it cannot be made of these clips, or is not defined for the corpus.
+    The first `num_train` clips of each category are trained on, and the first `num_val` validated on and tested; None
+    takes all. Notes of the setting are logged. A DataError if there is no such protocol or fold, it cannot be made of
+    these clips, or is not defined for the corpus.
     """
     known = folds(name, setting)
     if fold not in known:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dataset.corpora.fakeavceleb import RACE, SPELLINGS
-from dataset.corpora.table import need
+from dataset.corpora.metadata import need
 from dataset.protocols.base import Protocol, Setting, Sides, labelled
 from utils.errors import DataError
 from utils.files import read_csv
@@ -107,21 +107,9 @@ def find_list(setting: Setting, protocol: str, *names: str) -> Path:
 def pick(setting: Setting, real: Mapping[str, bool | None], what: str, key: Callable[[str], str]) -> pd.DataFrame:
     """The clips that a list names, in its order; names that the table lacks, and labels that differ, get a note.
 
-    Parameters
-    ----------
-    setting
-        Has the clip table.
-    real
-        Key of each name of the list → whether it calls the clip real, None where it does not say.
-    what
-        The list, in messages.
-    key
-        Brings names of the list, and files of the table, into one spelling.
-
-    Raises
-    ------
-    DataError
-        If the list names no clip, or the table has none of them.
+    `real` says of each name of the list whether it is a real clip (None: it does not say), `what` is the list in
+    messages, and `key` brings the names, as those of `real` are, and files of the table into one spelling. A DataError
+    if the list names no clip, or the table has none of them.
     """
     if not real:
         raise DataError(f"{what}: names no clip")

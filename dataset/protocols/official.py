@@ -22,10 +22,7 @@ def folds(setting: Setting) -> Mapping[str, str]:
 def sides(setting: Setting, fold: str) -> Sides:
     """Clips by their column split; where the labels of the test are withheld, or there is none, val is tested.
 
-    Raises
-    ------
-    DataError
-        If the corpus has no split, or no clip to test on.
+    A DataError if the corpus has no split, or no clip to test on.
     """
     clips = setting.clips
     if not (clips["split"] != "").any():
@@ -78,13 +75,10 @@ def _unseen(parted: Sides, position: int) -> pd.Series:
     return ~tested.isin(set(trained))
 
 
-def _of_owner(corpus: str, source: str, definition: str, sides: Callable[[Setting, str], Sides]) -> Protocol:
-    nobody = "People, whom the corpus does not name."
-    return Protocol(definition, source, nobody, sides, corpora=(corpus,))
+def _of(corpus: str, definition: str, sides: Callable[[Setting, str], Sides]) -> Protocol:
+    source = {"lavdf": "ControlNet/LAV-DF, evaluate.py", "mavosdd": "CroitoruAlin/MAVOS-DD"}[corpus]
+    return Protocol(definition, source, "People, whom the corpus does not name.", sides, corpora=(corpus,))
 
-
-_lavdf = partial(_of_owner, "lavdf", "ControlNet/LAV-DF, evaluate.py")
-_mavosdd = partial(_of_owner, "mavosdd", "CroitoruAlin/MAVOS-DD")
 
 PROTOCOLS = {
     "official": Protocol(
@@ -96,24 +90,31 @@ PROTOCOLS = {
         folds=folds,
         sides=sides,
     ),
-    "lavdf-full": _lavdf("LAV-DF's train, dev and test (26,100 clips).", sides),
-    "lavdf-visual": _lavdf(
-        "As lavdf-full, without test clips of which only the audio is fake.", partial(lavdf, dropped="B")
+    "lavdf-full": _of("lavdf", "LAV-DF's train, dev and test (26,100 clips).", sides),
+    "lavdf-visual": _of(
+        "lavdf",
+        "As lavdf-full, without test clips of which only the audio is fake.",
+        partial(lavdf, dropped="B"),
     ),
-    "lavdf-audio": _lavdf(
-        "As lavdf-full, without test clips of which only the video is fake.", partial(lavdf, dropped="C")
+    "lavdf-audio": _of(
+        "lavdf",
+        "As lavdf-full, without test clips of which only the video is fake.",
+        partial(lavdf, dropped="C"),
     ),
-    "mavosdd-closed": _mavosdd(
+    "mavosdd-closed": _of(
+        "mavosdd",
         "Test clips whose method and language the owners call known.",
         partial(mavosdd, open_model=False, open_language=False),
     ),
-    "mavosdd-open-model": _mavosdd(
+    "mavosdd-open-model": _of(
+        "mavosdd",
         "mavosdd-closed, and test clips of other methods in known languages.",
         partial(mavosdd, open_model=True, open_language=False),
     ),
-    "mavosdd-open-language": _mavosdd(
+    "mavosdd-open-language": _of(
+        "mavosdd",
         "mavosdd-closed, and test clips of known methods in others.",
         partial(mavosdd, open_model=False, open_language=True),
     ),
-    "mavosdd-open-set": _mavosdd("All test clips.", partial(mavosdd, open_model=True, open_language=True)),
+    "mavosdd-open-set": _of("mavosdd", "All test clips.", partial(mavosdd, open_model=True, open_language=True)),
 }
