@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import cv2
@@ -77,16 +78,14 @@ SECOND = Make(
 MAKES = {"first": FIRST, "second": SECOND}
 
 
-@dataclass(frozen=True)
-class Audio:
+class Audio(NamedTuple):
     """The audio of a clip, and what the lips say to it."""
 
     samples: np.ndarray  # (N,) at 16 kHz, N = 640 T, in [-1, 1]
     lips: Utterance  # what is heard, or something else in a fake video
 
 
-@dataclass(frozen=True)
-class Clip:
+class Clip(NamedTuple):
     """A clip before it is encoded."""
 
     frames: np.ndarray  # (T, H, W, 3), uint8 RGB, of the make's size and rate
@@ -120,19 +119,15 @@ def make_audio(
     frames = round(seconds * FRAME_RATE * rng.uniform(0.9, 1.1))
     utterance = speak(rng, subject.voice, frames)
     other = speak(rng, subject.voice, frames)
-    recorded = _record(rng, utterance.audio)
+    # The faint noise of a room, which is louder below than above
+    hiss = rng.standard_normal(len(utterance.audio))
+    hiss += np.convolve(hiss, np.full(12, 0.5), mode="same")
+    recorded = utterance.audio + utterance.audio.std() * 10 ** (rng.uniform(-52, -44) / 20) * hiss / hiss.std()
     if category.fake_audio:
         recorded = make.fake_audio(rng, recorded, utterance.pitch)
     loudness = 10 ** (rng.uniform(-26, -20) / 20)
     samples = recorded * loudness / np.sqrt(np.mean(recorded**2))
     return Audio(samples, other if category.fake_video and make.other_lips else utterance)
-
-
-def _record(rng: np.random.Generator, speech: np.ndarray) -> np.ndarray:
-    """Add the faint noise of a room to speech (N,)."""
-    hiss = rng.standard_normal(len(speech))
-    hiss += np.convolve(hiss, np.full(12, 0.5), mode="same")  # a room is louder below than above
-    return speech + speech.std() * 10 ** (rng.uniform(-52, -44) / 20) * hiss / hiss.std()
 
 
 def make_cast(number: int, seed: int, make: Make = FIRST) -> list[Subject]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,8 +16,7 @@ JAW_DROP = 9.0  # pixels that the chin goes down meanwhile
 _NOISE = 2.2  # deviation of the sensor's noise, in grey levels
 
 
-@dataclass(frozen=True)
-class Motion:
+class Motion(NamedTuple):
     """One value a frame, each of shape (T,)."""
 
     x: np.ndarray  # where the head is, in pixels from its usual place
@@ -31,8 +30,7 @@ class Motion:
     def resampled(self, frames: int) -> Motion:
         """The same movement in another number of frames."""
         at = np.linspace(0, len(self.x) - 1, frames)
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Motion(**{name: np.interp(at, np.arange(len(track)), track) for name, track in values.items()})
+        return Motion(*(np.interp(at, np.arange(len(track)), track) for track in self))
 
 
 def draw_motion(rng: np.random.Generator, utterance: Utterance) -> Motion:

@@ -27,41 +27,26 @@ _MONOTONE = 0.15  # how much of the pitch's movement is left
 
 
 def rerender_lower_face(rng: np.random.Generator, frames: np.ndarray, look: Look, motion: Motion) -> np.ndarray:
-    """Replace the lower half of the face by a softer one with a faint seam and the same mean colour.
-
-    Parameters
-    ----------
-    rng
-        Draws the tint of the pasted part.
-    frames
-        Video (T, 224, 224, 3), uint8 RGB, as the one that is returned.
-    look, motion
-        Whose face it is, and where it goes.
-    """
+    """Replace the lower half of the face in frames (T, 224, 224, 3) by a softer one with a faint, tinted seam."""
     portrait = draw_portrait(look)
     side = int(2.15 * look.half_width)
     middle_y = portrait.chin_y + 8 - side / 2
     ramp = _zero_mean_ramp(rng, side)
     fake = frames.copy()
+    seam = _seam(side)
     for index, frame in enumerate(frames):
         left = round(CENTRE[0] + motion.x[index] - side / 2)
-        top = round(middle_y + motion.y[index] - side / 2)
-        top = min(top, frame.shape[0] - side)
-        box = frame[top : top + side, left : left + side].astype(np.float32)
-        seam = _seam(side)
-        generated = _generate(box) + ramp
-        weight = seam / seam.sum()
-        generated += ((box - generated) * weight).sum(axis=(0, 1))
-        pasted = box + seam * (generated - box)
-        fake[index, top : top + side, left : left + side] = np.clip(np.round(pasted), 0, 255)
+        top = min(round(middle_y + motion.y[index] - side / 2), len(frame) - side)
+        box = slice(top, top + side), slice(left, left + side)
+        real = frame[box].astype(np.float32)
+        generated = _generate(real) + ramp
+        generated += ((real - generated) * (seam / seam.sum())).sum(axis=(0, 1))  # the mean colour stays
+        fake[index][box] = np.clip(np.round(real + seam * (generated - real)), 0, 255)
     return fake
 
 
 def swap_face(rng: np.random.Generator, frames: np.ndarray, look: Look, motion: Motion) -> np.ndarray:
-    """Paste another person's face over the subject's: it moves and speaks alike, but is softer and has a soft edge.
-
-    Its parameters are those of `rerender_lower_face`.
-    """
+    """Paste another person's face over the subject's: it moves and speaks alike, but is softer and has a soft edge."""
     other = draw_look(rng, str(rng.choice(RACES)), str(rng.choice(GENDERS)))
     kept = ("skin", "hair", "shirt", "wall", "light", "half_width", "half_height")
     donor = render(rng, replace(other, **{name: getattr(look, name) for name in kept}), motion)
@@ -103,10 +88,7 @@ def _zero_mean_ramp(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def revoice(rng: np.random.Generator, audio: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-    """Speak a recording (N,) again with a flat pitch, a new phase and no high band, as a vocoder does.
-
-    `pitch` is that of the voice (C,), as in `scripts.synthesize.voice.Utterance`.
-    """
+    """Speak a recording (N,) again with its pitch (C,) flat, a new phase and no high band, as a vocoder does."""
     smooth = _smoother(rng.uniform(4200, 5000))
     envelope = np.sqrt(smooth @ np.abs(STFT.stft(audio)) ** 2)  # (F, S)
     excitation = STFT.stft(_excite(rng, pitch, len(audio)))
@@ -115,10 +97,7 @@ def revoice(rng: np.random.Generator, audio: np.ndarray, pitch: np.ndarray) -> n
 
 
 def rebuild(rng: np.random.Generator, audio: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-    """Speak a recording again from its mel bands alone, with the phase that Griffin and Lim's iterations find.
-
-    The melody stays (`pitch` is not needed); the voice sounds as through a tube.
-    """
+    """Speak a recording again from its mel bands alone, as through a tube, with the phase that Griffin and Lim find."""
     magnitude = np.sqrt(_smoother(7600.0) @ np.abs(STFT.stft(audio)) ** 2)  # (F, S)
     phase = rng.uniform(-np.pi, np.pi, magnitude.shape)
     for _ in range(_ITERATIONS):

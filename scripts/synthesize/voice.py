@@ -7,6 +7,7 @@ short-time Fourier domain, which needs no loop over samples.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,17 @@ _VOWELS = {
 _FRICATIVES = {"s": (6200, 1500, 0.30), "sh": (3700, 1300, 0.34), "f": (6500, 4000, 0.12), "h": (1800, 1800, 0.10)}
 _VOICED = ("nasal", "glide", "none")
 _CONSONANTS = (*_FRICATIVES, "stop", *_VOICED)
+# What moves while somebody speaks: its values at rest, and over how many controls it is smoothed
+_TRACKS: dict[str, tuple[Any, float]] = {
+    "formants": ((500, 1500, 2500), 5),
+    "voicing": (0, 2),
+    "noise": (0, 1.5),
+    "noise_shape": ((3000, 3000), 0),  # middle and width in Hz
+    "openness": (0, 6),
+    "spread": (0, 6),
+}
+
+Score = dict[str, np.ndarray]  # a track (C,) or (C, K) each, at the control rate
 
 
 @dataclass(frozen=True)
@@ -64,18 +76,6 @@ class Utterance:
     spread: np.ndarray
 
 
-@dataclass
-class _Score:
-    """Control tracks (C,) of the synthesiser, filled syllable by syllable."""
-
-    formants: np.ndarray  # (C, 3)
-    voicing: np.ndarray
-    noise: np.ndarray
-    noise_shape: np.ndarray  # (C, 2): middle and width in Hz
-    openness: np.ndarray
-    spread: np.ndarray
-
-
 def speak(rng: np.random.Generator, voice: Voice, frames: int) -> Utterance:
     """Utter random syllables for so many video frames of 40 ms."""
     length = frames * SAMPLES_PER_FRAME
@@ -88,60 +88,51 @@ def speak(rng: np.random.Generator, voice: Voice, frames: int) -> Utterance:
     audio = _perform(rng, voice, score, pitch, length)
     time = np.arange(length)
     audio *= np.clip(np.minimum(time - start, stop - time) / _FADE, 0, 1)
-    voiced = np.where(score.voicing > 0.15, pitch, 0.0)
-    return Utterance(audio / np.abs(audio).max(), voiced, score.openness, score.spread)
+    voiced = np.where(score["voicing"] > 0.15, pitch, 0.0)
+    return Utterance(audio / np.abs(audio).max(), voiced, score["openness"], score["spread"])
 
 
-def _write_score(rng: np.random.Generator, voice: Voice, controls: int, first: int, last: int) -> _Score:
-    score = _Score(
-        formants=np.tile([500.0, 1500.0, 2500.0], (controls, 1)),
-        voicing=np.zeros(controls),
-        noise=np.zeros(controls),
-        noise_shape=np.tile([3000.0, 3000.0], (controls, 1)),
-        openness=np.zeros(controls),
-        spread=np.zeros(controls),
-    )
+def _write_score(rng: np.random.Generator, voice: Voice, controls: int, first: int, last: int) -> Score:
+    score = {name: np.full((controls, *np.shape(rest)), rest, dtype=np.float64) for name, (rest, _) in _TRACKS.items()}
     # Speech starts with voice: a hiss whose high band a vocoder loses would make the silence before it look longer.
     at = _write_syllable(rng, voice, score, first, last, _VOICED)
     while at < last:
         at = _write_syllable(rng, voice, score, at, last, _CONSONANTS)
         if rng.random() < 0.12:
             at += int(rng.uniform(0.08, 0.2) * CONTROL_RATE)  # a pause
-    score.formants = gaussian_filter1d(score.formants, 5, axis=0)
-    score.voicing = gaussian_filter1d(score.voicing, 2)
-    score.noise = gaussian_filter1d(score.noise, 1.5)
-    score.openness = gaussian_filter1d(score.openness, 6)
-    score.spread = gaussian_filter1d(score.spread, 6)
+    for name, (_, width) in _TRACKS.items():
+        if width:
+            score[name] = gaussian_filter1d(score[name], width, axis=0)
     return score
 
 
 def _write_syllable(
-    rng: np.random.Generator, voice: Voice, score: _Score, at: int, last: int, consonants: tuple[str, ...]
+    rng: np.random.Generator, voice: Voice, score: Score, at: int, last: int, consonants: tuple[str, ...]
 ) -> int:
     """Write a consonant and a vowel from control `at` on, not past `last`; return where the syllable ends."""
     span = CONTROL_RATE / voice.rate * rng.uniform(0.75, 1.25)
     turn = min(last, at + round(span * rng.uniform(0.28, 0.42)))
     end = min(last, at + round(span))
     *formants, openness, spread = _VOWELS[str(rng.choice(list(_VOWELS)))]
-    score.formants[at:end] = formants
-    score.voicing[turn:end] = rng.uniform(0.55, 1.0) * np.linspace(1.0, 0.7, end - turn)
-    score.openness[turn:end] = openness
-    score.spread[at:end] = spread
+    score["formants"][at:end] = formants
+    score["voicing"][turn:end] = rng.uniform(0.55, 1.0) * np.linspace(1.0, 0.7, end - turn)
+    score["openness"][turn:end] = openness
+    score["spread"][at:end] = spread
     consonant = str(rng.choice(consonants))
     if consonant in _FRICATIVES:
         *shape, level = _FRICATIVES[consonant]
-        score.noise_shape[at:turn] = shape
-        score.noise[at:turn] = level * rng.uniform(0.7, 1.2)
+        score["noise_shape"][at:turn] = shape
+        score["noise"][at:turn] = level * rng.uniform(0.7, 1.2)
     elif consonant == "stop":
         burst = max(at, turn - 3)
-        score.noise_shape[burst:turn] = (rng.uniform(1500, 5000), 2500)
-        score.noise[burst:turn] = 0.4
+        score["noise_shape"][burst:turn] = (rng.uniform(1500, 5000), 2500)
+        score["noise"][burst:turn] = 0.4
     elif consonant == "nasal":
-        score.voicing[at:turn] = 0.25
-        score.formants[at:turn] = (260, 1200, 2200)
+        score["voicing"][at:turn] = 0.25
+        score["formants"][at:turn] = (260, 1200, 2200)
     else:
-        score.voicing[at:turn] = 0.35
-        score.openness[at:turn] = 0.5 * openness
+        score["voicing"][at:turn] = 0.35
+        score["openness"][at:turn] = 0.5 * openness
     return end
 
 
@@ -165,16 +156,16 @@ def pulses(pitch: np.ndarray, length: int) -> np.ndarray:
     return resample(torch.from_numpy(flow), SAMPLE_RATE * _OVERSAMPLING, SAMPLE_RATE).numpy()
 
 
-def _perform(rng: np.random.Generator, voice: Voice, score: _Score, pitch: np.ndarray, length: int) -> np.ndarray:
+def _perform(rng: np.random.Generator, voice: Voice, score: Score, pitch: np.ndarray, length: int) -> np.ndarray:
     """Turn control tracks into audio (N,)."""
     shimmer = 1 + 0.06 * rng.standard_normal(len(pitch))
-    voicing = _stretch(score.voicing * shimmer, length)
+    voicing = _stretch(score["voicing"] * shimmer, length)
     hiss = rng.standard_normal(length)
     source = voicing * (pulses(pitch, length) + 0.03 * voice.breath * hiss)
-    tract = STFT.stft(source) * _tract(voice, _at_slices(score.formants, length))
-    middle, width = _at_slices(score.noise_shape, length).T
+    tract = STFT.stft(source) * _tract(voice, _at_slices(score["formants"], length))
+    middle, width = _at_slices(score["noise_shape"], length).T
     band = np.exp(-(((STFT.f[:, None] - middle) / width) ** 2))  # (F, S)
-    friction = STFT.stft(_stretch(score.noise, length) * rng.standard_normal(length)) * band
+    friction = STFT.stft(_stretch(score["noise"], length) * rng.standard_normal(length)) * band
     return STFT.istft(tract + friction, k1=length)
 
 
