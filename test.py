@@ -11,22 +11,17 @@ import re
 import sys
 from typing import Any
 
-from rich.console import Console
-
 from dataset import FakeAVCelebDataModule
 from dataset.corpora import corpus_folder
 from dataset.prepared import find_cache
 from model import detector_of, read_checkpoint
-from model.threshold import with_calibration
-from model.training.trainer import log_run, make_trainer, score_fold
+from model.training.trainer import log_run, make_trainer, score_fold, write_test
 from scripts.reproduce.folds import clips_digest
 from utils.cli import run
 from utils.environment import environment
-from utils.metrics import evaluate
 from utils.options import TestOptions, clips_of_each, plain, taken_by
-from utils.results import record_of_training, write_fold
+from utils.results import record_of_training
 from utils.signals import stopping
-from utils.summary import fold_table
 
 log = logging.getLogger("test")
 
@@ -69,14 +64,11 @@ def test_fold(options: TestOptions) -> None:
     protocol = data.protocol_record(trained.pop("trained_subjects", None) if is_same_corpus(trained, data) else None)
     if protocol["trained_subjects_tested"] is None:
         warn_of_training(options, trained, data.corpus)
-    trainer = make_trainer(
-        options.gpus, options.precision, accelerator=options.accelerator, deterministic=options.deterministic
-    )
-    table, embeddings = score_fold(trainer, detector, data, options.compile)
-    metrics = evaluate(table)
+    machine = {"accelerator": options.accelerator, "deterministic": options.deterministic}
+    trainer = make_trainer(options.gpus, options.precision, **machine)
+    scored = score_fold(trainer, detector, data, options.compile)
     if not trainer.is_global_zero:
         return
-    asked = plain(options)
     tested = {
         "model_type": type(detector).__name__,
         "save_name": save_name,
@@ -88,14 +80,12 @@ def test_fold(options: TestOptions) -> None:
         "clips": (trained.get("clips") or {}) | {"test": clips_digest(data.sides(False)[2])},
         "test_environment": environment(),
     }
-    config = trained | asked | tested
-    table, metrics = with_calibration(checkpoint, table, metrics, config)
+    config = trained | plain(options) | tested
     results = options.outputs / "results" / save_name / place_of(config, trained, options.checkpoint.stem)
     if record := record_of_training(results, config):
         config["environment"] = (config.get("environment") or {}) | record
-    beside = {"protocol": config["protocol"], "selection": config.get("selection"), "notes": config["notes"]}
-    write_fold(results, table, metrics | beside, config, embeddings)
-    Console().print(fold_table(metrics, f"{options.checkpoint.name} on the test clips of {options.fold_name}"))
+    title = f"{options.checkpoint.name} on the test clips of {options.fold_name}"
+    write_test(results, scored, checkpoint, config, title)
     log.info("results: %s", results)
 
 

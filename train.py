@@ -26,16 +26,9 @@ from dataset.corpora import corpus_folder, table_digest
 from dataset.prepared import find_cache
 from dataset.protocols import folds_of_corpus
 from model import MODELS, Detector, load_detector, read_checkpoint
-from model.pretrained import encoder_options, start_encoder
-from model.threshold import with_calibration
-from model.training.callbacks import (
-    EpochSeed,
-    EpochSummary,
-    FoldProgress,
-    PlateauSchedule,
-    ResumedRates,
-    StopOnBadLoss,
-)
+from model.avhubert.config import encoder_options
+from model.avhubert.load import start_encoder
+from model.training.callbacks import EpochSeed, FoldProgress, PlateauSchedule, ResumedRates, StopOnBadLoss
 from model.training.trainer import (
     WholeCheckpoints,
     close_loggers,
@@ -44,6 +37,7 @@ from model.training.trainer import (
     make_trainer,
     score_fold,
     unfinished,
+    write_test,
 )
 from scripts.reproduce.folds import (
     Fold,
@@ -61,11 +55,10 @@ from utils.errors import DataError
 from utils.figures.curves import draw_roc
 from utils.figures.style import save_figure
 from utils.files import lock
-from utils.metrics import evaluate
 from utils.options import ALL_FOLDS, TrainOptions, plain, taken_by
-from utils.results import read_scores, write_fold
+from utils.results import read_scores
 from utils.signals import Stopped, requeue, stopping
-from utils.summary import fold_table, summarise
+from utils.summary import summarise
 
 log = logging.getLogger("train")
 
@@ -101,20 +94,13 @@ def train_folds(options: TrainOptions) -> None:
         with lock(options.outputs / "locks" / f"{options.save_name}.lock"):
             summarise(results)
             plot_roc(results)
-        Console().print(
-            (results / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True
-        )
+        text = (results / "summary.md").read_text(encoding="utf-8")
+        Console().print(text, markup=False, highlight=False, soft_wrap=True)
         log.info("results: %s, checkpoints: %s", results, options.outputs / "ckpts" / options.save_name)
 
 
 def folds_of(options: TrainOptions) -> list[str]:
-    """The folds asked for, as far as the corpus has them.
-
-    Raises
-    ------
-    DataError
-        If it has none of them.
-    """
+    """The folds asked for, as far as the corpus has them; a DataError if it has none of them."""
     known = folds_of_corpus(options.data_root, options.dataset, options.protocol, options.lists)
     folds = [fold for fold in options.fold_names if fold in known]
     if not folds:
@@ -137,11 +123,13 @@ def train_fold(options: TrainOptions, fold: Fold, shared: dict[str, Any]) -> Non
 
     requeued = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
     start = start_of(fold, config, options.resume, requeued)
-    best, last = checkpoints(options, fold)
-    progress = FoldProgress(fold.progress, config | {"trained_subjects": data.trained_subjects})
     io = WholeCheckpoints(start.path, start.checkpoint)
     start = start._replace(checkpoint=None)  # which is let go of once Lightning has it
-    trainer = fold_trainer(options, fold, seed, [progress, best, last], io)
+    progress = FoldProgress(fold.progress, config | {"trained_subjects": data.trained_subjects})
+    common = {"dirpath": fold.best.parent, "save_on_train_epoch_end": True, "enable_version_counter": False}
+    best = ModelCheckpoint(filename=fold.best.stem, monitor=f"val_{options.selection}", mode="max", **common)
+    last = ModelCheckpoint(filename=fold.last.stem, **common)
+    trainer = fold_trainer(options, fold, [ResumedRates(), EpochSeed(seed), progress, best, last], io)
     clips = len(data.train_dataset), len(data.test_dataset)
     log.info("%s: training %s on %d clips, testing on %d", fold, options.model_type, *clips)
     if rank_zero_only.rank == 0:
@@ -152,16 +140,14 @@ def train_fold(options: TrainOptions, fold: Fold, shared: dict[str, Any]) -> Non
 
     path = Path(best.best_model_path)
     tester = make_trainer(options.gpus, options.precision, accelerator=options.accelerator)
-    table, embeddings = score_fold(tester, load_detector(path), data)
-    metrics = evaluate(table)
+    tested = score_fold(tester, load_detector(path), data)
     if trainer.is_global_zero:
         config["environment"] |= {"hours": progress.seconds / 3600, "epochs": progress.epochs}
-        table, metrics = with_calibration(read_checkpoint(path), table, metrics, config)
-        beside = {name: config[name] for name in ("protocol", "selection", "notes")}
-        write_fold(fold.results, table, metrics | beside, config | {"checkpoint": str(path)}, embeddings)
+        config["checkpoint"] = str(path)
+        title = f"{options.save_name}, {fold.name}: best epoch, on unseen subjects"
+        write_test(fold.results, tested, read_checkpoint(path), config, title)
         for leftover in (fold.progress, unfinished(fold.best), unfinished(fold.last)):
             leftover.unlink(missing_ok=True)
-        Console().print(fold_table(metrics, f"{options.save_name}, {fold.name}: best epoch, on unseen subjects"))
 
 
 def fold_seed(seed: int, fold: str) -> int:
@@ -207,9 +193,8 @@ def make_detector(options: TrainOptions) -> Detector:
             f"{config.encoder_layers} layers; leave --encoder_layers out"
         )
     detector = MODELS[options.model_type](**choices, encoder=encoder_options(config))
-    detector.model.load_state_dict(
-        weights, strict=False
-    )  # but for its head, which no detector uses, all of it is there
+    # All of it is there but for the head of pre-training, which no detector uses.
+    detector.model.load_state_dict(weights, strict=False)
     return detector
 
 
@@ -226,18 +211,9 @@ def make_data(options: TrainOptions, fold: str, shared: dict[str, Any]) -> FakeA
     )
 
 
-def checkpoints(options: TrainOptions, fold: Fold) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    """Keep the best epoch on the validation clips, which are the release's test fold, and the last one."""
-    common = {"dirpath": fold.best.parent, "save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = ModelCheckpoint(filename=fold.best.stem, monitor=f"val_{options.selection}", mode="max", **common)
-    return best, ModelCheckpoint(filename=fold.last.stem, **common)
-
-
-def fold_trainer(
-    options: TrainOptions, fold: Fold, seed: int, last_callbacks: list[Callback], io: WholeCheckpoints
-) -> Trainer:
+def fold_trainer(options: TrainOptions, fold: Fold, callbacks: list[Callback], io: WholeCheckpoints) -> Trainer:
     """The trainer of a fold, with both stopping rules of the release."""
-    callbacks = [ResumedRates(), StopOnBadLoss(), EpochSeed(seed), EpochSummary()]
+    callbacks = [*callbacks, StopOnBadLoss()]
     if options.schedule == "plateau":
         callbacks.append(PlateauSchedule())
     if options.patience > 0:
@@ -245,10 +221,10 @@ def fold_trainer(
     return make_trainer(
         options.gpus,
         options.precision,
-        [*callbacks, *last_callbacks],
-        make_loggers(options.logger, options.outputs / "log" / options.save_name, fold.name),
         accelerator=options.accelerator,
+        callbacks=callbacks,
         plugins=[io],
+        logger=make_loggers(options.logger, options.outputs / "log" / options.save_name, fold.name),
         deterministic=options.deterministic,
         max_epochs=options.max_epochs,
         min_epochs=options.min_epochs,

@@ -4,16 +4,7 @@ A small stand-in and not a copy: parameter names follow fairseq, so that its che
 archived and does not install on a current Python.
 """
 
-from fairseq.attention import MultiheadAttention
 from fairseq.checkpoint import CheckpointError, read_checkpoint
-from fairseq.encoder import TransformerEncoder, TransformerEncoderLayer
-from fairseq.positional import PositionalConvolution
+from fairseq.encoder import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
 
-__all__ = [
-    "CheckpointError",
-    "MultiheadAttention",
-    "PositionalConvolution",
-    "TransformerEncoder",
-    "TransformerEncoderLayer",
-    "read_checkpoint",
-]
+__all__ = ["CheckpointError", "MultiheadAttention", "TransformerEncoder", "TransformerEncoderLayer", "read_checkpoint"]

@@ -88,12 +88,7 @@ def plain(value: Any) -> Any:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a fairseq checkpoint without running anything in it.
-
-    Parameters
-    ----------
-    path
-        A file as `torch.save` writes it, in today's zip format or in the one before PyTorch 1.6.
+    """Read a fairseq checkpoint, in PyTorch's zip format or in the one before 1.6, without running anything in it.
 
     Returns
     -------
@@ -115,7 +110,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         is_zip = file.read(4) == b"PK\x03\x04"
         file.seek(0)
         try:
-            names = _names_in_zip(file) if is_zip else _names([file] * 5)
+            names = _names(_pickles_in_zip(file) if is_zip else [file] * 5)  # five of them before 1.6
         except Exception as error:  # any bytes can come here
             raise _damaged(path, error) from error
     known = NAMES | CALLS | EMPTY.keys()
@@ -130,14 +125,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def load_plain(path: Path, stand_ins: dict[str, Any] | None = None, mmap: bool = False) -> Any:
     """Load what `torch.save` has written, if it holds nothing but weights and plain values.
 
-    Parameters
-    ----------
-    path
-        The file, which is there.
-    stand_ins
-        What to take in place of classes and functions, by their full names.
-    mmap
-        Leave the weights in the file until they are asked for.
+    The stand-ins are taken in place of classes and functions, by their full names; `mmap` leaves the weights in the
+    file until they are asked for.
 
     Raises
     ------
@@ -167,20 +156,19 @@ def _damaged(path: Path, error: BaseException) -> CheckpointError:
     return CheckpointError(f"{path}: not a PyTorch checkpoint, or damaged ({reason[:200]})")
 
 
-def _names_in_zip(file: BinaryIO) -> set[str]:
-    """Names in today's format, a zip, of which PyTorch itself does not look at the checksums."""
+def _pickles_in_zip(file: BinaryIO) -> list[BinaryIO]:
+    """The pickles in today's format, of which PyTorch itself does not look at the checksums."""
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"{info.filename!a} is compressed, which PyTorch never does")
         if broken := archive.testzip():
             raise ValueError(f"{broken!a} has another checksum")
-        found = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        return _names(io.BytesIO(archive.read(name)) for name in found)
+        return [io.BytesIO(archive.read(name)) for name in archive.namelist() if name.endswith("/data.pkl")]
 
 
 def _names(pickles: Iterable[BinaryIO]) -> set[str]:
-    """Full names of the classes and functions that pickles name, in Python 3's spelling; before 1.6 a file has five."""
+    """Full names of the classes and functions that pickles name, in Python 3's spelling."""
     names = set()
     with suppress(ValueError):  # what is no pickle PyTorch will refuse
         for file in pickles:

@@ -31,14 +31,9 @@ ALIASES = {
 
 
 def read_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
-    """Read a checkpoint's contents without running anything in it.
+    """Read what a checkpoint, or a folder that main.py export has left, contains, without running anything in it.
 
-    Parameters
-    ----------
-    path
-        The file, or a folder that main.py export has left, in which no pickle is opened.
-    mmap
-        Leave the weights in the file until they are asked for.
+    `mmap` leaves the weights in the file until they are asked for.
 
     Raises
     ------
@@ -97,10 +92,8 @@ def load_detector(path: str | Path, model_type: str | None = None) -> Detector:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    CheckpointError
-        If the file cannot be used; the message says why.
+    FileNotFoundError, CheckpointError
+        If there is no such file, or it cannot be used; the message says why.
     """
     return detector_of(read_checkpoint(path), path, model_type)
 
@@ -163,13 +156,12 @@ def _types_by_heads(weights: dict[str, Tensor]) -> list[str]:
 
 def _check_fit(path: str | Path, detector: Detector, weights: dict[str, Tensor]) -> None:
     """Say which weights are missing, unknown or of another shape, before PyTorch does at length."""
-    expected = {name: tuple(value.shape) for name, value in detector.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    kind = type(detector).__name__
-    for name in expected.keys() - found.keys():
+    kind, expected = type(detector).__name__, detector.state_dict()
+    for name in expected.keys() - weights.keys():
         raise CheckpointError(f"{path}: {name} of {kind} is missing")
-    for name in found.keys() - expected.keys():
+    for name in weights.keys() - expected.keys():
         raise CheckpointError(f"{path}: {name} does not belong to {kind}")
-    for name, shape in expected.items():
-        if found[name] != shape:
-            raise CheckpointError(f"{path}: {name} is {found[name]}, but {kind} needs {shape}")
+    for name, value in expected.items():
+        shape, found = tuple(value.shape), tuple(weights[name].shape)
+        if found != shape:
+            raise CheckpointError(f"{path}: {name} is {found}, but {kind} needs {shape}")

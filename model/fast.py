@@ -19,20 +19,11 @@ AnyDetector = TypeVar("AnyDetector", bound=nn.Module)
 
 
 def for_inference(detector: AnyDetector, compiled: bool = False) -> AnyDetector:
-    """A copy of a detector that scores faster and can no longer be trained, saved or resumed.
+    """A copy of a detector, in eval mode, that scores faster and can no longer be trained, saved or resumed.
 
-    Parameters
-    ----------
-    detector
-        Stays as it is.
-    compiled
-        Compile the image trunk too: slower to start, faster in each batch.
-
-    Returns
-    -------
-    Detector
-        In eval mode, without gradients. Each BatchNorm behind a convolution is part of that convolution's weights, so
-        that scores agree within 1e-5 in float32, and names and shapes of the state dict differ.
+    Each BatchNorm behind a convolution is part of that convolution's weights, so that scores agree within 1e-5 in
+    float32, and names and shapes of the state dict differ. With `compiled` the image trunk is compiled too: slower to
+    start, faster in each batch.
     """
     folded = copy.deepcopy(detector).eval().requires_grad_(False)
     for parent in list(folded.modules()):
@@ -57,13 +48,9 @@ def _can_compile() -> bool:
     """Whether `torch.compile` works on this machine; if not, the log says why, once."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.compile(_twice)(torch.ones(2, device=device))
+        torch.compile(lambda x: 2 * x)(torch.ones(2, device=device))
     except (RuntimeError, OSError, ImportError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         log.warning("--compile: torch.compile does not work here, going on without it: %s", reason[:200])
         return False
     return True
-
-
-def _twice(x: torch.Tensor) -> torch.Tensor:
-    return 2 * x

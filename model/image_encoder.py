@@ -20,12 +20,7 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions with a residual, each followed by a PReLU with one slope a channel.
 
-    Parameters
-    ----------
-    in_channels, channels
-        Width before and after.
-    stride
-        Stride of the first convolution; where it or the width changes, a 1×1 convolution matches the residual.
+    Where the first has a stride or the width changes, a 1×1 convolution matches the residual.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
@@ -38,9 +33,8 @@ class BasicBlock(nn.Module):
         self.relu2 = nn.PReLU(channels)
         self.downsample = None
         if stride != 1 or in_channels != channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
-            )
+            match = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+            self.downsample = nn.Sequential(match, nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → (N, channels, H / stride, W / stride)."""
@@ -52,10 +46,7 @@ class BasicBlock(nn.Module):
 class Trunk(nn.Module):
     """ResNet-18 without its stem: 64-128-256-512 channels, two blocks each, average pooling to 512; in channels_last.
 
-    Parameters
-    ----------
-    checkpoint_activations
-        Keep each block's input only, and compute the rest again in the backward pass.
+    With `checkpoint_activations` each block's input alone is kept, and the rest computed again in the backward pass.
     """
 
     def __init__(self, checkpoint_activations: bool = False) -> None:
@@ -122,20 +113,11 @@ class ImageEncoder(nn.Module):
         self.trunk = Trunk(checkpoint_activations)
 
     def forward(self, video: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
-        """Embed each frame.
+        """Embed each frame of normalised video, (B, in_channels, T, H, W) → (B, T, 512).
 
-        Parameters
-        ----------
-        video
-            (B, in_channels, T, H, W), normalised.
-        lengths
-            Real frames of each clip, B numbers from 1 to T; None: all are real. What follows them is never looked at:
-            it is left out of BatchNorm's statistics and of the trunk, and counts as zeros beside real frames.
-
-        Returns
-        -------
-        Tensor
-            (B, T, 512), zeros where the video is padding.
+        `lengths` are the real frames of each clip, from 1 to T; without them all are real. What follows them is never
+        looked at: it is left out of BatchNorm's statistics and of the trunk, counts as zeros beside real frames, and
+        its embedding is zeros.
         """
         B, _, T, _, _ = video.shape
         with torch.set_grad_enabled(self.train_frontend and torch.is_grad_enabled()):

@@ -1,4 +1,4 @@
-"""The one LightningModule that the six detectors share: encoder, forward pass, shared step, optimiser."""
+"""The one LightningModule that the six detectors share: encoder, forward pass, shared step, optimiser, padding."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from model.avhubert import AVHubertModel
+from model.avhubert.config import encoder_config, encoder_options
 from model.fast import compile_trunk
-from model.padding import lengths_of, mean_over_time
-from model.pretrained import encoder_config, encoder_options
 from model.threshold import validation_calibration, validation_threshold
 from model.training.optimizer import OPTIMIZERS, held_still, make_optimizer, warmup_cosine
 from utils.errors import DataError
@@ -73,7 +72,7 @@ class Detector(LightningModule):
         Keep less for the backward pass and compute it again there: a training step takes up to a third longer, and
         two to three times less memory.
     encoder
-        Fields of `AVHubertConfig` as plain values (see `model.pretrained`), in place of the default configuration.
+        Fields of `AVHubertConfig` as plain values (see `model.avhubert.config`), in place of the default configuration.
     optimizer
         "adam" as in the authors' release, or "adamw" (see `model.training.optimizer`).
     backbone_learning_rate
@@ -88,7 +87,7 @@ class Detector(LightningModule):
     ------
     DataError
         If `compile_encoder` and `checkpoint_activations` are both asked for, there is no such optimiser, or `encoder`
-        cannot be used (see `model.pretrained.encoder_config`).
+        cannot be used (see `model.avhubert.config.encoder_config`).
     """
 
     def __init__(
@@ -129,8 +128,7 @@ class Detector(LightningModule):
         if compile_encoder:
             compile_trunk(self)
         self.fold_scores: Any = nn.ModuleDict({"val": FoldScores(), "test": FoldScores()})
-        self._threshold: dict[str, Any] | None = None  # of the last validation
-        self._calibration: dict[str, dict[str, Any] | None] = {}  # likewise
+        self._validated: dict[str, Any] = {"threshold": None}  # what the last validation gives a checkpoint
 
     @abstractmethod
     def build_heads(self, dim: int) -> None:
@@ -148,12 +146,13 @@ class Detector(LightningModule):
     def decide(self, outputs: Outputs) -> Verdict:
         """Scores and decisions from the outputs."""
 
+    def with_total(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The four terms of MRDF and their weighted total; `audio_loss`, `video_loss` are the within-modality ones."""
+        within = self.hparams.within_weight * (terms["audio_loss"] + terms["video_loss"])
+        return {"loss": terms["mm_loss"] + within + self.hparams.contrast_weight * terms["contrast_loss"], **terms}
+
     def forward(
-        self,
-        video: Tensor,
-        audio: Tensor,
-        padding_mask: Tensor | None = None,
-        lengths: Sequence[int] | None = None,
+        self, video: Tensor, audio: Tensor, padding_mask: Tensor | None = None, lengths: Sequence[int] | None = None
     ) -> Outputs:
         """Look at and listen to a batch of clips.
 
@@ -168,20 +167,11 @@ class Detector(LightningModule):
         lengths
             Real frames of each clip, as the mask says it. Without them they are read off the mask, for which the
             program waits where the mask lies on a GPU.
-
-        Returns
-        -------
-        Outputs
-            Logits and embeddings.
         """
         return self.heads(self.streams(video, audio, padding_mask, lengths))
 
     def streams(
-        self,
-        video: Tensor,
-        audio: Tensor,
-        padding_mask: Tensor | None = None,
-        lengths: Sequence[int] | None = None,
+        self, video: Tensor, audio: Tensor, padding_mask: Tensor | None = None, lengths: Sequence[int] | None = None
     ) -> Streams:
         """Embeddings of the two streams of a batch, of the shapes that :meth:`forward` takes."""
         if padding_mask is not None:
@@ -237,20 +227,14 @@ class Detector(LightningModule):
         """Score a batch; returns its ids and the embeddings that the regularisation is about, (B, D) each."""
         streams = self.streams(*_inputs(batch))
         self._evaluation_step(batch, "test", self.heads(streams))
-        (video_cross, audio_cross), (video_within, audio_within) = self.cross(streams), self.within(streams)
-        return {
-            "id": batch["id"],
-            "video_cross": video_cross,
-            "audio_cross": audio_cross,
-            "video_within": video_within,
-            "audio_within": audio_within,
-        }
+        names = ("video_cross", "audio_cross", "video_within", "audio_within")
+        return {"id": batch["id"]} | dict(zip(names, (*self.cross(streams), *self.within(streams)), strict=True))
 
     def on_validation_epoch_end(self) -> None:
         """Metrics of all validation clips, for `--selection`; `val_released` is that of the release."""
         table = self.fold_scores["val"].compute()
         self.fold_scores["val"].reset()
-        self._threshold, self._calibration = validation_threshold(table), validation_calibration(table)
+        self._validated = {"threshold": validation_threshold(table)} | validation_calibration(table)
         metrics = evaluate(table)
         logged = {name: metrics[name] for name in ("acc", "auc", "auc_hard") if metrics[name] is not None}
         logged["acc_auc"] = logged["acc"] + logged.get("auc_hard", 0.0)  # no AUC in a fold of one class
@@ -263,9 +247,7 @@ class Detector(LightningModule):
         self.fold_scores["test"].reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["model_type"] = type(self).__name__
-        checkpoint["threshold"] = self._threshold
-        checkpoint |= self._calibration
+        checkpoint |= {"model_type": type(self).__name__, **self._validated}
 
     def configure_optimizers(self) -> torch.optim.Optimizer | dict[str, Any]:
         """The optimiser of the hyperparameters, with the schedule that goes on at each step if there is one."""
@@ -277,6 +259,32 @@ class Detector(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def lengths_of(padding_mask: Tensor) -> tuple[int, ...]:
+    """Real frames of each clip, from the mask (B, T), True = padding. Where that lies on a GPU, this waits for it.
+
+    Raises
+    ------
+    DataError
+        If a clip has no real frame, or padding is not at its end alone.
+    """
+    lengths = (~padding_mask).sum(dim=1)  # (B,)
+    expected = torch.arange(padding_mask.shape[1], device=padding_mask.device) >= lengths[:, None]
+    right = (padding_mask == expected).all(dim=1) & (lengths > 0)
+    told = torch.stack([lengths, right], dim=1).tolist()
+    for clip, (_, fits) in enumerate(told):
+        if not fits:
+            raise DataError(f"padding_mask of clip {clip} of the batch: padding follows at least one real frame")
+    return tuple(length for length, _ in told)
+
+
+def mean_over_time(x: Tensor, padding_mask: Tensor | None) -> Tensor:
+    """Mean of each clip's real frames, (B, T, D) → (B, D)."""
+    if padding_mask is None:
+        return x.mean(dim=1)
+    real = (~padding_mask).sum(dim=1, keepdim=True)  # (B, 1)
+    return x.masked_fill(padding_mask[..., None], 0).sum(dim=1) / real
+
+
 def mm_head(dim: int, classes: int) -> nn.Sequential:
     """The classifier on the clip's fused embedding, (B, dim) → (B, classes)."""
     return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, classes))
@@ -285,12 +293,6 @@ def mm_head(dim: int, classes: int) -> nn.Sequential:
 def within_head(dim: int) -> nn.Sequential:
     """The classifier on one modality's within embedding, (B, dim) → (B, 2)."""
     return nn.Sequential(nn.Linear(dim, 2))
-
-
-def weighted_sum(terms: dict[str, Tensor], contrast_weight: float, within_weight: float) -> Tensor:
-    """Total of the four terms of MRDF; `audio_loss` and `video_loss` are the within-modality ones."""
-    within = terms["audio_loss"] + terms["video_loss"]
-    return terms["mm_loss"] + within_weight * within + contrast_weight * terms["contrast_loss"]
 
 
 def probability(logits: Tensor, column: int = 1) -> Tensor:

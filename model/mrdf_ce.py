@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability, weighted_sum, within_head
+from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability, within_head
 from utils.loss import cross_entropy, cross_modality_loss
 
 
@@ -38,8 +38,7 @@ class MRDF_CE(Detector):
                 outputs.video_cross, outputs.audio_cross, batch["c_label"], self.hparams.margin_contrast
             ),
         }
-        weights = self.hparams.contrast_weight, self.hparams.within_weight
-        return {"loss": weighted_sum(terms, *weights), **terms}
+        return self.with_total(terms)
 
     def decide(self, outputs: Outputs) -> Verdict:
         return Verdict(

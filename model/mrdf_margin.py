@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability, weighted_sum
+from model.model import Detector, Outputs, Streams, Verdict, mm_head, probability
 from utils.loss import cross_entropy, cross_modality_loss, of_all_processes, within_modality_loss
 
 
@@ -36,8 +36,7 @@ class MRDF_Margin(Detector):
                 outputs.video_cross, outputs.audio_cross, batch["c_label"], self.hparams.margin_contrast
             ),
         }
-        weights = self.hparams.contrast_weight, self.hparams.within_weight
-        return {"loss": weighted_sum(terms, *weights), **terms}
+        return self.with_total(terms)
 
     def _pairs_loss(self, embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
         """The within-modality term: in training over the pairs of all processes, else of this process's batch alone."""

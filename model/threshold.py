@@ -10,7 +10,6 @@ import pandas as pd
 from utils.metrics import UNKNOWN, equal_error_threshold, stream_labels
 from utils.statistics.calibration import Platt, calibration, fit_platt
 
-DEFAULT = 0.5
 VALIDATED_ON = {
     "test": "the clips of the test fold, by which the epoch was picked too",
     "subjects": "the validation subjects, a part of the training fold",
@@ -20,37 +19,20 @@ VALIDATED_ON = {
 class Threshold(NamedTuple):
     """A clip is called real if its score, the probability of real, is at least `value`.
 
-    Attributes
-    ----------
-    value
-        From 0 to 1.
-    rule
-        "eer": where the validation clips' two error rates meet; "given": by the user; "default": 0.5, for want of
-        anything better.
-    on
-        Which clips it was chosen on, in words; "" if on none.
-    clips
-        How many these were.
+    The rule is "eer", where the validation clips' two error rates meet, "given" by the user, or "default", for want of
+    anything better.
     """
 
-    value: float = DEFAULT
+    value: float = 0.5
     rule: str = "default"
-    on: str = ""
-    clips: int = 0
+    on: str = ""  # which clips it was chosen on, in words
+    clips: int = 0  # how many these were
 
 
 def validation_threshold(table: pd.DataFrame) -> dict[str, Any] | None:
-    """What a checkpoint holds under "threshold": its value and the number of clips.
+    """What a checkpoint holds under "threshold", from the label and score of the validation clips.
 
-    Parameters
-    ----------
-    table
-        Scores of the validation clips, with the columns label and score.
-
-    Returns
-    -------
-    dict or None
-        None if the clips are all real or all fake, or a score is not a number.
+    None if they are all real or all fake, or a score is not a number.
     """
     table = table[table["label"] != UNKNOWN]
     value = equal_error_threshold(table["label"].to_numpy(), table["score"].to_numpy(float))
@@ -58,17 +40,10 @@ def validation_threshold(table: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def validation_calibration(table: pd.DataFrame) -> dict[str, dict[str, Any] | None]:
-    """Return what a checkpoint holds under "calibration", "audio_calibration" and "video_calibration".
+    """What a checkpoint holds under "calibration", "audio_calibration" and "video_calibration".
 
-    Parameters
-    ----------
-    table
-        Scores of the validation clips, with the columns label, score, audio_score, video_score and category.
-
-    Returns
-    -------
-    dict
-        The fields of `utils.statistics.calibration.Platt`, or None where nothing can be fitted.
+    Fields of `utils.statistics.calibration.Platt`, fitted to the scores of the validation clips, or None where nothing
+    can be fitted.
     """
     known = table[table["label"] != UNKNOWN]
     sides = {"calibration": (known["label"].to_numpy(int), known["score"].to_numpy(float))}
@@ -78,24 +53,16 @@ def validation_calibration(table: pd.DataFrame) -> dict[str, dict[str, Any] | No
 
 
 def calibration_of(checkpoint: Mapping[str, Any], stream: str = "") -> Platt | None:
-    """Return the calibration in what `model.read_checkpoint` returns; None if the file has none.
+    """The calibration in what `model.read_checkpoint` returns, None if the file has none.
 
-    Parameters
-    ----------
-    checkpoint
-        The contents.
-    stream
-        "audio" or "video" for that of a head; by default that of the clip's score.
+    `stream` is "audio" or "video" for that of a head; by default it is that of the clip's score.
     """
     found = checkpoint.get(f"{stream}_calibration" if stream else "calibration")
     return Platt(**found) if found else None
 
 
 def with_calibration(
-    checkpoint: Mapping[str, Any],
-    table: pd.DataFrame,
-    metrics: dict[str, Any],
-    config: Mapping[str, Any],
+    checkpoint: Mapping[str, Any], table: pd.DataFrame, metrics: dict[str, Any], config: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Add calibrated probabilities to the scores of a test, and how well calibrated they are to its metrics.
 
@@ -103,19 +70,17 @@ def with_calibration(
     ----------
     checkpoint
         What `model.read_checkpoint` returns.
-    table
-        Scores of the test clips, with the columns label and score.
-    metrics
-        What `utils.metrics.evaluate` returns.
+    table, metrics
+        Scores of the test clips, and what `utils.metrics.evaluate` gives of them.
     config
-        What was tested: its "corpus" and "fold".
+        What was tested: its "corpus", "fold" and "protocol".
 
     Returns
     -------
     tuple
         The table with the column probability, which is 1/2 at the threshold, and the metrics with "calibration": the
-        fitted map, on which clips, the share of fakes for which that column holds, ECE and Brier score ``before`` and
-        ``after`` (for as many fakes as among the clips of the fit), and ``on_test_clips``, whether these were the very
+        fitted map, on which clips, the share of fakes for which that column holds, ECE and Brier score `before` and
+        `after` (for as many fakes as among the clips of the fit), and `on_test_clips`, whether these were the very
         clips of this test. Both as they were, with "calibration" None, where the checkpoint holds no calibration.
     """
     platt, threshold = calibration_of(checkpoint), threshold_of(dict(checkpoint))

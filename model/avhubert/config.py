@@ -1,27 +1,28 @@
-"""Configuration of AV-HuBERT, with the names and defaults of fairseq's `cfg.model`."""
+"""Configuration of AV-HuBERT, with the names and defaults of fairseq's `cfg.model`, and of a detector's encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from utils.errors import DataError
 
+INPUTS: dict[str, Any] = {"video_channels": 3, "audio_feat_dim": 104}  # what the detectors see and hear
 
-def _field(default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
+
+def _checked(default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
     return field(default=default, metadata={"fits": fits, "expected": expected})
 
 
 def _whole(default: int, least: int = 1, most: int = 1_000_000) -> Any:
     """A whole number; no larger model exists, and a small file must not ask for one."""
-    return _field(
-        default, lambda value: type(value) is int and least <= value <= most, f"a whole number from {least} to {most}"
-    )
+    expected = f"a whole number from {least} to {most}"
+    return _checked(default, lambda value: type(value) is int and least <= value <= most, expected)
 
 
 def _rate(default: float) -> Any:
-    return _field(default, lambda value: type(value) in (int, float) and 0 <= value <= 1, "a number from 0 to 1")
+    return _checked(default, lambda value: type(value) in (int, float) and 0 <= value <= 1, "a number from 0 to 1")
 
 
 def _one_of(default: Any, *choices: Any) -> Any:
@@ -30,7 +31,7 @@ def _one_of(default: Any, *choices: Any) -> Any:
     def fits(value: Any) -> bool:
         return any(type(value) is type(choice) and value == choice for choice in choices)
 
-    return _field(default, fits, " or ".join(map(str, choices)))
+    return _checked(default, fits, " or ".join(map(str, choices)))
 
 
 @dataclass
@@ -39,12 +40,7 @@ class AVHubertConfig:
 
     Every entry of an official checkpoint's `cfg.model` is a field, so `AVHubertConfig(**cfg)` takes one as it is; the
     last group is kept for that alone. `video_channels` is this project's own: official models see grey mouth crops,
-    the detectors RGB faces.
-
-    Raises
-    ------
-    DataError
-        If a value is none that the model can be built from.
+    the detectors RGB faces. A value that the model cannot be built from is a DataError.
     """
 
     # The encoder
@@ -139,3 +135,50 @@ class AVHubertConfig:
     def fused_dim(self) -> int:
         """Width of the two streams put together."""
         return self.encoder_embed_dim * (2 if self.modality_fuse == "concat" else 1)
+
+
+def encoder_options(config: AVHubertConfig) -> dict[str, Any]:
+    """A configuration as plain values, for the hyperparameter `encoder`, checkpoints and YAML: tuples become lists.
+
+    A value that is not plain, which only fields without effect can have, is left out and gives way to the default.
+    """
+
+    def is_plain(value: Any) -> bool:
+        return all(map(is_plain, value)) if isinstance(value, list) else isinstance(value, str | int | float | None)
+
+    options = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+    return {name: value for name, value in options.items() if is_plain(value)}
+
+
+def encoder_config(encoder: dict[str, Any] | None = None, encoder_layers: int | None = None) -> AVHubertConfig:
+    """The configuration of a detector's encoder.
+
+    Parameters
+    ----------
+    encoder
+        Fields of `AVHubertConfig`, as `encoder_options` gives them; None for the defaults, and no transformer layer.
+    encoder_layers
+        Number of transformer layers; None for that of `encoder`.
+
+    Raises
+    ------
+    DataError
+        If a field or a value is not known, the encoder does not take the detectors' input, or the two numbers of layers
+        differ.
+    """
+    if encoder is None:
+        return AVHubertConfig(encoder_layers=encoder_layers or 0, **INPUTS)
+    known = {field.name for field in fields(AVHubertConfig)}
+    for name in encoder:
+        if name not in known:
+            raise DataError(f"encoder: {name!a} is not a field of AV-HuBERT's configuration")
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in encoder.items()}
+    config = AVHubertConfig(**INPUTS | values)
+    for name, expected in INPUTS.items():
+        if getattr(config, name) != expected:
+            raise DataError(f"encoder: {name} is {getattr(config, name)!a}, but the detectors need {expected}")
+    if encoder_layers not in (None, config.encoder_layers):
+        raise DataError(
+            f"encoder_layers is {encoder_layers}, but the encoder given has {config.encoder_layers}; leave it out"
+        )
+    return config

@@ -27,25 +27,13 @@ HEAD_WIDTH = 64  # of one attention head, in both published sizes
 
 
 def load_avhubert(path: str | Path) -> AVHubertModel:
-    """Load the encoder of an official checkpoint.
-
-    Parameters
-    ----------
-    path
-        A checkpoint as fairseq writes it, pre-trained or fine-tuned; see `read_avhubert`.
+    """Load the encoder of an official checkpoint, which is read as `read_avhubert` does.
 
     Returns
     -------
     AVHubertModel
         On the CPU, float32, in eval mode, with as many video channels as the file has (1 in official ones). A
         `final_proj` that the file does not have keeps random weights.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    CheckpointError
-        If the file cannot be used; the message says why.
     """
     config, weights = read_avhubert(path)
     with torch.device("meta"):  # random weights for 300 million parameters take their time
@@ -56,14 +44,33 @@ def load_avhubert(path: str | Path) -> AVHubertModel:
     return model.eval()
 
 
+def start_encoder(path: str | Path) -> tuple[AVHubertConfig, dict[str, Tensor]]:
+    """The encoder of an official checkpoint for a detector's RGB video, as `read_avhubert` gives it.
+
+    Each channel of the front end's kernel is a third of a grey one, so that grey video gives the file's own features; a
+    kernel of three channels stays as it is. The log says what was loaded.
+    """
+    config, weights = read_avhubert(path)
+    grey = config.video_channels == 1
+    if grey:
+        weights[FRONTEND] = (weights[FRONTEND] / 3).repeat(1, 3, 1, 1, 1)  # (64, 3, 5, 7, 7)
+    log.info(
+        "%s: starting from its encoder: %d layers, width %d, %s-norm, %d tensors%s",
+        path,
+        config.encoder_layers,
+        config.encoder_embed_dim,
+        "pre" if config.layer_norm_first else "post",
+        len(weights),
+        ", grey kernel spread over RGB" if grey else "",
+    )
+    return replace(config, video_channels=3), weights
+
+
 def read_avhubert(path: str | Path) -> tuple[AVHubertConfig, dict[str, Tensor]]:
     """Read the encoder of an official checkpoint without running anything in the file; the log says what is left aside.
 
-    Parameters
-    ----------
-    path
-        A checkpoint as fairseq writes it. The encoder's shape comes from its `cfg.model` or `args`, in a fine-tuned
-        one from the `w2v_args` within; where there are none, from the weights (see the log).
+    The encoder's shape comes from the file's `cfg.model` or `args`, in a fine-tuned one from the `w2v_args` within;
+    where there are none, from the weights (see the log).
 
     Returns
     -------
@@ -94,7 +101,7 @@ def read_avhubert(path: str | Path) -> tuple[AVHubertConfig, dict[str, Tensor]]:
         raise CheckpointError(f"{path}: {error}") from error
     others = [name for name in entries if not (name.startswith(prefix) and name.removeprefix(prefix) in weights)]
     others += [
-        str(name) for name in checkpoint if name not in ("args", "cfg", "model") and checkpoint[name] is not None
+        str(name) for name, entry in checkpoint.items() if name not in ("args", "cfg", "model") and entry is not None
     ]
     if others:
         parts = dict.fromkeys(name.removeprefix(prefix).partition(".")[0] for name in others)
@@ -108,15 +115,15 @@ def _config(path: str | Path, checkpoint: dict[str, Any], found: dict[str, Any],
     matches = (re.match(r"encoder\.layers\.(\d+)\.", name) for name in found)
     layers = len({match[1] for match in matches if match})
     source, values = _stated(checkpoint, fine_tuned)
-    if values is not None:
+    if source:
         values = _known(path, source, values)
     elif fine_tuned:
         source, values = "list of weights", _shown_by_weights(found, layers)
-        log.warning(
-            "%s: does not say what shape the encoder is; taken from its weights, with %d attention heads and pre-norm",
-            path,
-            values["encoder_attention_heads"],
+        heads = values["encoder_attention_heads"]
+        text = (
+            "%s: does not say what shape the encoder is; taken from its weights, with %d attention heads and pre-norm"
         )
+        log.warning(text, path, heads)
     else:
         raise DataError("has neither cfg.model nor args, which say what shape the encoder is")
     try:
@@ -131,8 +138,8 @@ def _config(path: str | Path, checkpoint: dict[str, Any], found: dict[str, Any],
     return replace(config, video_channels=channels)
 
 
-def _stated(checkpoint: dict[str, Any], fine_tuned: bool) -> tuple[str, dict[str, Any] | None]:
-    """The encoder's configuration as the file has it, and where it was found; None if nowhere."""
+def _stated(checkpoint: dict[str, Any], fine_tuned: bool) -> tuple[str, dict[str, Any]]:
+    """Where the file has the encoder's configuration, and what that is; nothing if nowhere."""
     cfg, args = _mapping(checkpoint.get("cfg")), _mapping(checkpoint.get("args"))
     model = _mapping(cfg.get("model"))
     places: list[tuple[str, dict[str, Any], bool]] = []  # where, its values, whether they are the encoder's alone
@@ -147,7 +154,7 @@ def _stated(checkpoint: dict[str, Any], fine_tuned: bool) -> tuple[str, dict[str
         known = {name: value for name, value in values.items() if alone or name in FIELDS}
         if any(alone or name.startswith("encoder_") for name in known):
             return place, known
-    return "", None
+    return "", {}
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -14,20 +14,12 @@ from utils.errors import DataError
 
 
 class AudioStream(nn.Module):
-    """One linear layer on each frame of stacked filterbank energies.
+    """One linear layer on each frame of stacked filterbank energies."""
 
-    Parameters
-    ----------
-    audio_feat_dim, embed_dim
-        Width of a frame and of its embedding.
-    grad_mult
-        So much of the gradient reaches the stream's parameters; 0: none, as if there were no loss.
-    """
-
-    def __init__(self, audio_feat_dim: int, embed_dim: int, grad_mult: float = 1.0) -> None:
+    def __init__(self, config: AVHubertConfig) -> None:
         super().__init__()
-        self.grad_mult = grad_mult
-        self.proj = nn.Linear(audio_feat_dim, embed_dim)
+        self.grad_mult = config.feature_grad_mult
+        self.proj = nn.Linear(config.audio_feat_dim, config.encoder_embed_dim)
 
     def forward(self, audio: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """(B, audio_feat_dim, T) → (B, T, D); `padding_mask` (B, T), True = padding, which counts as zeros."""
@@ -39,30 +31,13 @@ class AudioStream(nn.Module):
 
 
 class VisualStream(nn.Module):
-    """Image encoder and one linear layer on each frame.
+    """Image encoder and one linear layer on each frame."""
 
-    Parameters
-    ----------
-    in_channels, train_frontend, checkpoint_activations
-        As in `ImageEncoder`.
-    embed_dim
-        Width of a frame's embedding.
-    grad_mult
-        As in `AudioStream`.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        embed_dim: int,
-        train_frontend: bool,
-        checkpoint_activations: bool,
-        grad_mult: float = 1.0,
-    ) -> None:
+    def __init__(self, config: AVHubertConfig, train_frontend: bool, checkpoint_activations: bool) -> None:
         super().__init__()
-        self.grad_mult = grad_mult
-        self.resnet = ImageEncoder(in_channels, train_frontend, checkpoint_activations)
-        self.proj = nn.Linear(512, embed_dim)
+        self.grad_mult = config.feature_grad_mult
+        self.resnet = ImageEncoder(config.video_channels, train_frontend, checkpoint_activations)
+        self.proj = nn.Linear(512, config.encoder_embed_dim)
 
     def forward(self, video: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         """(B, C, T, H, W) → (B, T, D); `lengths` as in `ImageEncoder.forward`."""
@@ -92,52 +67,21 @@ class AVHubertModel(nn.Module):
         self.config = config
         D = config.encoder_embed_dim
         self.mask_emb = nn.Parameter(torch.rand(config.audio_feat_dim))
-        grad_mult = config.feature_grad_mult
-        self.feature_extractor_audio = AudioStream(config.audio_feat_dim, D, grad_mult)
-        self.feature_extractor_video = VisualStream(
-            config.video_channels, D, train_frontend, checkpoint_activations, grad_mult
-        )
+        self.feature_extractor_audio = AudioStream(config)
+        self.feature_extractor_video = VisualStream(config, train_frontend, checkpoint_activations)
         self.layer_norm = nn.LayerNorm(config.fused_dim)
         self.post_extract_proj = nn.Linear(config.fused_dim, D) if config.fused_dim != D else nn.Identity()
         self.dropout_input = nn.Dropout(config.dropout_input)
-        self.encoder = TransformerEncoder(
-            num_layers=config.encoder_layers,
-            embed_dim=D,
-            ffn_dim=config.encoder_ffn_embed_dim,
-            num_heads=config.encoder_attention_heads,
-            dropout=config.dropout,
-            attention_dropout=config.attention_dropout,
-            activation_dropout=config.activation_dropout,
-            layerdrop=config.encoder_layerdrop,
-            layer_norm_first=config.layer_norm_first,
-            activation_fn=config.activation_fn,
-            conv_pos=config.conv_pos,
-            conv_pos_groups=config.conv_pos_groups,
-            checkpoint_activations=checkpoint_activations,
-        )
+        self.encoder = TransformerEncoder(config, checkpoint_activations)
         self.final_proj = nn.Linear(D, config.final_dim or D)
 
     def encode(
         self, audio: Tensor, video: Tensor, padding_mask: Tensor | None = None, output_layer: int | None = None
     ) -> Tensor:
-        """Fuse the embeddings of the two streams and encode them over time.
+        """Fuse the embeddings of the two streams, (B, T, D) each, and encode them over time: (B, T, D).
 
         In train mode the batch's video or audio is zeroed now and then, as `modality_dropout` of the configuration
-        says.
-
-        Parameters
-        ----------
-        audio, video
-            Embeddings of the streams, each (B, T, D).
-        padding_mask
-            (B, T), True = padding.
-        output_layer
-            As in `TransformerEncoder.forward`.
-
-        Returns
-        -------
-        Tensor
-            (B, T, D).
+        says. `padding_mask` (B, T), True = padding; `output_layer` as in `TransformerEncoder.forward`.
         """
         if self.training and self.config.modality_dropout > 0:
             audio, video = self._drop_modality(audio, video)
@@ -182,7 +126,7 @@ class AVHubertModel(nn.Module):
         Raises
         ------
         DataError
-            If both streams are missing, or there is no such layer.
+            If both streams are missing.
         """
         if audio is None and video is None:
             raise DataError("extract_features needs audio, video or both")

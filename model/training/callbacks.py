@@ -39,12 +39,9 @@ class ResumedRates(Callback):
             return
         given = dict(pl_module.hparams)
         before = given | self._before
-        for group, old, new in zip(
-            trainer.optimizers[0].param_groups,
-            parameter_groups(pl_module, before),
-            parameter_groups(pl_module, given),
-            strict=True,
-        ):
+        groups = trainer.optimizers[0].param_groups
+        wanted = parameter_groups(pl_module, before), parameter_groups(pl_module, given)
+        for group, old, new in zip(groups, *wanted, strict=True):
             group["weight_decay"], group["initial_lr"] = new["weight_decay"], new["lr"]
             if new["lr"] != old["lr"] or given["schedule"] != before["schedule"]:
                 group["lr"] = new["lr"]
@@ -61,20 +58,14 @@ class PlateauSchedule(Callback):
 
     Lightning's own handling of a plateau schedule steps it after the epoch's checkpoint is written, so a resumed run
     would count stalled epochs differently from an uninterrupted one; a callback's state is part of the checkpoint.
-
-    Parameters
-    ----------
-    patience
-        Epochs without a better loss, of which one more halves the rate.
     """
 
-    def __init__(self, patience: int = 3) -> None:
-        self.patience = patience
+    def __init__(self) -> None:
         self._scheduler: ReduceLROnPlateau | None = None
         self._restored: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._scheduler = ReduceLROnPlateau(trainer.optimizers[0], factor=0.5, patience=self.patience, min_lr=1e-8)
+        self._scheduler = ReduceLROnPlateau(trainer.optimizers[0], factor=0.5, patience=3, min_lr=1e-8)
         if self._restored is not None:
             self._scheduler.load_state_dict(self._restored)
 
@@ -103,7 +94,7 @@ class EpochSeed(Callback):
 
 
 class BadLoss(DataError):
-    """A loss or a score is not a number, or infinite."""
+    """A loss or a score is NaN or infinite: in which epoch, which step of it, and the files of the first bad batch."""
 
 
 class StopOnBadLoss(Callback):
@@ -115,32 +106,18 @@ class StopOnBadLoss(Callback):
 
     The gradient scaler of half precision leaves out a step with a bad loss, as in the authors' release: the log then
     says how many, and the run ends only after an epoch without any other.
-
-    Raises
-    ------
-    BadLoss
-        The message names the epoch, in training the step within it, from 1, and the files of the first bad batch.
     """
 
     def __init__(self) -> None:
         self._good: list[Tensor] = []  # a flag of each batch since the last look, on the device
-        self._files: list[list[str]] = []
-        self._first_step = 0  # of these, within the epoch
+        self._files: list[list[str]] = []  # of these batches
         self._left_out = 0  # steps of the epoch so far
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._forget(0)
-        self._left_out = 0
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._files.append(batch["file"])
-
-    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        self._good.append(loss.detach().isfinite().all())
-
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: dict[str, Tensor], batch: Any, batch_idx: int
     ) -> None:
+        self._good.append(outputs["loss"].isfinite().all())
+        self._files.append(batch["file"])
         last = batch_idx + 1 >= trainer.num_training_batches
         if not last and (batch_idx + 1) % trainer.log_every_n_steps:
             return
@@ -149,16 +126,13 @@ class StopOnBadLoss(Callback):
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         stop = bool(bad) and (not scaled or (last and self._left_out == batch_idx + 1))
         if trainer.strategy.reduce_boolean_decision(stop, all=False):
-            step = f"step {self._first_step + bad[0] + 1}" if bad else "a step"
-            place = f"epoch {trainer.current_epoch + 1}, {step}: the loss is"
-            _stop(trainer, place, self._files[bad[0]] if bad else None)
+            step = f"step {batch_idx + 2 - len(self._good) + bad[0]}" if bad else "a step"
+            self._stop(trainer, f"epoch {trainer.current_epoch + 1}, {step}: the loss is", bad)
         if last and self._left_out:
             text = "epoch %d: %d of %d steps had a loss that is NaN or infinite; the gradient scaler left them out"
             log.warning(text, trainer.current_epoch + 1, self._left_out, batch_idx + 1)
-        self._forget(batch_idx + 1)
-
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._forget(0)
+        self._left_out = 0 if last else self._left_out
+        self._good, self._files = [], []
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: dict[str, Tensor], batch: Any, *_: Any
@@ -169,55 +143,31 @@ class StopOnBadLoss(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         bad = self._bad_batches()
         if trainer.strategy.reduce_boolean_decision(bool(bad), all=False):  # checkpoints are written after this
-            place = f"epoch {trainer.current_epoch + 1}, validation: the loss or a score is"
-            _stop(trainer, place, self._files[bad[0]] if bad else None)
-        self._forget(0)
+            self._stop(trainer, f"epoch {trainer.current_epoch + 1}, validation: the loss or a score is", bad)
+        self._good, self._files = [], []
 
     def _bad_batches(self) -> list[int]:
         """Which of the batches since the last look are bad; this waits for the device."""
         return [at for at, good in enumerate(torch.stack(self._good).tolist()) if not good] if self._good else []
 
-    def _forget(self, first_step: int) -> None:
-        self._good, self._files, self._first_step = [], [], first_step
-
-
-def _stop(trainer: Trainer, place: str, files: list[str] | None) -> NoReturn:
-    """Every process stops, as one would wait for the others in vain; one with bad `files` names them."""
-    if files is None:
-        raise BadLoss(f"{place} NaN or infinite in another process; see its message")
-    # The checkpoint of this run's last epoch, or the one that it goes on from.
-    written = [callback.best_model_path for callback in trainer.checkpoint_callbacks if callback.monitor is None]
-    last = next((Path(path) for path in [*written, trainer.ckpt_path] if path and Path(path).is_file()), None)
-    way_out = "train with a lower learning rate or in full precision"
-    if last is not None:
-        way_out = f"go on from the last good epoch with --resume {last}, and a lower --learning_rate or --precision 32"
-    raise BadLoss(
-        f"{place} NaN or infinite, so this epoch is not saved; {way_out}. Clips of the batch: {', '.join(files)}"
-    )
-
-
-class EpochSummary(Callback):
-    """One line in the log at the end of each epoch, and the rate with which it ended."""
-
-    shown = ("train_loss_epoch", "val_loss", "val_acc", "val_auc", "val_auc_hard")
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"])
-        if not trainer.is_global_zero:
-            return
-        metrics = trainer.callback_metrics
-        shown = "  ".join(
-            f"{name.removesuffix('_epoch')} {metrics[name]:.4f}" for name in self.shown if name in metrics
-        )
-        seconds = time.monotonic() - self._start
-        log.info("epoch %d/%d  %s  %.0f s", trainer.current_epoch + 1, trainer.max_epochs, shown, seconds)
+    def _stop(self, trainer: Trainer, place: str, bad: list[int]) -> NoReturn:
+        """Every process stops, as one would wait for the others in vain; one with bad batches names their files."""
+        if not bad:
+            raise BadLoss(f"{place} NaN or infinite in another process; see its message")
+        # The checkpoint of this run's last epoch, or the one that it goes on from.
+        written = [callback.best_model_path for callback in trainer.checkpoint_callbacks if callback.monitor is None]
+        last = next((path for path in [*written, trainer.ckpt_path] if path and Path(path).is_file()), None)
+        advice = "train with a lower learning rate or in full precision"
+        if last is not None:
+            advice = (
+                f"go on from the last good epoch with --resume {last}, and a lower --learning_rate or --precision 32"
+            )
+        files = ", ".join(self._files[bad[0]])
+        raise BadLoss(f"{place} NaN or infinite, so this epoch is not saved; {advice}. Clips of the batch: {files}")
 
 
 class FoldProgress(Callback):
-    """Write at the end of each epoch how far training is, and remember what a resumed run could not know otherwise.
+    """Log and write at the end of each epoch how far training is, and remember what a resumed run could not know.
 
     Parameters
     ----------
@@ -226,6 +176,8 @@ class FoldProgress(Callback):
     config
         Resolved configuration of the run, with its "config_hash"; it is kept in each checkpoint, under "config".
     """
+
+    shown = ("train_loss_epoch", "val_loss", "val_acc", "val_auc", "val_auc_hard")
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.path = path
@@ -249,11 +201,8 @@ class FoldProgress(Callback):
                 folder = Path(callback.dirpath)
                 for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
                     state[name] = state[name] and str(folder / Path(state[name]).name)
-                best = state["best_k_models"].items()
-                state |= {
-                    "dirpath": callback.dirpath,
-                    "best_k_models": {str(folder / Path(path).name): score for path, score in best},
-                }
+                best = {str(folder / Path(path).name): score for path, score in state["best_k_models"].items()}
+                state |= {"dirpath": callback.dirpath, "best_k_models": best}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Without this a run that had ended early, but was killed before its test, would train another epoch.
@@ -266,11 +215,17 @@ class FoldProgress(Callback):
                 log.info("going on with epoch %d, from %s", trainer.current_epoch + 1, trainer.ckpt_path)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        now = time.monotonic()
-        self.seconds += now - self._since
-        self._since = now
+        pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"])  # with which the epoch ended
+        seconds = time.monotonic() - self._since
+        self._since += seconds
+        self.seconds += seconds
         self.epochs = trainer.current_epoch + 1
         if trainer.is_global_zero:
+            metrics = {name: trainer.callback_metrics.get(name) for name in self.shown}
+            shown = (
+                f"{name.removesuffix('_epoch')} {value:.4f}" for name, value in metrics.items() if value is not None
+            )
+            log.info("epoch %d/%d  %s  %.0f s", self.epochs, trainer.max_epochs, "  ".join(shown), seconds)
             progress = {"epoch": self.epochs, "max_epochs": trainer.max_epochs, "seconds": self.seconds}
             write_atomic(self.path, json.dumps(progress | {"config_hash": self.config["config_hash"]}) + "\n")
 

@@ -23,12 +23,7 @@ OPTIMIZERS = ("adam", "adamw")
 def parameter_groups(detector: LightningModule, hparams: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Groups of an optimiser, each with its rate and weight decay: all parameters of a detector that have a gradient.
 
-    Parameters
-    ----------
-    detector
-        Whose parameters.
-    hparams
-        Of which optimizer, learning_rate, backbone_learning_rate and weight_decay count; see `make_optimizer`.
+    Of the hyperparameters optimizer, learning_rate, backbone_learning_rate and weight_decay count.
     """
     groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     for name, parameter in detector.named_parameters():
@@ -72,21 +67,10 @@ def _stay_fused_or_plain(optimizer: Optimizer, state: dict[str, Any]) -> dict[st
 
 
 def warmup_cosine(optimizer: Optimizer, warmup: float, total_steps: float) -> LambdaLR:
-    """Raise the rate along a line, then lower it along half a cosine to 0.
+    """Raise the rate along a line, then lower it along half a cosine to 0; to be stepped once an optimiser step.
 
-    Parameters
-    ----------
-    optimizer
-        Each of its groups keeps its own highest rate, the one that it has now.
-    warmup
-        Share of the steps in which the rate rises; the first step already moves the weights.
-    total_steps
-        Optimiser steps of the run, after which the rate stays at 0.
-
-    Returns
-    -------
-    LambdaLR
-        To be stepped once an optimiser step.
+    Each group of the optimiser keeps its own highest rate, the one that it has now. In the share `warmup` of the steps
+    the rate rises, and the first of them already moves the weights; after `total_steps` it stays at 0.
 
     Raises
     ------

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -21,14 +22,18 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
 from torch import Tensor
 
 from model import Detector, for_inference
+from model.threshold import with_calibration
 from utils.cli import log_to_file
 from utils.environment import check_gpus
 from utils.errors import DataError
-from utils.results import GROUP_COLUMNS
+from utils.metrics import evaluate
+from utils.results import GROUP_COLUMNS, write_fold
 from utils.signals import Stopped
+from utils.summary import fold_table
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +43,14 @@ ACCELERATORS = ("auto", "cpu")
 def make_trainer(
     gpus: int,
     precision: str,
-    callbacks: list[Callback] | None = None,
-    logger: list[Logger] | None = None,
+    *,
     accelerator: str = "auto",
-    plugins: list[Any] | None = None,
+    callbacks: Sequence[Callback] = (),
+    plugins: Sequence[Any] = (),
+    logger: Sequence[Logger] = (),
     **more: Any,
 ) -> Trainer:
-    """A trainer on `gpus` GPUs, or on the CPU in float32 where there is none.
+    """A trainer on `gpus` GPUs, or on the CPU in float32 where there is none; what else is given goes to Lightning's.
 
     Several processes train with DDP. On GPUs BatchNorm's statistics are those of all of them; on a CPU, for which
     PyTorch has no such BatchNorm, those of each process's own clips. The first trainer that fits or tests starts the
@@ -56,8 +62,6 @@ def make_trainer(
         Number of GPUs, a process each; 0 for the CPU. `utils.options.Gpus` can name them too.
     precision
         As in Lightning; 16 means 16-mixed, on the CPU 32.
-    callbacks, logger, plugins, more
-        Handed to the Trainer.
     accelerator
         "auto": GPUs, or where there is none the CPU, with one process whatever `gpus` is; "cpu": `gpus` processes on
         the CPU.
@@ -88,13 +92,13 @@ def make_trainer(
         # A detector leaves parts of the shared encoder unused, which plain DDP would wait for.
         strategy="ddp_find_unused_parameters_true" if gpus > 1 else "auto",
         precision={"16": "16-mixed", "32": "32-true"}.get(precision, precision),
-        callbacks=[*(callbacks or []), *together, *bar],
+        callbacks=[*callbacks, *together, *bar],
         sync_batchnorm=on_gpu and gpus > 1,
-        logger=logger or False,
+        logger=list(logger) or False,
         enable_progress_bar=bool(bar),
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        plugins=[*_environment(), *(plugins or [])],
+        plugins=[*_environment(), *plugins],
         # Where Lightning looks for a checkpoint of Slurm's (hpc_ckpt_1.ckpt), which it would load unasked.
         default_root_dir=os.devnull,
         **more,
@@ -116,12 +120,8 @@ class WholeCheckpoints(TorchCheckpointIO):
     """Write a checkpoint beside its place and then put it there, and read the one to go on from once.
 
     Lightning's own writes it in the system's temporary folder; if that is on another disk, moving it is copying, and
-    a process killed meanwhile leaves a part of a file where the last checkpoint was.
-
-    Parameters
-    ----------
-    path, checkpoint
-        A checkpoint that has been read already, which is handed out instead of being read again, once.
+    a process killed meanwhile leaves a part of a file where the last checkpoint was. The checkpoint of `path`, which
+    has been read already, is handed out instead of being read again, once.
     """
 
     def __init__(self, path: Path | None = None, checkpoint: dict[str, Any] | None = None) -> None:
@@ -132,13 +132,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         return super().load_checkpoint(path, *arguments, **options) if known is None else known
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint whole or not at all.
-
-        Raises
-        ------
-        DataError
-            If the disk does not take it; the earlier checkpoint is still there.
-        """
+        """Write a checkpoint whole or not at all; a DataError if the disk does not take it."""
         path = Path(path)
         temporary = unfinished(path)
         try:
@@ -170,19 +164,8 @@ def unfinished(path: Path) -> Path:
 def make_loggers(kind: str, folder: Path, fold: str) -> list[Logger]:
     """Where the curves of a fold go, by `--logger`; every kind but none has the csv file too.
 
-    Parameters
-    ----------
-    kind
-        "tensorboard", "csv", "wandb" or "none".
-    folder
-        Folder of the run's logs; its name is the group in Weights & Biases.
-    fold
-        Name of the fold.
-
-    Raises
-    ------
-    DataError
-        If wandb is asked for and not installed.
+    The name of the folder of the run's logs is the group in Weights & Biases, which is a DataError where its package is
+    not installed.
     """
     if kind == "none":
         return []
@@ -204,13 +187,7 @@ def close_loggers(trainer: Trainer) -> None:
 
 
 def log_run(path: Path) -> None:
-    """Write the log of a run to a file as well; of several processes the first alone logs.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    """
+    """Write the log of a run to a file as well; of several processes the first alone logs."""
     if rank_zero_only.rank == 0:
         log_to_file(path)
     else:
@@ -218,18 +195,12 @@ def log_run(path: Path) -> None:
 
 
 class FoldTest(NamedTuple):
-    """What a test of a fold gives.
+    """What a test of a fold gives."""
 
-    Attributes
-    ----------
-    table
-        A row a clip: file, subject, category, method, label, score, video_score, audio_score, decision, race, gender.
-    embeddings
-        ``video_cross``, ``audio_cross``, ``video_within``, ``audio_within`` (N, D) float16, and ``category`` (N,).
-    """
-
-    table: pd.DataFrame
-    embeddings: dict[str, np.ndarray]
+    table: pd.DataFrame  # a row a clip: `utils.results.SCORE_COLUMNS`, race and gender
+    embeddings: dict[
+        str, np.ndarray
+    ]  # video_cross, audio_cross, video_within, audio_within (N, D) float16, category (N,)
 
 
 def score_fold(trainer: Trainer, detector: Detector, data: LightningDataModule, compiled: bool = False) -> FoldTest:
@@ -241,6 +212,14 @@ def score_fold(trainer: Trainer, detector: Detector, data: LightningDataModule, 
     texts = data.test_dataset.clips[["file", "subject", "method", *GROUP_COLUMNS]]
     table = pd.concat([texts.loc[scores["id"]].reset_index(drop=True), scores.drop(columns="id")], axis=1)
     return FoldTest(table, collected.embeddings | {"category": table["category"].to_numpy(str)})
+
+
+def write_test(folder: Path, test: FoldTest, checkpoint: dict[str, Any], config: dict[str, Any], title: str) -> None:
+    """Evaluate and calibrate what `score_fold` gave for a checkpoint, write it to a folder, and show the metrics."""
+    table, metrics = with_calibration(checkpoint, test.table, evaluate(test.table), config)
+    beside = {name: config.get(name) for name in ("protocol", "selection", "notes")}
+    write_fold(folder, table, metrics | beside, config, test.embeddings)
+    Console().print(fold_table(metrics, title))
 
 
 class _OwnSignals(Callback):

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from model import MODELS, Detector, Outputs
 from model.avhubert import AVHubertConfig, AVHubertModel
 from model.image_encoder import ImageEncoder
-from model.model import Streams
-from model.padding import lengths_of, mean_over_time
+from model.model import Streams, lengths_of, mean_over_time
 
 SIZE = 16  # height and width of these videos
 LENGTHS = (4, 6, 1, 3)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from model import MODELS, CheckpointError, Detector, load_detector
 from model.avhubert import AVHubertConfig, AVHubertModel
-from model.avhubert.load import FRONTEND
-from model.pretrained import encoder_config, encoder_options, start_encoder
+from model.avhubert.config import encoder_config, encoder_options
+from model.avhubert.load import FRONTEND, start_encoder
 from tests.model.test_avhubert_official import SMALL
 from tests.reference import recipe
 
