@@ -41,6 +41,8 @@ SYNONYMS = (
     ("gpus", "gpu", "devices", "device"),
     ("outputs", "output"),
 )
+# What a flag means that is given without a value, by its type or its name; others need one.
+BARE: dict[Any, str] = {bool: "true", OutputFile: SCREEN, "resume": "auto"}
 # What a flag takes, in words, and how help shows it.
 TAKES = {
     "bool": ("true or false", "true|false"),
@@ -67,15 +69,16 @@ class Flag:
     """An option as it is declared."""
 
     name: str  # such as batch_size
-    kind: Any  # its type, without None
+    kind: Any  # its type, without None; of a list that of an item
     default: Any  # `Parameter.empty` where it must be given
     help: str
     positional: bool = False  # given by its place, without its name
+    several: bool = False  # takes a list, one argument an item
 
     @property
     def bare(self) -> str | None:
         """What the flag means where it is given without a value; None if it needs one."""
-        return "true" if self.kind is bool else SCREEN if self.kind is OutputFile else BARE.get(self.name)
+        return BARE.get(self.kind, BARE.get(self.name))
 
     @property
     def takes(self) -> tuple[str | None, str]:
@@ -83,26 +86,22 @@ class Flag:
         if get_origin(self.kind) is Literal:
             values = get_args(self.kind)
             return "one of " + ", ".join(map(repr, values)), "|".join(map(str, values))
-        item = get_args(self.kind)[0] if self.several else self.kind
-        return TAKES.get(getattr(item, "__name__", ""), (None, self.name.upper()))
+        return TAKES.get(getattr(self.kind, "__name__", ""), (None, self.name.upper()))
 
     @property
-    def several(self) -> bool:
-        """Whether it takes a list, one argument an item."""
-        return get_origin(self.kind) is list
-
-
-def _path(value: str) -> Path:
-    return Path(value)
-
-
-def _text(value: object) -> str:
-    return str(value)
-
-
-VERBATIM = {Path: _path, str: _text}
-# Other flags that need no value.
-BARE = {"resume": "auto"}
+    def text(self) -> str:
+        """What help says of it, with what it is where it is left out."""
+        defaults = {"": self.default}
+        if self.default is None:
+            defaults = {recipe: choices[self.name] for recipe, choices in RECIPES.items() if self.name in choices}
+        elif self.default is Parameter.empty or "default" in self.help:
+            defaults = {}
+        shown = {
+            name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in defaults.items()
+        }
+        if len(set(shown.values())) > 1:
+            shown = {"": ", ".join(f"{value} with --recipe {recipe}" for recipe, value in shown.items())}
+        return self.help + (f" (default: {next(iter(shown.values()))})" if shown else "")
 
 
 def takes(options: type, without: Sequence[str] = ()) -> Callable[[Callable], Callable]:
@@ -120,23 +119,20 @@ def flags_of(source: Callable) -> list[Flag]:
 
     A function with a bare `*` takes its required parameters by position.
     """
-    parameters = signature(source).parameters.values()
+    parameters = signature(source).parameters
     hints = get_type_hints(source.__init__ if is_dataclass(source) else source)
-    described = {part.arg_name: part.description for part in parse_docstring(source.__doc__ or "").params}
-    by_place = any(parameter.kind is Parameter.KEYWORD_ONLY for parameter in parameters)
-    own = [
-        Flag(
-            parameter.name,
-            _without_none(hints[parameter.name]),
-            parameter.default,
-            " ".join((described.get(parameter.name) or "").split()),
-            by_place and parameter.default is Parameter.empty,
-        )
-        for parameter in parameters
-        if parameter.kind is not Parameter.VAR_KEYWORD
-    ]
-    names = {flag.name for flag in own}
-    return own + [flag for flag in getattr(source, "options", []) if flag.name not in names]
+    described = {part.arg_name: part.description or "" for part in parse_docstring(source.__doc__ or "").params}
+    by_place = any(parameter.kind is Parameter.KEYWORD_ONLY for parameter in parameters.values())
+    own = {}
+    for name, parameter in parameters.items():
+        if parameter.kind is Parameter.VAR_KEYWORD:
+            continue
+        kind = _without_none(hints[name])
+        several = get_origin(kind) is list
+        positional = by_place and parameter.default is Parameter.empty
+        text = " ".join(described.get(name, "").split())
+        own[name] = Flag(name, get_args(kind)[0] if several else kind, parameter.default, text, positional, several)
+    return [*own.values(), *(flag for flag in getattr(source, "options", []) if flag.name not in own)]
 
 
 def _without_none(hint: Any) -> Any:
@@ -147,35 +143,41 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
+def _path(value: str) -> Path:
+    return Path(value)
+
+
+def _text(value: object) -> str:
+    return str(value)
+
+
+# Taken as they are: what looks like YAML (1e-4, [a], null) is a name too, and one need not be Unicode.
+VERBATIM = {Path: _path, str: _text}
+
+
 class Parser(ArgumentParser):
     """The parser of a program with the flags of a source; it says in one line what does not fit."""
 
     def __init__(self, program: str, source: Callable) -> None:
+        self.flags = {flag.name: flag for flag in flags_of(source)}
         description = (source.__doc__ or "").strip().partition("\n\n")[0]
-        places = "".join(f" {flag.name.upper()} [...]" for flag in flags_of(source) if flag.positional)
+        places = "".join(f" {flag.name.upper()} [...]" for flag in self.flags.values() if flag.positional)
         usage = f"{program}{places} [--flag value ...]"
         super().__init__(prog=program, description=description, usage=usage, formatter_class=HelpFormatter)
-        self.flags = {flag.name: flag for flag in flags_of(source)}
         self.add_argument("--config", action=ActionConfigFile, help="YAML file with options; flags override it.")
         self.add_argument("--debug", type=bool, default=False, help="Show the traceback of every error.")
         for flag in self.flags.values():
-            self._add(flag)
-
-    def _add(self, flag: Flag) -> None:
-        text = flag.help + (_by_recipe(flag.name) if flag.default is None else _default(flag))
-        given: dict[str, Any] = {"type": flag.kind, "help": text.replace("%", "%%"), "metavar": flag.takes[1]}
-        if flag.several:
-            given |= {"type": get_args(flag.kind)[0], "nargs": "+"}
-        # Taken as they are: what looks like YAML (1e-4, [a], null) is a name too, and one need not be Unicode.
-        given["type"] = VERBATIM.get(given["type"], given["type"])
-        if flag.positional:
-            self.add_argument(flag.name, **given | {"metavar": flag.name.upper()})
-        elif flag.default is Parameter.empty:
-            self.add_argument(f"--{flag.name}", required=True, **given)
-        else:
-            if flag.default is None and given["type"] not in VERBATIM.values():
-                given["type"] = given["type"] | None
-            self.add_argument(f"--{flag.name}", default=flag.default, **given)
+            kind = VERBATIM.get(flag.kind, flag.kind)
+            if flag.default is None and flag.kind not in VERBATIM:
+                kind = kind | None
+            given: dict[str, Any] = {"type": kind, "help": flag.text.replace("%", "%%"), "metavar": flag.takes[1]}
+            given |= {"nargs": "+"} if flag.several else {}
+            if flag.positional:
+                self.add_argument(flag.name, **given | {"metavar": flag.name.upper()})
+            elif flag.default is Parameter.empty:
+                self.add_argument(f"--{flag.name}", required=True, **given)
+            else:
+                self.add_argument(f"--{flag.name}", default=flag.default, **given)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         key = re.match(r'Parser key "([\w.]+)"(?: element \d+)?:?\s*', message)
@@ -189,27 +191,6 @@ class Parser(ArgumentParser):
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see --help)\n")
 
 
-def _default(flag: Flag) -> str:
-    """The default of a flag, for help."""
-    told = flag.default is Parameter.empty or "default" in flag.help
-    return "" if told else f" (default: {_typed(flag.default)})"
-
-
-def _by_recipe(name: str) -> str:
-    """What the recipes give a flag that is left out, for help."""
-    given = {recipe: _typed(choices[name]) for recipe, choices in RECIPES.items() if name in choices}
-    if not given:
-        return ""
-    if len(set(given.values())) == 1:
-        return f" (default: {given['released']})"
-    return f" (default: {', '.join(f'{value} with --recipe {recipe}' for recipe, value in given.items())})"
-
-
-def _typed(value: object) -> str:
-    """A value as it is typed."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def spelled(args: Sequence[str], flags: dict[str, Flag]) -> list[str]:
     """Arguments as the parser takes them: `--name=value`, with the name as it is declared.
 
@@ -217,23 +198,22 @@ def spelled(args: Sequence[str], flags: dict[str, Flag]) -> list[str]:
     alone, `--folds 1 3` is `--folds=1,3`, and a synonym stands for the flag that the command has.
     """
     known = flags | {"debug": Flag("debug", bool, False, "")}
+    some_by_place = any(flag.positional for flag in flags.values())
     done: list[str] = []
     rest = list(args)
     while rest:
         arg = rest.pop(0)
         if arg == "--":
             return [*done, arg, *rest]
-        if not arg.startswith("--"):
-            done.append(arg)
-            continue
-        typed, equals, value = arg[2:].partition("=")
+        typed, equals, value = arg.removeprefix("--").partition("=")
         name = typed.replace("-", "_")
         if name not in known:
             group = next((group for group in SYNONYMS if name in group), ())
             name = next((other for other in group if other in known), name)
-        negated = known.get(name.removeprefix("no_"))
-        flag = known.get(name)
-        if flag is None and negated is not None and negated.kind is bool and not equals:
+        flag, negated = known.get(name), known.get(name.removeprefix("no_"))
+        if not arg.startswith("--"):
+            done.append(arg)
+        elif flag is None and negated is not None and negated.kind is bool and not equals:
             done.append(f"--{negated.name}=false")
         elif flag is None:  # --config, --help, or an unknown one, which the parser names
             done.append(arg)
@@ -245,38 +225,26 @@ def spelled(args: Sequence[str], flags: dict[str, Flag]) -> list[str]:
             values = list(takewhile(lambda arg: not arg.startswith("--"), rest))
             rest = rest[len(values) :]
             done.append(f"--{name}={','.join(values)}" if values else f"--{name}")
-        elif flag.bare is not None and not (rest and _is_value(rest[0], flag, known)):
+        elif flag.bare is not None and not (rest and _is_value(rest[0], flag, some_by_place)):
             done.append(f"--{name}={flag.bare}")
         else:
             done += [f"--{name}={rest.pop(0)}"] if rest else [f"--{name}"]
     return done
 
 
-def _is_value(arg: str, flag: Flag, flags: dict[str, Flag]) -> bool:
+def _is_value(arg: str, flag: Flag, some_by_place: bool) -> bool:
     """Whether an argument is the value of the flag before it, which needs none; a clip to score is not."""
-    if flag.kind is bool and any(other.positional for other in flags.values()):
+    if flag.kind is bool and some_by_place:
         return arg.lower() in ("true", "false")
     return not arg.startswith("--")
 
 
 def run(source: Callable, main: Callable[..., Any], program: str, args: Sequence[str] | None = None) -> int:
-    """Parse the options of a program and run it.
+    """Parse the options of a program, by default from this process's command line, and call `main` with them.
 
-    Parameters
-    ----------
-    source
-        Dataclass of the options, or `main` itself; its docstring is the help.
-    main
-        Called with the options: with the dataclass, or with its keywords.
-    program
-        Name of the program, for help and errors.
-    args
-        Command line, by default this process's own.
-
-    Returns
-    -------
-    int
-        Exit code: 0, 2 after an error in the input (one line on stderr), 130 after Ctrl-C, 143 after SIGTERM.
+    `source` is the dataclass of the options, which `main` takes, or `main` itself, which takes them by their names; its
+    docstring is the help. The result is the exit code: 0, 2 after an error in the input (one line on stderr), 130 after
+    Ctrl-C, 143 after SIGTERM.
     """
     _speak_utf_8(program)
     start_logging()

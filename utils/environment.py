@@ -17,15 +17,11 @@ import torch
 from utils.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[1]
-# Name in the record: name of the distribution.
-PACKAGES = {
-    "torch": "torch",
-    "lightning": "pytorch-lightning",
-    "numpy": "numpy",
-    "opencv": "opencv-python-headless",
-    "av": "av",
-}
-
+# Name in the record, and of the distribution
+PACKAGES = (
+    ("torch", "torch"), ("lightning", "pytorch-lightning"), ("numpy", "numpy"),
+    ("opencv", "opencv-python-headless"), ("av", "av"),
+)  # fmt: skip
 # Oldest driver that a major version of CUDA works with.
 DRIVERS = {"12": 525, "13": 580}
 OLDER = "install requirements-cu12.txt in place of requirements.txt, which serves drivers from 525 on and older GPUs"
@@ -36,7 +32,7 @@ def environment() -> dict[str, Any]:
     """Commit, versions and hardware of this process, for metrics.json and checkpoints."""
     return {
         "commit": commit(),
-        "versions": {"python": platform.python_version()} | {name: _version(PACKAGES[name]) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | {name: _version(package) for name, package in PACKAGES},
         "cpu": cpu_model(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
@@ -45,12 +41,8 @@ def environment() -> dict[str, Any]:
 def check_gpus(gpus: int, root: Path = Path("/")) -> None:
     """Stop where a GPU is there and cannot be used, which would make training take days on the CPU.
 
-    Parameters
-    ----------
-    gpus
-        Number of GPUs asked for, a `utils.options.Gpus` where they are named; 0 asks for the CPU.
-    root
-        Where the system's files lie.
+    `gpus` is their number, a `utils.options.Gpus` where they are named; 0 asks for the CPU. The system's files lie in
+    `root`.
 
     Raises
     ------
@@ -78,13 +70,7 @@ def check_gpus(gpus: int, root: Path = Path("/")) -> None:
 
 
 def device(gpus: int) -> torch.device:
-    """The device to compute on: the first GPU asked for, or the CPU where none is asked for or there.
-
-    Raises
-    ------
-    DataError
-        As `check_gpus` does.
-    """
+    """The device to compute on, once `check_gpus` is passed: the first GPU asked for, or the CPU for want of any."""
     check_gpus(gpus)
     if gpus == 0 or not torch.cuda.is_available():
         return torch.device("cpu")

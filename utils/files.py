@@ -43,13 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def plain_name(name: str, flag: str) -> str:
-    """Return a name that becomes part of the names of files and folders; `flag` gave it.
-
-    Raises
-    ------
-    DataError
-        If it is a path, or so long that file systems would not take the files that are named after it.
-    """
+    """A name that `flag` gives to files and folders; a DataError if it is a path, or too long for what they add."""
     if name in ("", ".", "..") or any(char in name for char in "/\\\0\n"):
         raise DataError(f"{flag} {name!r}: must be a plain name, not a path")
     if (size := len(os.fsencode(name))) > NAME_BYTES:
@@ -73,7 +67,7 @@ def aside(paths: Sequence[Path]) -> list[Path]:
 
 
 def lock(path: Path) -> BaseFileLock:
-    """Return a lock, not yet held, on a file whose folder is made.
+    """A lock, not yet held, on a file whose folder is made.
 
     The system lets go of it when its process ends, however it does. Where the file system knows no such lock (NFS
     before 4, Lustre without -o flock), a file that is there while it is held does instead: another process takes that
@@ -100,10 +94,7 @@ def _has_flock(folder: Path) -> bool:
 
 @contextmanager
 def alone_in(folder: Path, waiting: str) -> Iterator[None]:
-    """Hold the folder's lock, which the system lets go of when the process ends, however it does.
-
-    If another process holds it, the log says `waiting` once, with the folder, and this one waits.
-    """
+    """Hold the folder's lock; while another process does, wait, and say `waiting` once in the log, with the folder."""
     own = lock(folder / ".lock")
     try:
         own.acquire(timeout=0)
@@ -141,7 +132,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def to_json(value: Any) -> str:
-    """Return strict JSON: NaN and infinities become null, NumPy scalars numbers, paths strings."""
+    """Strict JSON: NaN and infinities become null, NumPy scalars numbers, paths strings."""
     return json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -168,19 +159,14 @@ def read_csv(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> pd.DataFr
     DataError
         If it is not a csv file, or holds no row.
     """
-    separator = _separator(path)
+    with path.open("rb") as file:
+        first = re.split(rb"[\r\n]", file.read(10_000).lstrip(b"\r\n"))[0].decode("latin-1")
+    separator = max(",;\t", key=first.count)
     for encoding in encodings:
         try:
             # Blank lines are kept at first, so that the index can be turned into line numbers.
-            table = pd.read_csv(
-                path,
-                sep=separator,
-                header=None,
-                dtype=str,
-                keep_default_na=False,
-                encoding=encoding,
-                skip_blank_lines=False,
-            )
+            options = {"header": None, "dtype": str, "keep_default_na": False, "skip_blank_lines": False}
+            table = pd.read_csv(path, sep=separator, encoding=encoding, **options)
             break
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
             if encoding == encodings[-1] or not isinstance(error, UnicodeDecodeError):
@@ -193,9 +179,3 @@ def read_csv(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> pd.DataFr
     if table.empty:
         raise DataError(f"{path}: holds no row")
     return table
-
-
-def _separator(path: Path) -> str:
-    with path.open("rb") as file:
-        first = re.split(rb"[\r\n]", file.read(10_000).lstrip(b"\r\n"))[0].decode("latin-1")
-    return max(",;\t", key=first.count)

@@ -26,19 +26,10 @@ def in_threads(
     workers: int | None = None,
     progress: bool = True,
 ) -> Iterator[Result]:
-    """Yield `function(item)` for each item, in order, while threads work ahead.
+    """Yield `function(item)` for each item, in order, while threads (by default one a usable core) work ahead.
 
     Threads do, since decoders and checksums let go of the interpreter lock. When the caller stops, by an error or by
-    Ctrl-C, what has not begun is dropped.
-
-    Parameters
-    ----------
-    description
-        Stands beside the progress bar.
-    workers
-        Threads; by default one for each usable core.
-    progress
-        Show a progress bar on a terminal, if there is anything to do.
+    Ctrl-C, what has not begun is dropped. A progress bar with the description is shown on a terminal.
     """
     console = Console(stderr=True)
     hidden = not (progress and items and console.is_terminal)

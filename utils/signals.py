@@ -17,12 +17,8 @@ log = logging.getLogger(__name__)
 class Stopped(SystemExit):
     """A signal has asked the program to stop.
 
-    A SystemExit, as libraries take KeyboardInterrupt for theirs: Lightning ends the program with 1 after it.
-
-    Parameters
-    ----------
-    number
-        The signal; the exit code is 128 + its number, as a shell has it: 130 after Ctrl-C, 143 after SIGTERM.
+    A SystemExit, as libraries take KeyboardInterrupt for theirs: Lightning ends the program with 1 after it. The exit
+    code is 128 + the signal's number, as a shell has it: 130 after Ctrl-C, 143 after SIGTERM.
     """
 
     def __init__(self, number: int) -> None:
@@ -71,8 +67,7 @@ def requeue() -> None:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", None) or error
-        log.warning(
-            "scontrol requeue %s failed (%s): submit the job again with --resume auto", job, str(reason).strip()
-        )
+        text = "scontrol requeue %s failed (%s): submit the job again with --resume auto"
+        log.warning(text, job, str(reason).strip())
     else:
         log.info("Slurm starts job %s again, which goes on from there", job)
