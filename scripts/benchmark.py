@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -34,9 +35,9 @@ from dataset import ClipDataset, FakeAVCelebDataModule
 from dataset.cache import CachedClip, ClipCache
 from dataset.clips import ClipSampler, collate_cut
 from dataset.loading import Loading, batch_bytes, fit_shared_memory
-from model import MODELS, Detector
-from model.fast import compile_trunk, for_inference
-from model.training.optimizer import make_optimizer
+from model import MODELS
+from model.fast import compile_trunk
+from scripts.verify.machine import best_of, scoring, training_step
 from utils.loss import cross_modality_loss, within_modality_loss
 from utils.parallel import usable_cores
 
@@ -83,14 +84,9 @@ def loading_table(options: argparse.Namespace) -> Table:
                 loading = fit_shared_memory(Loading(workers, options.prefetch), size, 1)
                 count, seconds = load(clips, cache, options.batch_size, loading)
                 speed = count / seconds * sum(lengths) / len(lengths)
-                table.add_row(
-                    source,
-                    str(loading.workers),
-                    f"{1000 * seconds / count:.2f} ms",
-                    f"{speed:,.0f}",
-                    f"× {speed / RELEASE:.1f}",
-                    f"{peak_memory(torch.device('cpu')) / 1e6:.0f} MB",
-                )
+                memory = f"{peak_memory(torch.device('cpu')) / 1e6:.0f} MB"
+                shown = f"{1000 * seconds / count:.2f} ms", f"{speed:,.0f}", f"× {speed / RELEASE:.1f}", memory
+                table.add_row(source, str(loading.workers), *shown)
     return table
 
 
@@ -99,15 +95,9 @@ def load(clips: pd.DataFrame, cache: dict[str, CachedClip], batch_size: int, loa
     repeated = pd.concat([clips] * (1 + EPOCH // len(clips)))[:EPOCH]
     dataset = ClipDataset(repeated, train=True, cache=cache)
     sampler = ClipSampler(dataset)
-    loader = DataLoader(
-        dataset,
-        batch_size,
-        sampler=sampler,
-        num_workers=loading.workers,
-        prefetch_factor=loading.prefetch if loading.workers else None,
-        collate_fn=collate_cut,
-        persistent_workers=loading.workers > 0,
-    )
+    workers: dict[str, Any] = {"num_workers": loading.workers, "persistent_workers": loading.workers > 0}
+    workers |= {"prefetch_factor": loading.prefetch} if loading.workers else {}
+    loader = DataLoader(dataset, batch_size, sampler=sampler, collate_fn=collate_cut, **workers)
     times = []
     for number in range(4):  # the first warms everything up
         sampler.set_epoch(number)
@@ -134,7 +124,7 @@ def model_table(options: argparse.Namespace) -> Table:
     if options.compile:
         compile_trunk(detector)
     batch = random_batch(options.batch_size, options.frames, device)
-    train, score = training_step(detector, batch), inference(detector, batch, options.compile)
+    train, score = training_step(detector, batch), scoring(detector, batch, compiled=options.compile)
     shape = f"{options.batch_size} clips × {options.frames} frames"
     measure(f"training step, {shape}", train)
     table.add_row("peak memory of training", f"{peak_memory(device) / 1e9:.2f} GB", "")
@@ -184,31 +174,6 @@ def random_batch(size: int, frames: int, device: torch.device) -> dict[str, Tens
     return {name: value.to(device) for name, value in batch.items()}
 
 
-def training_step(detector: Detector, batch: dict[str, Tensor]) -> Callable[[], None]:
-    """Forward, backward and a step of the optimiser."""
-    optimizer = make_optimizer(detector)
-
-    def step() -> None:
-        detector.train()
-        optimizer.zero_grad()
-        outputs = detector(batch["video"], batch["audio"], batch["padding_mask"])
-        detector.losses(outputs, batch)["loss"].backward()
-        optimizer.step()
-
-    return step
-
-
-def inference(detector: Detector, batch: dict[str, Tensor], compiled: bool) -> Callable[[], None]:
-    """Forward and decision, with BatchNorm folded as in test.py and predict."""
-    folded = for_inference(detector, compiled)
-
-    @torch.no_grad()
-    def step() -> None:
-        folded.decide(folded(batch["video"], batch["audio"], batch["padding_mask"]))
-
-    return step
-
-
 def losses(size: int, device: torch.device) -> dict[str, Callable[[], None]]:
     """The two regularisation terms with their gradients."""
     video, audio = (torch.randn(size, 768, device=device, requires_grad=True) for _ in range(2))
@@ -217,19 +182,6 @@ def losses(size: int, device: torch.device) -> dict[str, Callable[[], None]]:
         "within-modality loss": lambda: within_modality_loss(video, label).backward(),
         "cross-modality loss": lambda: cross_modality_loss(video, audio, label).backward(),
     }
-
-
-def best_of(action: Callable[[], None], runs: int, device: torch.device) -> float:
-    """Seconds of the fastest of several runs, after one that does not count."""
-    action()
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        action()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def peak_memory(device: torch.device) -> int:

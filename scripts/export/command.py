@@ -84,11 +84,6 @@ def export(
         Add model.onnx, checked against PyTorch, and an example that runs it without PyTorch.
     outputs
         Folder of the outputs, in which the results are that the card tells.
-
-    Raises
-    ------
-    DataError
-        If an option is missing, the checkpoint cannot be used, or the folder holds something else.
     """
     if out is None:
         raise DataError("--out is missing: the folder to write")
@@ -96,10 +91,13 @@ def export(
         raise DataError(f"--out {out}: is there and not a folder that main.py export has made; choose another")
     contents = read_checkpoint(checkpoint)
     detector = detector_of(contents, checkpoint, model_type)
-    if onnx and torch.__version__ < "2.7":
-        version = torch.__version__
+    if onnx and (version := torch.__version__) < "2.7":
         raise DataError(f"--onnx: PyTorch {version} cannot export the detectors, that of requirements.txt can")
-    facts = _facts(checkpoint, outputs)
+    try:
+        facts = read_facts(checkpoint, outputs, RESAMPLES, SEED)
+    except FileNotFoundError as error:
+        log.warning("no results for the card, which says so: %s", error)
+        facts = None
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / WEIGHTS, save({name: value.contiguous() for name, value in detector.state_dict().items()}))
     write_atomic(out / CONFIG, to_json(settings(detector, contents, file_digest(weights_file(checkpoint)))))
@@ -114,17 +112,7 @@ def export(
 
 
 def settings(detector: Detector, contents: dict[str, Any], digest: str) -> dict[str, Any]:
-    """The content of config.json: all but the weights that a detector needs, and where it comes from.
-
-    Parameters
-    ----------
-    detector
-        As loaded.
-    contents
-        What `model.read_checkpoint` returned.
-    digest
-        SHA-256 of the checkpoint.
-    """
+    """What config.json holds: all but the weights that a detector needs, and the checkpoint's digest (SHA-256)."""
     trained = contents.get("config") or {}
     return {
         "model_type": type(detector).__name__,
@@ -177,12 +165,3 @@ def _result(corpus: str, facts: Facts) -> dict[str, Any]:
         "dataset": {"name": f"{corpus}, {protocol + ', ' if protocol else ''}{facts.fold}", "type": corpus},
         "metrics": metrics,
     }
-
-
-def _facts(checkpoint: Path, outputs: Path) -> Facts | None:
-    """What the card tells; None where the results are not there."""
-    try:
-        return read_facts(checkpoint, outputs, RESAMPLES, SEED)
-    except FileNotFoundError as error:
-        log.warning("no results for the card, which says so: %s", error)
-        return None

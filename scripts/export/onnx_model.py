@@ -64,19 +64,9 @@ class _Scores(nn.Module):
 
 
 def write_onnx(detector: Detector, folder: Path) -> None:
-    """Write model.onnx, with any number of clips and frames, and example.py.
+    """Write model.onnx, with any number of clips and frames, and example.py into a folder.
 
-    Parameters
-    ----------
-    detector
-        Stays as it is.
-    folder
-        Where the two files go.
-
-    Raises
-    ------
-    DataError
-        If scores of onnxruntime are not those of PyTorch.
+    It is a DataError if onnxruntime's scores are not those of PyTorch.
     """
     scores = _Scores(for_inference(detector)).eval()
     clips, frames = torch.export.Dim("clips", min=1), torch.export.Dim("frames", min=1)
@@ -88,23 +78,16 @@ def write_onnx(detector: Detector, folder: Path) -> None:
         warnings.simplefilter("ignore")
         for library in ("onnxscript", "onnx_ir"):
             logging.getLogger(library).setLevel(logging.WARNING)
-        program = torch.onnx.export(
-            scores,
-            inputs[0],
-            dynamo=True,
-            dynamic_shapes=({0: clips, 2: frames}, {0: clips, 2: frames}),
-            input_names=["video", "audio"],
-            output_names=names,
-            verbose=False,
-        )
+        shapes = {"dynamic_shapes": ({0: clips, 2: frames}, {0: clips, 2: frames})}
+        named = {"input_names": ["video", "audio"], "output_names": names}
+        program = torch.onnx.export(scores, inputs[0], dynamo=True, verbose=False, **shapes, **named)
     with replacing(folder / FILE) as temporary:
         program.save(temporary)
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         for (video, audio), wanted in zip(inputs, expected, strict=True):
             found = session.run(names, {"video": video.numpy(), "audio": audio.numpy()})
-            error = max(
-                float((torch.as_tensor(ours) - theirs).abs().max()) for ours, theirs in zip(found, wanted, strict=True)
-            )
+            pairs = zip(map(torch.as_tensor, found), wanted, strict=True)
+            error = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
             if not error <= TOLERANCE:
                 raise DataError(
                     f"{folder / FILE}: not written, scores of onnxruntime differ by {error:.1e} from PyTorch's; "
@@ -116,7 +99,5 @@ def write_onnx(detector: Detector, folder: Path) -> None:
 
 def _noise(clips: int, frames: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(clips)
-    return (
-        torch.randn(clips, 3, frames, 100, 100, generator=generator),
-        torch.randn(clips, 104, frames, generator=generator),
-    )
+    video = torch.randn(clips, 3, frames, 100, 100, generator=generator)
+    return video, torch.randn(clips, 104, frames, generator=generator)

@@ -58,7 +58,8 @@ def verify(gpus: Gpus = ONE_GPU, json: OutputFile | None = None) -> None:
     verdict = f"this machine does not give the release's numbers: {'; '.join(wrong)}" if wrong else YES
     if json is not None:
         listed = [check._asdict() | {"ok": check.ok} for check in checks]
-        _put(to_json({"machine": found, "checks": listed, "times": times, "verdict": verdict}), json)
+        text = to_json({"machine": found, "checks": listed, "times": times, "verdict": verdict})
+        sys.stdout.write(text) if json == SCREEN else write_atomic(Path(json), text)
     console.print(verdict, soft_wrap=True, markup=False)
     if wrong:
         raise SystemExit(1)
@@ -102,18 +103,11 @@ def show_times(console: Console, times: dict[str, Any]) -> None:
     for device in ("cpu", "cuda"):
         if device in times:
             made = times[device]
-            console.print(
+            text = (
                 f"MRDF_CE on {device}: {made['training_frames_per_second']:,.0f} frames a second in training, "
                 f"{made['scoring_frames_per_second']:,.0f} in scoring. An epoch of a FakeAVCeleb fold ({TRAIN:,} + "
                 f"{TEST} clips, taken as {FRAMES} frames each) would take about {made['computing_minutes']:,.1f} "
                 f"minutes of computing, and without a cache {made['decoding_minutes']:,.1f} of decoding beside it. "
-                "An estimate.",
-                soft_wrap=True,
+                "An estimate."
             )
-
-
-def _put(text: str, where: str) -> None:
-    if where == SCREEN:
-        sys.stdout.write(text)
-    else:
-        write_atomic(Path(where), text)
+            console.print(text, soft_wrap=True)

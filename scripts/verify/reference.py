@@ -137,13 +137,7 @@ def full_float32() -> Iterator[None]:
 
 @cache
 def recipe() -> ModuleType:
-    """How the weights and inputs of the reference were filled from seeds.
-
-    Raises
-    ------
-    DataError
-        If the reference numbers are not there.
-    """
+    """How the weights and inputs of the reference were filled from seeds."""
     path = FOLDER / "recipe.py"
     if not path.is_file():
         raise DataError(f"{path}: the reference numbers are missing; run verify in a whole clone of the repository")
