@@ -91,17 +91,17 @@ class Flag:
     @property
     def text(self) -> str:
         """What help says of it, with what it is where it is left out."""
-        defaults = {"": self.default}
+
+        def typed(value: object) -> str:
+            return str(value).lower() if isinstance(value, bool) else str(value)
+
+        default = ""
         if self.default is None:
-            defaults = {recipe: choices[self.name] for recipe, choices in RECIPES.items() if self.name in choices}
-        elif self.default is Parameter.empty or "default" in self.help:
-            defaults = {}
-        shown = {
-            name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in defaults.items()
-        }
-        if len(set(shown.values())) > 1:
-            shown = {"": ", ".join(f"{value} with --recipe {recipe}" for recipe, value in shown.items())}
-        return self.help + (f" (default: {next(iter(shown.values()))})" if shown else "")
+            given = {recipe: choices[self.name] for recipe, choices in RECIPES.items() if self.name in choices}
+            default = ", ".join(f"{typed(value)} with --recipe {recipe}" for recipe, value in given.items())
+        elif self.default is not Parameter.empty and "default" not in self.help:
+            default = typed(self.default)
+        return self.help + (f" (default: {default})" if default else "")
 
 
 def takes(options: type, without: Sequence[str] = ()) -> Callable[[Callable], Callable]:

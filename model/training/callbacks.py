@@ -60,12 +60,13 @@ class PlateauSchedule(Callback):
     would count stalled epochs differently from an uninterrupted one; a callback's state is part of the checkpoint.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: int = 3) -> None:
+        self.patience = patience
         self._scheduler: ReduceLROnPlateau | None = None
         self._restored: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._scheduler = ReduceLROnPlateau(trainer.optimizers[0], factor=0.5, patience=3, min_lr=1e-8)
+        self._scheduler = ReduceLROnPlateau(trainer.optimizers[0], factor=0.5, patience=self.patience, min_lr=1e-8)
         if self._restored is not None:
             self._scheduler.load_state_dict(self._restored)
 
