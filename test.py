@@ -64,8 +64,9 @@ def test_fold(options: TestOptions) -> None:
     protocol = data.protocol_record(trained.pop("trained_subjects", None) if is_same_corpus(trained, data) else None)
     if protocol["trained_subjects_tested"] is None:
         warn_of_training(options, trained, data.corpus)
-    machine = {"accelerator": options.accelerator, "deterministic": options.deterministic}
-    trainer = make_trainer(options.gpus, options.precision, **machine)
+    trainer = make_trainer(
+        options.gpus, options.precision, accelerator=options.accelerator, deterministic=options.deterministic
+    )
     scored = score_fold(trainer, detector, data, options.compile)
     if not trainer.is_global_zero:
         return

@@ -78,9 +78,15 @@ def write_onnx(detector: Detector, folder: Path) -> None:
         warnings.simplefilter("ignore")
         for library in ("onnxscript", "onnx_ir"):
             logging.getLogger(library).setLevel(logging.WARNING)
-        shapes = {"dynamic_shapes": ({0: clips, 2: frames}, {0: clips, 2: frames})}
-        named = {"input_names": ["video", "audio"], "output_names": names}
-        program = torch.onnx.export(scores, inputs[0], dynamo=True, verbose=False, **shapes, **named)
+        program = torch.onnx.export(
+            scores,
+            inputs[0],
+            dynamo=True,
+            dynamic_shapes=({0: clips, 2: frames}, {0: clips, 2: frames}),
+            input_names=["video", "audio"],
+            output_names=names,
+            verbose=False,
+        )
     with replacing(folder / FILE) as temporary:
         program.save(temporary)
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
