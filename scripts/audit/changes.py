@@ -18,15 +18,7 @@ import pandas as pd
 from scipy.signal import correlate
 
 from dataset.check import SILENCE
-from dataset.media import (
-    FRAME_RATE,
-    SAMPLE_RATE,
-    SAMPLES_PER_FRAME,
-    draw_frame,
-    full_frames,
-    read_audio,
-    read_video,
-)
+from dataset.media import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, draw_frame, full_frames, read_audio, read_video
 from dataset.transforms import MEAN
 from scripts.audit.damage import EVERYDAY, OF_AUDIO, SETS, damaged
 from utils.errors import DataError

@@ -19,7 +19,7 @@ from scripts.audit.changes import ORIGINAL
 from scripts.audit.damage import SETS
 from scripts.audit.effects import LOSS, WEAKER, means
 from scripts.audit.sentences import named, signed
-from scripts.audit.shortcuts import CATEGORIES, ERROR_RATE, NAMED
+from scripts.audit.shortcuts import ERROR_RATE, NAMED
 from utils.figures.style import CATEGORY_LOOKS, Look, caption, new_figure, say, tidy
 from utils.files import to_json, write_atomic
 from utils.table import INTERVAL, Section, as_tables, section_lines
@@ -107,7 +107,9 @@ def _effects(table: pd.DataFrame, notes: Sequence[str]) -> list[Section]:
         "~: no star, as the AUC stands or its fall is small or may be chance, but the scores of real and fake clips "
         f"come closer by {100 * WEAKER:g} % at least, and by more than chance (probes).",
     ]
-    return [*parts[:-1], *(part._replace(notes=[*said, *legend, *notes]) for part in parts[-1:])]
+    if parts:
+        parts[-1] = parts[-1]._replace(notes=[*said, *legend, *notes])
+    return parts
 
 
 def _sets(effects: pd.DataFrame) -> Iterator[Section]:
@@ -124,7 +126,7 @@ def _sets(effects: pd.DataFrame) -> Iterator[Section]:
 
 
 def _single(table: pd.DataFrame) -> list[str]:
-    return [name for name in CATEGORIES if name != "all" and name in set(table["category"])]
+    return [name for name in table["category"].unique() if name != "all"]
 
 
 def _marked(row: pd.Series) -> str:

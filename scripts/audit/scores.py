@@ -25,16 +25,7 @@ from dataset.features import audio_features
 from dataset.media import DECODING, MAX_FRAMES
 from dataset.transforms import centre_crop
 from model import load_detector, weights_file
-from scripts.audit.changes import (
-    CHANGES,
-    ORIGINAL,
-    Change,
-    Clip,
-    Context,
-    candidates_of,
-    change_clip,
-    loudness,
-)
+from scripts.audit.changes import CHANGES, ORIGINAL, Change, Clip, Context, candidates_of, change_clip, loudness
 from scripts.audit.damage import OF_AUDIO
 from scripts.predict.scoring import Scorer
 from utils.errors import DataError

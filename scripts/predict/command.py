@@ -22,16 +22,7 @@ from scripts.predict.clips import Clip, find_clips
 from scripts.predict.figure import write_figure
 from scripts.predict.film import Film
 from scripts.predict.journal import Journal, journal_path
-from scripts.predict.output import (
-    as_csv,
-    as_json,
-    clip_line,
-    head_lines,
-    name_width,
-    printable,
-    put,
-    summary_line,
-)
+from scripts.predict.output import as_csv, as_json, clip_line, head_lines, name_width, printable, put, summary_line
 from scripts.predict.page import as_page
 from scripts.predict.prediction import ClipResult, Decision, Prediction
 from scripts.predict.reading import Reader, read_ahead
