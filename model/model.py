@@ -52,36 +52,19 @@ class Verdict(NamedTuple):
 class Detector(LightningModule):
     """Base of the six detectors (arXiv 2401.05746).
 
-    A subclass adds its heads, its losses and its decision, and nothing else.
+    A subclass adds its heads, its losses and its decision, and nothing else. The arguments become hyperparameters; most
+    are flags of train.py, which `utils.options.TrainOptions` describes.
 
     Parameters
     ----------
-    margin_contrast, margin_audio, margin_visual
-        Margins of the cross-modality term and of the within-modality terms, in cosine similarity.
-    contrast_weight, within_weight
-        Weights of the cross-modality term and of the within-modality terms; 1 in the paper, 0 leaves them out.
-    weight_decay, learning_rate
-        Of the optimiser.
     encoder_layers
         Transformer layers; by default those of `encoder`, without one 0 as in the authors' release, which trains none.
-    train_frontend
-        Train the visual front end, which gets no gradient in the release.
     compile_encoder
-        Compile the image trunk, the slowest part, with `torch.compile`; without a compiler the log says so.
-    checkpoint_activations
-        Keep less for the backward pass and compute it again there: a training step takes up to a third longer, and
-        two to three times less memory.
+        `--compile`: compile the image trunk, the slowest part; without a compiler the log says so.
     encoder
         Fields of `AVHubertConfig` as plain values (see `model.avhubert.config`), in place of the default configuration.
-    optimizer
-        "adam" as in the authors' release, or "adamw" (see `model.training.optimizer`).
-    backbone_learning_rate
-        Rate of the encoder and its streams, `self.model`; by default the same.
-    freeze_encoder_steps
-        For so many optimiser steps `self.model` is held still: no gradient, and its BatchNorm in eval mode.
-    schedule, warmup
-        "cosine": the rate rises over this share of the steps and falls along a cosine. "plateau" is a callback of the
-        trainer (`model.training.callbacks.PlateauSchedule`).
+    schedule
+        "cosine" is stepped here; "plateau" is a callback, `model.training.callbacks.PlateauSchedule`.
 
     Raises
     ------

@@ -327,6 +327,5 @@ def log_to_file(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    logging.getLogger("utils.cli").setLevel(logging.DEBUG)
+    logging.getLogger().addHandler(handler)
+    log.setLevel(logging.DEBUG)  # for the story of an error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -79,11 +78,7 @@ def device(gpus: int) -> torch.device:
 
 def driver_version(root: Path = Path("/")) -> str | None:
     """Version of the NVIDIA driver, such as 580.65.06; None if none is loaded."""
-    try:
-        text = (root / "proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    found = re.search(r"\b(\d{3}\.\d+(?:\.\d+)?)\b", text)
+    found = re.search(r"\b(\d{3}\.\d+(?:\.\d+)?)\b", _text(root / "proc/driver/nvidia/version"))
     return found[1] if found else None
 
 
@@ -93,13 +88,8 @@ def _nvidia(root: Path) -> str | None:
         return f"there is an NVIDIA driver ({driver})"
     if any((root / "dev").glob("nvidia[0-9]*")):
         return "there is an NVIDIA GPU (/dev/nvidia0)"
-    if smi := shutil.which("nvidia-smi"):
-        try:
-            listed = subprocess.run([smi, "-L"], capture_output=True, text=True, check=True, timeout=30).stdout
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return f"there is an NVIDIA GPU ({listed.splitlines()[0]})" if listed.startswith("GPU") else None
-    return None
+    listed = _output("nvidia-smi", "-L") or ""
+    return f"there is an NVIDIA GPU ({listed.splitlines()[0]})" if listed.startswith("GPU") else None
 
 
 def _why_no_cuda(root: Path) -> str:
@@ -120,30 +110,34 @@ def _why_no_cuda(root: Path) -> str:
 @cache
 def commit(root: Path = ROOT) -> str | None:
     """Commit of a working tree, with "-dirty" if tracked files have changed; None if it is not one."""
-    known = _git(root, "rev-parse", "--show-toplevel", "HEAD")
+    known = _output("git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD")
     if known is None:
         return None
     top, head = known.splitlines()
     if Path(top).resolve() != root.resolve():  # an unpacked copy inside someone else's repository
         return None
-    return f"{head}-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else head
+    changed = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    return f"{head}-dirty" if changed else head
 
 
 def cpu_model() -> str:
     """Name of the processor, and how many cores it shows."""
+    names = re.findall(r"^model name\s*:\s*(.*?)\s*$", _text(Path("/proc/cpuinfo")), re.MULTILINE)
+    return f"{names[0]}, {len(names)} cores" if names else platform.processor() or platform.machine()
+
+
+def _text(path: Path) -> str:
+    """A file of the system; nothing where it is not there."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    if names:
-        return f"{names[0]}, {len(names)} cores"
-    return platform.processor() or platform.machine()
+        return ""
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _output(*command: str) -> str | None:
+    """What a command prints; None if it is not there or fails."""
     try:
-        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
