@@ -29,16 +29,8 @@ from model import MODELS, Detector, load_detector, read_checkpoint
 from model.avhubert.config import encoder_options
 from model.avhubert.load import start_encoder
 from model.training.callbacks import EpochSeed, FoldProgress, PlateauSchedule, ResumedRates, StopOnBadLoss
-from model.training.trainer import (
-    WholeCheckpoints,
-    close_loggers,
-    log_run,
-    make_loggers,
-    make_trainer,
-    score_fold,
-    unfinished,
-    write_test,
-)
+from model.training.scoring import score_fold, write_test
+from model.training.trainer import WholeCheckpoints, close_loggers, log_run, make_loggers, make_trainer, unfinished
 from scripts.reproduce.folds import (
     Fold,
     clip_lists,

@@ -59,7 +59,7 @@ def write_fold(
     metrics, config
         What `utils.metrics.evaluate` returns, and the resolved configuration, which is written under "config".
     embeddings
-        What `model.training.trainer.score_fold` returns.
+        What `model.training.scoring.score_fold` returns.
     """
     require_scores(table)
     # A float32 column would be shortened on writing; as float64, reading gives back the very same numbers.

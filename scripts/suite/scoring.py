@@ -20,7 +20,8 @@ from dataset.prepared import find_cache
 from dataset.protocols import Setting, default_protocol, folds
 from model import detector_of, read_checkpoint
 from model.threshold import threshold_of
-from model.training.trainer import make_trainer, score_fold
+from model.training.scoring import score_fold
+from model.training.trainer import make_trainer
 from scripts.evaluate.others import read_others
 from scripts.reproduce.folds import clips_digest
 from scripts.suite.plan import Detector, Test

@@ -23,7 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 from dataset import FakeAVCelebDataModule, read_corpus
 from dataset.transforms import normalise
 from model import MODELS, Detector, load_detector, read_checkpoint
-from model.training.trainer import make_trainer, score_fold
+from model.training.scoring import score_fold
+from model.training.trainer import make_trainer
 from tests.reference import recipe
 from utils.results import read_metrics, read_scores
 

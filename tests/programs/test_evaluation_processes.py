@@ -18,7 +18,8 @@ import sys
 import pytorch_lightning as pl
 from dataset import FakeAVCelebDataModule
 from model import MODELS
-from model.training.trainer import make_trainer, score_fold
+from model.training.scoring import score_fold
+from model.training.trainer import make_trainer
 
 processes, out = int(sys.argv[1]), sys.argv[2]
 pl.seed_everything(1)
