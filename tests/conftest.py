@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.media_files import cut_clip
+
 REFERENCE = Path(__file__).parent / "reference"
 
 
@@ -37,6 +39,24 @@ def original_root(tmp_path: Path) -> Path:
 def prepared_root(tmp_path: Path) -> Path:
     """The reference corpus as the authors' scripts prepare it."""
     return _copy("prepared", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def short_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared corpus, each clip cut to its first four to seven frames: an epoch takes no time."""
+    root = _copy("prepared", tmp_path_factory.mktemp("short"))
+    for index, path in enumerate(sorted(root.rglob("*.mp4"))):
+        cut_clip(path, 4 + index % 4)
+    return root
+
+
+@pytest.fixture
+def small_detectors() -> Iterator[None]:
+    """Detectors are small (see `tests.small_detectors`)."""
+    from tests.small_detectors import making_them_small
+
+    with making_them_small():
+        yield
 
 
 @pytest.fixture(scope="session")

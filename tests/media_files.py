@@ -6,7 +6,7 @@ import shutil
 import wave
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 import av
@@ -173,6 +173,23 @@ def repeat(source: Path, name: str, times: int) -> Path:
                     shifts[index] = packet.dts + packet.duration
                     new.mux(packet)
     return target
+
+
+def cut_clip(path: Path, frames: int) -> None:
+    """Keep the first frames of a clip at 25 frames a second, and as much of the wav beside it."""
+    with av.open(str(path)) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in islice(container.decode(video=0), frames)]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"qp": "4"})
+        stream.height, stream.width = shown[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in shown:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    with wave.open(str(path.with_suffix(".wav"))) as audio:
+        rate = audio.getframerate()
+        samples = np.frombuffer(audio.readframes(frames * rate // 25), "<i2")
+    write_wav(path.with_suffix(".wav"), samples, rate)
 
 
 def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:

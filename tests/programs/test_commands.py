@@ -1,10 +1,9 @@
-"""train.py and test.py as a user runs them, on real clips."""
+"""train.py and test.py as a user runs them, on short clips and with small detectors."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ import torch
 import test as test_program
 import train as train_program
 from model import fast, read_checkpoint, threshold_of
+from tests.small_detectors import making_them_small
 from utils.cli import run
 from utils.metrics import equal_error_threshold, evaluate
 from utils.options import TestOptions, TrainOptions, plain
@@ -23,7 +23,7 @@ from utils.results import read_scores
 TINY = ("--batch_size", "4", "--num_train", "1", "--num_val", "1", "--folds", "1", "--learning_rate", "5e-4")
 
 
-pytestmark = pytest.mark.usefixtures("restore_logging")
+pytestmark = pytest.mark.usefixtures("restore_logging", "small_detectors")
 
 
 def train(*arguments: object) -> int:
@@ -42,13 +42,12 @@ def epochs(number: int) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def trained(short_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Three epochs of MRDF_CE on the reference corpus without interruption: data and outputs."""
-    folder = tmp_path_factory.mktemp("trained")
-    data = folder / "data"
-    data.symlink_to(Path(__file__).parents[1] / "reference" / "corpus" / "prepared")
-    assert train("--data_root", data, "--outputs", folder / "outputs", *TINY, *epochs(3)) == 0
-    return data, folder / "outputs"
+    outputs = tmp_path_factory.mktemp("trained") / "outputs"
+    with making_them_small():
+        assert train("--data_root", short_corpus, "--outputs", outputs, *TINY, *epochs(3)) == 0
+    return short_corpus, outputs
 
 
 def test_training_leaves_what_it_promises(trained: tuple[Path, Path]) -> None:
@@ -231,43 +230,33 @@ def one_line(capsys: pytest.CaptureFixture) -> str:
 
 
 @pytest.fixture
-def damage(prepared_root: Path) -> Callable[[str, bytes | None], Path]:
-    """Replace a file of the corpus, or remove it."""
-
-    def act(name: str, content: bytes | None) -> Path:
-        path = prepared_root / name
-        if content is None:
-            path.unlink()
-        else:
-            path.write_bytes(content)
-        return prepared_root
-
-    return act
+def corpus(short_corpus: Path, tmp_path: Path) -> Path:
+    """A copy of the short corpus."""
+    return Path(shutil.copytree(short_corpus, tmp_path / "corpus"))
 
 
-def test_bad_data(damage: Callable[[str, bytes | None], Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_bad_data(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     common = ("--outputs", tmp_path / "outputs", *TINY)
     assert train("--data_root", tmp_path / "absent", *common) == 2
     assert "absent" in one_line(capsys)
-    root = damage("train_1.txt", b"fold 1\nid99999\n")
-    assert train("--data_root", root, *common) == 2
+    (corpus / "train_1.txt").write_text("fold 1\nid99999\n")
+    assert train("--data_root", corpus, *common) == 2
     assert "train_1.txt" in one_line(capsys)
-    root = damage("meta_data.csv", b"source,method,type,race,gender,vid,path\na,b,c,d,e,f,g\n")
-    assert train("--data_root", root, *common) == 2
+    (corpus / "meta_data.csv").write_text("source,method,type,race,gender,vid,path\na,b,c,d,e,f,g\n")
+    assert train("--data_root", corpus, *common) == 2
     assert "category" in one_line(capsys)
-    root = damage("meta_data.csv", None)
-    assert train("--data_root", root, *common) == 2
+    (corpus / "meta_data.csv").unlink()
+    assert train("--data_root", corpus, *common) == 2
     assert "meta_data.csv" in one_line(capsys)
     assert not (tmp_path / "outputs/ckpts").exists()
 
 
 def test_bad_clips_stop_the_run_before_training_or_are_skipped(
-    damage: Callable[[str, bytes | None], Path], tmp_path: Path, capsys: pytest.CaptureFixture
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    clip = "RealVideo-FakeAudio/Asian-East/men/id00113/00101_fake"
-    damage(f"{clip}.mp4", b"not a video")
-    root = damage("FakeVideo-RealAudio/African/men/id00076/00100_0_id00900_wavtolip.mp4", None)
-    common = ("--data_root", root, "--outputs", tmp_path / "outputs", "--batch_size", "4", "--folds", "1")
+    (corpus / "RealVideo-FakeAudio/Asian-East/men/id00113/00101_fake.mp4").write_bytes(b"not a video")
+    (corpus / "FakeVideo-RealAudio/African/men/id00076/00100_0_id00900_wavtolip.mp4").unlink()
+    common = ("--data_root", corpus, "--outputs", tmp_path / "outputs", "--batch_size", "4", "--folds", "1")
     assert train(*common, *epochs(1)) == 2
     error = capsys.readouterr().err
     assert "2 clips cannot be used (--skip_bad goes on without them)" in error
@@ -295,11 +284,3 @@ def test_bad_checkpoints(prepared_root: Path, tmp_path: Path, capsys: pytest.Cap
     assert "odd.ckpt: not a PyTorch checkpoint" in one_line(capsys)
     assert test("--data_root", prepared_root, "--checkpoint", tmp_path / "no.ckpt", "--outputs", tmp_path) == 2
     assert "no.ckpt: no such checkpoint" in one_line(capsys)
-
-
-def test_a_released_checkpoint_is_tested(released_checkpoint: Path, prepared_root: Path, tmp_path: Path) -> None:
-    arguments = ("--data_root", prepared_root, "--checkpoint", released_checkpoint, "--outputs", tmp_path)
-    assert test(*arguments, "--train_fold", "train_2.txt", "--model_type", "MRDF_CE") == 0
-    scores = read_scores(tmp_path / "results/MRDF_CE_train_2/train_2/scores.csv")
-    assert set(scores["subject"]) == {"id00113"}
-    assert scores["score"].between(0, 1).all()

@@ -16,19 +16,13 @@ from utils.results import read_scores
 pytestmark = pytest.mark.usefixtures("restore_logging")
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """The reference corpus."""
-    (tmp_path / "data").symlink_to(Path(__file__).parents[1] / "reference" / "corpus" / "prepared")
-    return tmp_path / "data"
-
-
 CLEAN = ("--recipe", "clean", "--encoder_layers", 1, "--num_train", 2, "--accumulate", 2, "--batch_size", 2)
 
 
-def test_clean_recipe(data: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_detectors")
+def test_clean_recipe(short_corpus: Path, tmp_path: Path) -> None:
     """What is recorded, and that neither scores nor figures depend on the batch size of the test."""
-    assert train("--data_root", data, "--outputs", tmp_path, *TINY, *CLEAN, *epochs(2)) == 0
+    assert train("--data_root", short_corpus, "--outputs", tmp_path, *TINY, *CLEAN, *epochs(2)) == 0
     metrics = json.loads((tmp_path / "results/MRDF_CE/train_1/metrics.json").read_text())
     expected = {"recipe": "clean", "encoder_layers": 1, "padding": "mask", "validation": "subjects", "selection": "auc"}
     assert {name: metrics["config"][name] for name in expected} == expected
@@ -37,7 +31,16 @@ def test_clean_recipe(data: Path, tmp_path: Path) -> None:
     scores = []
     for size in (1, 4):
         outputs = tmp_path / f"by {size}"
-        arguments = ("--data_root", data, "--checkpoint", checkpoint, "--outputs", outputs, "--batch_size", size)
+        arguments = (
+            "--data_root",
+            short_corpus,
+            "--checkpoint",
+            checkpoint,
+            "--outputs",
+            outputs,
+            "--batch_size",
+            size,
+        )
         assert test(*arguments) == 0
         scores.append(read_scores(outputs / f"results/MRDF_CE/train_1@batch-{size}/scores.csv")["score"])
         again = json.loads((outputs / f"results/MRDF_CE/train_1@batch-{size}/metrics.json").read_text())
@@ -48,13 +51,13 @@ def test_clean_recipe(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # bfloat16 convolutions are slow on most CPUs
-def test_pretrained_in_bfloat16(data: Path, tmp_path: Path, reference: Path) -> None:
+def test_pretrained_in_bfloat16(short_corpus: Path, tmp_path: Path, reference: Path) -> None:
     """A small encoder in fairseq's own format: its shape is taken over, and the checkpoint needs no file beside it."""
     official = tmp_path / "official.pt"
     official.write_bytes(lzma.decompress((reference / "avhubert_official_format_omegaconf.pt.xz").read_bytes()))
     options = ("--recipe", "clean", "--pretrained", official, "--num_train", 2, "--batch_size", 2)
     more = ("--freeze_encoder_steps", 1, "--backbone_learning_rate", 1e-5, "--precision", "bf16-mixed")
-    assert train("--data_root", data, "--outputs", tmp_path, *TINY, *options, *more, *epochs(1)) == 0
+    assert train("--data_root", short_corpus, "--outputs", tmp_path, *TINY, *options, *more, *epochs(1)) == 0
     config = json.loads((tmp_path / "results/MRDF_CE/train_1/metrics.json").read_text())["config"]
     assert (config["pretrained"], config["precision"]) == (str(official), "bf16-mixed")
     assert config["encoder_layers"] == 2
@@ -66,33 +69,34 @@ def test_pretrained_in_bfloat16(data: Path, tmp_path: Path, reference: Path) -> 
     assert scores.between(0, 1).all()
 
 
-def test_pretrained_file_that_is_none(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pretrained_file_that_is_none(short_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "words.pt").write_text("no checkpoint")
-    assert train("--data_root", data, "--outputs", tmp_path, *TINY, "--pretrained", tmp_path / "words.pt") == 2
+    assert train("--data_root", short_corpus, "--outputs", tmp_path, *TINY, "--pretrained", tmp_path / "words.pt") == 2
     assert "words.pt" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_layers_that_the_pretrained_file_has_not(
-    data: Path, tmp_path: Path, reference: Path, capsys: pytest.CaptureFixture[str]
+    short_corpus: Path, tmp_path: Path, reference: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     official = tmp_path / "official.pt"
     official.write_bytes(lzma.decompress((reference / "avhubert_official_format_omegaconf.pt.xz").read_bytes()))
     options = ("--pretrained", official, "--encoder_layers", 6)
-    assert train("--data_root", data, "--outputs", tmp_path, *TINY, *options) == 2
+    assert train("--data_root", short_corpus, "--outputs", tmp_path, *TINY, *options) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"train.py: error: --encoder_layers 6: the encoder of --pretrained {official} has 2 layers; leave "
         "--encoder_layers out"
     )
 
 
+@pytest.mark.usefixtures("small_detectors")
 def test_weights_that_the_last_step_of_an_epoch_breaks(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    short_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They are validated before they are saved, and neither saved nor tested."""
     for recipe in ("released", "clean"):
         options = ("--recipe", recipe, "--encoder_layers", 0, "--num_train", 2, "--batch_size", 64)
         broken = ("--learning_rate", 1e30, "--warmup", 0, "--save_name", recipe)
-        assert train("--data_root", data, "--outputs", tmp_path, *TINY, *options, *broken, *epochs(1)) == 2
+        assert train("--data_root", short_corpus, "--outputs", tmp_path, *TINY, *options, *broken, *epochs(1)) == 2
         line = capsys.readouterr().err.splitlines()[-1]
         assert line.startswith("train.py: error: epoch 1, validation: the loss or a score is NaN or infinite")
         assert "RealVideo-RealAudio/" in line
@@ -100,10 +104,11 @@ def test_weights_that_the_last_step_of_an_epoch_breaks(
         assert not list(tmp_path.glob("results/**/metrics.json"))
 
 
+@pytest.mark.usefixtures("small_detectors")
 def test_a_resumed_run_has_the_rate_that_it_is_given(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    short_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = ("--data_root", data, "--outputs", tmp_path, *TINY)
+    common = ("--data_root", short_corpus, "--outputs", tmp_path, *TINY)
     assert train(*common, *epochs(1)) == 0
     last = tmp_path / "ckpts/MRDF_CE/MRDF_CE_train_1-last.ckpt"
     for odd, message in (

@@ -12,9 +12,7 @@ from model import read_checkpoint
 from tests.programs.test_commands import TINY, epochs, train
 from train import fold_seed
 
-CORPUS = Path(__file__).parents[1] / "reference" / "corpus" / "prepared"
-
-pytestmark = pytest.mark.usefixtures("restore_logging")
+pytestmark = pytest.mark.usefixtures("restore_logging", "small_detectors")
 
 
 def test_the_first_fold_has_the_seed_itself() -> None:
@@ -24,8 +22,8 @@ def test_the_first_fold_has_the_seed_itself() -> None:
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
-def test_a_fold_trained_alone_equals_that_of_a_run_of_several(tmp_path: Path) -> None:
-    common = ("--data_root", CORPUS, "--model_type", "AVDF", *TINY, *epochs(1), "--logger", "none")
+def test_a_fold_trained_alone_equals_that_of_a_run_of_several(short_corpus: Path, tmp_path: Path) -> None:
+    common = ("--data_root", short_corpus, "--model_type", "AVDF", *TINY, *epochs(1), "--logger", "none")
     assert train(*common, "--outputs", tmp_path / "both", "--folds", "1,2") == 0
     assert train(*common, "--outputs", tmp_path / "alone", "--folds", "2") == 0
     scores = [tmp_path / run / "results/AVDF/train_2/scores.csv" for run in ("both", "alone")]
