@@ -17,7 +17,7 @@ MEDIA = (
     ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4",
     ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogv", ".qt", ".rm", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 )  # fmt: skip
-LONGEST_STEM = 196  # bytes; file systems allow 255 of a name, and that of a figure has more to it
+LONGEST_NAME = 200  # bytes; file systems allow 255 of a name, and that of a figure has more to it
 
 
 class Clip(NamedTuple):
@@ -95,11 +95,11 @@ def _look(path: Path) -> Iterator[Clip]:
 
 def _unused(name: Path, names: set[Path]) -> Path:
     """The name, cut if it is too long for a figure's, and with a number if another clip has it."""
-    stem, number = name.stem, 1
-    while len(os.fsencode(stem)) > LONGEST_STEM:
-        stem = stem[:-1]
-    free = name.with_name(f"{stem}{name.suffix}")
+    number, short = 1, name.name
+    while len(os.fsencode(short)) > LONGEST_NAME:
+        short = short[:-1]
+    free = name = name.with_name(short)
     while free in names:
         number += 1
-        free = name.with_name(f"{stem} ({number}){name.suffix}")
+        free = name.with_name(f"{name.stem} ({number}){name.suffix}")
     return free

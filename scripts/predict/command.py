@@ -227,14 +227,12 @@ class Predictor:
     ) -> Generator[tuple[int, ClipResult, Film | None], None, None]:
         """Yield the index of each clip as it is done, its result and, with `films`, what is shown of it."""
         batch_size = self.given.batch_size or (1 if self.scorer.device.type == "cpu" else 8)
-        readers = [self._reader() for _ in range(min(self.given.num_workers, len(paths)))]
+        threads, framing = min(self.given.num_workers, len(paths)), self.given.framing
+        detectors = [None if framing == "crop" else make_detector() for _ in range(threads)]
+        readers = [Reader(detector, self.length, self.hop, framing) for detector in detectors]
         # Closed at once when something goes wrong, so that no thread reads on.
         with closing(read_ahead(paths, readers, room=batch_size)) as steps:
             yield from score_clips(steps, self.scorer, batch_size, films)
-
-    def _reader(self) -> Reader:
-        framing = self.given.framing
-        return Reader(None if framing == "crop" else make_detector(), self.length, self.hop, framing)
 
 
 @lru_cache(maxsize=2)
