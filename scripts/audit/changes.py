@@ -20,7 +20,7 @@ from scipy.signal import correlate
 from dataset.check import SILENCE
 from dataset.media import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, draw_frame, full_frames, read_audio, read_video
 from dataset.transforms import MEAN
-from scripts.audit.damage import EVERYDAY, OF_AUDIO, SETS, damaged
+from scripts.audit.damage import DAMAGE, EVERYDAY, SETS
 from utils.errors import DataError
 
 MIN_FRAMES = 10  # of what is left of a clip: 0.4 s
@@ -142,11 +142,11 @@ def change_clip(change: Change, clip: Clip, context: Context) -> Media:
     """
     if change.kind in ("probe", ORIGINAL.kind):
         return _probed(change, clip, context)
-    level = LEVELS[change.kind][change.family].index(change.level) + 1
+    damage = DAMAGE[change.family]
     rng = np.random.default_rng((context.seed, zlib.crc32(f"{clip.file}|{change.name}".encode())))
-    if change.family in OF_AUDIO:
-        return Media(clip.video(), damaged(change.family, level, clip.audio(), rng))
-    frames = damaged(change.family, level, clip.full_frames(), rng)
+    if damage.stream == "audio":
+        return Media(clip.video(), damage(clip.audio(), change.level, rng))
+    frames = damage(clip.full_frames(), change.level, rng)
     return Media(np.stack([draw_frame(frame) for frame in frames]), clip.audio())  # scaled as for training
 
 

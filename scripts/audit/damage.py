@@ -48,6 +48,13 @@ class Damage(NamedTuple):
         """What the levels are called."""
         return tuple(self.label.format(amount, number) for number, amount in enumerate(self.amounts, 1))
 
+    def __call__(self, stream: Any, level: str, rng: np.random.Generator) -> Any:
+        """Damage frames, one after the other, or samples (N,)."""
+        amount = self.amounts[self.levels.index(level)]
+        if self.stream == "frame":
+            return (self.function(frame, amount, rng) for frame in stream)
+        return self.function(stream, amount, rng)
+
 
 class Set(NamedTuple):
     """A set of damage by its name in papers: its types, and what to know before comparing with published numbers."""
@@ -100,6 +107,59 @@ def brightness(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> n
     return _as_uint8(factor * frame)
 
 
+def saturation(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
+    """Bring both chroma channels of YCbCr nearer to grey."""
+    luma_chroma = _ycrcb(frame)
+    luma_chroma[..., 1:] = 0.5 + factor * (luma_chroma[..., 1:] - 0.5)
+    return _to_rgb(luma_chroma)
+
+
+def contrast(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
+    """Scale all values towards 0 in float32, which rounds a few of them otherwise than `brightness`."""
+    return _as_uint8(factor * frame.astype(np.float32))
+
+
+def blocks(frame: np.ndarray, number: float, rng: np.random.Generator) -> np.ndarray:
+    """Put grey blocks at random places, `number` for each 256 pixels of the shorter side."""
+    height, width = frame.shape[:2]
+    share = min(height, width) / BLOCKS_FROM
+    frame = frame.copy()
+    for _ in range(round(number * (int(share) if share >= 1 else share))):
+        top, left = rng.integers(max(1, height - BLOCK + 1)), rng.integers(max(1, width - BLOCK + 1))
+        frame[top : top + BLOCK, left : left + BLOCK] = GREY
+    return frame
+
+
+def gaussian_noise(frame: np.ndarray, variance: float, rng: np.random.Generator) -> np.ndarray:
+    """Add noise of that variance to each channel of YCbCr, from 0 to 1."""
+    return _to_rgb(_ycrcb(frame) + math.sqrt(variance) * rng.standard_normal(frame.shape, dtype=np.float32))
+
+
+def gaussian_blur(frame: np.ndarray, side: float, _rng: np.random.Generator) -> np.ndarray:
+    """Blur with a kernel of that side, whose sigma is a sixth of it."""
+    return cv2.GaussianBlur(frame, (int(side), int(side)), side / 6)
+
+
+def pixelation(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
+    """Scale down by a factor and up again, bilinear."""
+    height, width = frame.shape[:2]
+    small = max(1, int(width // factor)), max(1, int(height // factor))
+    return cv2.resize(cv2.resize(frame, small), (width, height))
+
+
+def _ycrcb(frame: np.ndarray) -> np.ndarray:
+    """A frame (H, W, 3) as luma and chroma, float32, from 0 to 1."""
+    return cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2YCrCb)
+
+
+def _to_rgb(luma_chroma: np.ndarray) -> np.ndarray:
+    return _as_uint8(255 * cv2.cvtColor(luma_chroma, cv2.COLOR_YCrCb2RGB))
+
+
+def _as_uint8(frame: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+
+
 def mp3(samples: np.ndarray, kilobits: float, _rng: np.random.Generator) -> np.ndarray:
     """Encode samples (N,) with LAME at a constant bit rate, and decode them again, in memory."""
     with av.open(io.BytesIO(encode_mp3(samples, kilobits))) as container:
@@ -122,54 +182,6 @@ def band_limit(samples: np.ndarray, kilohertz: float, _rng: np.random.Generator)
     """Low pass of the samples (N,), Butterworth forwards and backwards, so that nothing is delayed."""
     low_pass = butter(8, 1000 * kilohertz, fs=SAMPLE_RATE, output="sos")
     return _as_int16(sosfiltfilt(low_pass, samples, padlen=min(100, len(samples) - 1)))
-
-
-def _as_uint8(frame: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(frame), 0, 255).astype(np.uint8)
-
-
-def _as_int16(samples: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(samples), -32_768, 32_767).astype(np.int16)
-
-
-def saturation(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
-    """Bring both chroma channels of YCbCr nearer to grey."""
-    luma_chroma = _ycrcb(frame)
-    luma_chroma[..., 1:] = 0.5 + factor * (luma_chroma[..., 1:] - 0.5)
-    return _back(luma_chroma)
-
-
-def contrast(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
-    """Scale all values towards 0 in float32, which rounds a few of them otherwise than `brightness`."""
-    return _as_uint8(factor * frame.astype(np.float32))
-
-
-def blocks(frame: np.ndarray, number: float, rng: np.random.Generator) -> np.ndarray:
-    """Put grey blocks at random places, `number` for each 256 pixels of the shorter side."""
-    height, width = frame.shape[:2]
-    share = min(height, width) / BLOCKS_FROM
-    frame = frame.copy()
-    for _ in range(round(number * (int(share) if share >= 1 else share))):
-        top, left = rng.integers(max(1, height - BLOCK + 1)), rng.integers(max(1, width - BLOCK + 1))
-        frame[top : top + BLOCK, left : left + BLOCK] = GREY
-    return frame
-
-
-def gaussian_noise(frame: np.ndarray, variance: float, rng: np.random.Generator) -> np.ndarray:
-    """Add noise of that variance to each channel of YCbCr, from 0 to 1."""
-    return _back(_ycrcb(frame) + math.sqrt(variance) * rng.standard_normal(frame.shape, dtype=np.float32))
-
-
-def gaussian_blur(frame: np.ndarray, side: float, _rng: np.random.Generator) -> np.ndarray:
-    """Blur with a kernel of that side, whose sigma is a sixth of it."""
-    return cv2.GaussianBlur(frame, (int(side), int(side)), side / 6)
-
-
-def pixelation(frame: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
-    """Scale down by a factor and up again, bilinear."""
-    height, width = frame.shape[:2]
-    small = max(1, int(width // factor)), max(1, int(height // factor))
-    return cv2.resize(cv2.resize(frame, small), (width, height))
 
 
 def pitch(samples: np.ndarray, semitones: float, rng: np.random.Generator) -> np.ndarray:
@@ -215,13 +227,8 @@ def _allpass(samples: np.ndarray, delay: int) -> np.ndarray:
     return lfilter(top, bottom, samples)
 
 
-def _ycrcb(frame: np.ndarray) -> np.ndarray:
-    """A frame (H, W, 3) as luma and chroma, float32, from 0 to 1."""
-    return cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2YCrCb)
-
-
-def _back(luma_chroma: np.ndarray) -> np.ndarray:
-    return _as_uint8(255 * cv2.cvtColor(luma_chroma, cv2.COLOR_YCrCb2RGB))
+def _as_int16(samples: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(samples), -32_768, 32_767).astype(np.int16)
 
 
 EVERYDAY = {
@@ -273,12 +280,3 @@ SETS = {
 }
 DAMAGE = EVERYDAY | {name: damage for one in SETS.values() for name, damage in one.types.items()}
 OF_AUDIO = tuple(name for name, damage in DAMAGE.items() if damage.stream == "audio")
-
-
-def damaged(name: str, level: int, stream: Any, rng: np.random.Generator) -> Any:
-    """Damage frames, one after the other, or samples (N,), at a level from 1 to 5."""
-    damage = DAMAGE[name]
-    amount = damage.amounts[level - 1]
-    if damage.stream == "frame":
-        return (damage.function(frame, amount, rng) for frame in stream)
-    return damage.function(stream, amount, rng)

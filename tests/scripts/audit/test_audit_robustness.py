@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from dataset.media import read_audio, read_video
 from scripts.audit.changes import CHANGES, ORIGINAL, ROBUSTNESS, Change, Clip, Context, change_clip
 from scripts.audit.command import choose
-from scripts.audit.damage import OF_AUDIO, SETS, blocks, contrast, damaged, gaussian_noise, pitch, saturation
+from scripts.audit.damage import DAMAGE, OF_AUDIO, SETS, blocks, contrast, gaussian_noise, pitch, saturation
 from scripts.audit.effects import find_effects, means
 from scripts.audit.report import write_audit
 from scripts.audit.sentences import sentences
@@ -61,7 +61,7 @@ def test_audio_is_damaged_as_defined() -> None:
     samples = np.rint(speech(32_000)).astype(np.int16)
     power = np.mean(samples.astype(float) ** 2)
     for level, ratio in ((1, 40), (5, 10)):
-        noise = damaged("GN noise", level, samples, rng()).astype(float) - samples
+        noise = DAMAGE["GN noise"](samples, f"level {level}", rng()).astype(float) - samples
         assert power / np.mean(noise**2) == pytest.approx(ratio, rel=0.1)
     tone = np.rint(8000 * np.sin(2 * np.pi * 400 * np.arange(32_000) / 16_000)).astype(np.int16)
     peak = np.argmax(np.abs(np.fft.rfft(pitch(tone, 4, rng())))) / 2
@@ -70,12 +70,13 @@ def test_audio_is_damaged_as_defined() -> None:
     click[1000] = 20_000
     tails = []
     for level in range(1, 6):
-        heard = damaged("RV reverberation", level, click, rng()).astype(float)
+        heard = DAMAGE["RV reverberation"](click, f"level {level}", rng()).astype(float)
         assert len(heard) == len(click)
         tails.append(np.sum(heard[6000:] ** 2) / np.sum(heard**2))
     assert np.all(np.diff(tails) > 0)
     assert tails[-1] > 0.02
-    assert_array_equal(damaged("AC MP3", 1, samples, rng()), damaged("AC MP3", 3, samples, rng()))
+    mild, third = (DAMAGE["AC MP3"](samples, level, rng()) for level in ("level 1", "level 3"))
+    assert_array_equal(mild, third)
 
 
 @pytest.mark.parametrize("change", ROBUSTNESS[::5], ids=lambda change: change.family)
