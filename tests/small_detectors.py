@@ -10,8 +10,8 @@ import pytest
 from torch import nn
 
 from model.avhubert import AVHubertConfig
+from model.avhubert.config import encoder_config
 from model.image_encoder import BasicBlock, Trunk
-from model.pretrained import encoder_config
 
 ENCODER = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4}
 ENCODER |= {"conv_pos": 8, "conv_pos_groups": 2}
