@@ -28,8 +28,8 @@ State = dict[str, Tensor]
 
 
 def batch_of(seed: int, frames: int = 2) -> dict[str, Any]:
-    """Two clips."""
-    batch = {key: torch.as_tensor(value) for key, value in recipe.detector_batch(seed, 2, frames).items()}
+    """Two clips of 32 pixels."""
+    batch = {key: torch.as_tensor(value) for key, value in recipe.detector_batch(seed, 2, frames, size=32).items()}
     return batch | {"id": torch.arange(2), "file": ["A/0.mp4", "B/1.mp4"]}
 
 
@@ -151,6 +151,7 @@ def fit(folder: Path, epochs: int, resume: Path | None = None, **more: Any) -> t
     return detector, watch.changed
 
 
+@pytest.mark.usefixtures("small_detectors")
 def test_the_backbone_starts_after_so_many_optimiser_steps_also_when_resumed(tmp_path: Path) -> None:
     whole, changed = fit(tmp_path / "whole", 2)
     # Batches 0 and 1 are the first step, 2 alone the second, 3 and 4 the third; then the backbone moves.
@@ -165,6 +166,7 @@ def test_the_backbone_starts_after_so_many_optimiser_steps_also_when_resumed(tmp
         assert torch.equal(resumed.state_dict()[name], value), name
 
 
+@pytest.mark.usefixtures("small_detectors")
 def test_without_freezing_everything_moves_at_once(tmp_path: Path) -> None:
     _, changed = fit(tmp_path, 1, freeze_encoder_steps=0, train_frontend=True)
     assert changed == [(False, True, False), (True, True, True), (True, True, True)]
