@@ -28,14 +28,16 @@ FOLD_NAME = re.compile(r"train_\d+")  # anything else below a run is not a fold 
 FOLDS = [f"train_{k}" for k in range(1, 6)]
 AGREEING = ("n", "acc", "auc", "auc_hard")  # in which metrics.json must agree with scores.csv
 ROUNDING = 1e-6
-# Settings in which folds of one run may differ: of a fold, of where things lie, and of how fast they come. Weights and
-# data are compared by their digests.
-MAY_DIFFER = {
+# Options that do not decide the numbers: where things lie, and how fast they come. gpus is hashed as the world size.
+NOT_DECIDING = {
+    "outputs", "num_workers", "cache_dir", "log_steps", "logger", "resume", "folds", "save_name", "gpus", "lists",
+    "prefetch",
+}  # fmt: skip
+# Settings in which folds of one run may differ: these, and those of a fold. Weights and data are compared by digests.
+MAY_DIFFER = NOT_DECIDING | {
     "fold", "train_fold", "fold_seed", "fold_meaning", "trained_subjects_tested", "test_clips_showing_trained",
-    "checkpoint", "config", "config_hash",
-    "environment", "test_environment", "skipped", "notes", "clips", "data_root", "pretrained", "outputs",
-    "num_workers", "cache_dir", "log_steps", "logger", "resume", "folds", "save_name", "gpus", "skip_bad", "compile",
-    "checkpoint_activations", "lists", "prefetch",
+    "checkpoint", "config", "config_hash", "environment", "test_environment", "skipped", "notes", "clips", "data_root",
+    "pretrained", "skip_bad", "compile", "checkpoint_activations",
 }  # fmt: skip
 
 # Mean of the five folds of FakeAVCeleb in the paper; its AUC is that of the hard decisions.

@@ -50,6 +50,14 @@ class Section(NamedTuple):
     grid: list[list[str]]
     notes: list[str] = []  # noqa: RUF012 (never changed in place)
 
+    @classmethod
+    def of(cls, title: str, grid: list[list[str]], notes: Sequence[str] = ()) -> Section:
+        """Make one without its column of notes, where that is empty, and with what the mark means, where it has it."""
+        if grid and grid[0][-1] == NOTE and not any(row[-1] for row in grid[1:]):
+            grid = [row[:-1] for row in grid]
+        has_mark = any(UNSEEN_MARK in cell for row in grid for cell in row)
+        return cls(title, grid, [*notes, UNSEEN] if has_mark else [*notes])
+
 
 def percent(value: float | None) -> str:
     """Return a fraction as the paper prints it, in percent with two decimals; empty where there is none."""
@@ -76,24 +84,14 @@ def ends(interval: Sequence[float] | None, unseen: bool = False) -> str:
     return f"{percent(interval[0])} to {percent(interval[1])}{f' {UNSEEN_MARK}' if unseen else ''}"
 
 
+def p_value(value: float | None) -> str:
+    """Return a p with three digits; empty where there was no test."""
+    return "" if value is None else f"{value:.3g}"
+
+
 def counted(number: int, noun: str) -> str:
     """Say how many of something there are."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def used(grid: list[list[str]]) -> list[list[str]]:
-    """Leave out the notes, which are the last column, if there are none."""
-    return grid if any(row[-1] for row in grid[1:]) else [row[:-1] for row in grid]
-
-
-def explained(parts: Sequence[Section]) -> list[Section]:
-    """Put what the mark of the rule of three means under the tables that have one."""
-    return [
-        part._replace(notes=[*part.notes, UNSEEN])
-        if any(UNSEEN_MARK in cell for row in part.grid for cell in row)
-        else part
-        for part in parts
-    ]
 
 
 def as_markdown(title: str, parts: Sequence[Section]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from utils.results import CATEGORIES
 from utils.statistics.evaluation import GROUPINGS, NOT_GIVEN
-from utils.table import AUC_EXPLAINED, HEADINGS, INTERVAL, NOTE, Section, ends, explained, percent, used
+from utils.table import AUC_EXPLAINED, HEADINGS, INTERVAL, NOTE, Section, ends, p_value, percent
 
 CALIBRATION = {
     "ece": "ECE, bins of equal width",
@@ -31,7 +31,7 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
     parts += [calibration_section(pooled["calibration"]), *kinds_sections(pooled), *people_sections(pooled)]
     if result["comparison"]:
         parts += _comparison(result["comparison"])
-    return explained(parts)
+    return parts
 
 
 def metrics_section(figures: Mapping[str, Any], how: Mapping[str, Any]) -> Section:
@@ -46,7 +46,7 @@ def metrics_section(figures: Mapping[str, Any], how: Mapping[str, Any]) -> Secti
         drawn = f"{how['resamples']:,} resamples of the subjects, seed {how['seed']}"
         note = f"95 % intervals: percentiles of {drawn}{without}."
     title = f"Clips: {figures['n']:,}, subjects: {figures['subjects']:,}"
-    return Section(title, used(grid), [f"1 = real, 0 = fake. {AUC_EXPLAINED}.", note])
+    return Section.of(title, grid, [f"1 = real, 0 = fake. {AUC_EXPLAINED}.", note])
 
 
 def _folds(folds: Mapping[str, Mapping[str, Any]]) -> Section:
@@ -55,7 +55,7 @@ def _folds(folds: Mapping[str, Mapping[str, Any]]) -> Section:
         note = figures["why"].get("auc") or figures["bootstrap"]["why"] or ""
         cells = [*_with_interval(figures, "acc", "auc"), percent(figures["auc_hard"])]
         grid.append([name, f"{figures['n']:,}", *cells, note])
-    return Section("Each fold, in percent", used(grid), ["The other tables are of the pooled clips of all folds."])
+    return Section.of("Each fold, in percent", grid, ["The other tables are of the pooled clips of all folds."])
 
 
 def calibration_section(figures: Mapping[str, Any]) -> Section:
@@ -81,7 +81,7 @@ def _kinds(name: str, entries: Mapping[str, Mapping[str, Any]], note: str) -> Se
     grid = [[name, "n", "ACC", INTERVAL, "AUC", INTERVAL, NOTE]]
     for label, entry in entries.items():
         grid.append([label, f"{entry['n']:,}", *_with_interval(entry, "acc", "auc"), entry["why"] or ""])
-    return Section(f"By {name}, in percent", used(grid), [note])
+    return Section.of(f"By {name}, in percent", grid, [note])
 
 
 def people_sections(figures: Mapping[str, Any]) -> list[Section]:
@@ -96,10 +96,10 @@ def people_sections(figures: Mapping[str, Any]) -> list[Section]:
             ranked.append([label, *counts[:2], *_with_interval(entry, "acc", "auc"), entry["why"] or ""])
             rejected, accepted = (_with_interval(entry, rate) for rate in ("false_rejection", "false_acceptance"))
             wrong.append([label, counts[2], *rejected, counts[3], *accepted])
-        parts.append(Section(f"By {title}, in percent", used(ranked), []))
-        parts.append(Section(f"Errors by {title}, in percent", wrong, []))
+        parts += [(f"By {title}, in percent", ranked), (f"Errors by {title}, in percent", wrong)]
     notes = [*(PEOPLE_NOTES if parts else ()), *remarks(figures["per_group"])]
-    return [*parts[:-1], parts[-1]._replace(notes=notes)] if parts else [Section("By race and gender", [], notes)]
+    *others, last = parts or [("By race and gender", [])]
+    return [*(Section.of(*part) for part in others), Section.of(*last, notes)]
 
 
 def remarks(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
@@ -143,7 +143,7 @@ def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
         values = (test[name], test[f"{name}_against"], test["difference"])
         figures.append([HEADINGS[name], *map(percent, values)])
     tests = [["test", INTERVAL, "std. error", "p", "0 or other sign", NOTE]]
-    cells = [ends(delong["interval"]), percent(delong["standard_error"]), _p(delong["p"]), "", delong["why"] or ""]
+    cells = [ends(delong["interval"]), percent(delong["standard_error"]), p_value(delong["p"]), "", delong["why"] or ""]
     tests.append(["AUC, DeLong", *cells])
     for name in ("auc", "acc"):
         drawn = bootstrap[name]
@@ -151,7 +151,7 @@ def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
         same = "no difference" if drawn["interval"] and drawn["other_sign"] is None else ""
         cells = [interval, "", "", percent(drawn["other_sign"]), bootstrap["why"] or same]
         tests.append([f"{HEADINGS[name]}, bootstrap", *cells])
-    tests.append(["ACC, McNemar", "", "", _p(mcnemar["p"]), "", ""])
+    tests.append(["ACC, McNemar", "", "", p_value(mcnemar["p"]), "", ""])
     notes = [
         f"Right alone: {mcnemar['only_first_right']:,} clips here, {mcnemar['only_against_right']:,} against.",
         "Two-sided p. DeLong's and McNemar's tests take clips as independent, the bootstrap takes subjects.",
@@ -160,10 +160,6 @@ def _comparison(comparison: Mapping[str, Any]) -> list[Section]:
     if bootstrap["left_out"]:
         notes.append(f"{bootstrap['left_out']:,} resamples had one class only and were left out.")
     return [
-        Section(f"Against the other scores on the same {comparison['n']:,} clips, in percent", figures, []),
-        Section("Tests of the difference, in percent", used(tests), notes),
+        Section.of(f"Against the other scores on the same {comparison['n']:,} clips, in percent", figures),
+        Section.of("Tests of the difference, in percent", tests, notes),
     ]
-
-
-def _p(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"

@@ -52,11 +52,12 @@ class Corpus:
         path = self._table(kind_of(config)).get(file)
         if path is None:
             return None
-        frames = config.get("max_frames")
+        most = config.get("max_frames")
         # Runs have clips in common, which are decoded once.
-        key = (path, frames if isinstance(frames, int) and frames > 0 else MAX_FRAMES)
+        key = (path, most if isinstance(most, int) and most > 0 else MAX_FRAMES)
         if key not in self._media:
-            self._media[key] = Media(*_strip(*key), *_waveform(*key))
+            (frames, shown), (waveform, length, heard) = _strip(*key), _waveform(*key)
+            self._media[key] = Media(frames, shown, waveform, length, heard)
         return self._media[key]
 
     def _table(self, dataset: str) -> dict[str, str]:

@@ -17,12 +17,12 @@ from scripts.report.clips import CLASSES, COUNT, HEIGHT, Corpus, hardest, kind_o
 from scripts.report.figures import figures
 from scripts.report.page import FOLDER, embedded, render
 from scripts.reproduce.table import describe, notes_of, sections
-from scripts.suite.page import sections as suite_sections
+from scripts.suite.table import sections as suite_sections
 from utils.errors import DataError
 from utils.files import write_atomic
 from utils.runs import Run, by_value, differing, find_runs
 from utils.summary import fold_grid, with_means
-from utils.table import Section, explained
+from utils.table import Section
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +123,8 @@ def _run(run: Run, logs: Path, corpus: Corpus) -> dict[str, Any]:
         "mixed": len(run.parts()) > 1,
         "problems": run.problems,
         "folds": _folds(run),
-        "kinds": explained(kinds_sections(run.pooled)) if run.pooled else [],
-        "people": explained(people_sections(run.pooled)) if run.pooled else [],
+        "kinds": kinds_sections(run.pooled) if run.pooled else [],
+        "people": people_sections(run.pooled) if run.pooled else [],
         "figures": drawn,
         "no_figures": absent,
         "hardest": _hardest(run, corpus),
@@ -142,8 +142,7 @@ def _folds(run: Run) -> list[tuple[Section, int]]:
     parts = [(Section(f"{run.name}: folds, in percent", fold_grid(table)), feet)]
     if run.pooled:
         pooled = metrics_section(run.pooled, {"resamples": run.resamples, "seed": run.seed})
-        whole = pooled._replace(title=f"{run.name}: all folds together. {pooled.title}")
-        parts += [(part, 0) for part in explained([whole])]
+        parts.append((pooled._replace(title=f"{run.name}: all folds together. {pooled.title}"), 0))
     return parts
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -15,19 +16,20 @@ from typing import Any, NamedTuple, get_args
 
 import yaml
 from filelock import Timeout
+from tqdm import tqdm
 
 from dataset import FakeAVCelebDataModule
 from dataset.protocols import folds_of_corpus
 from scripts.report.command import report
-from scripts.reproduce.folds import Fold, clip_lists, config_hash, holder_of, is_held, metrics_of
-from scripts.reproduce.overview import LOCKED, RUNNING, Overview
+from scripts.reproduce.folds import Fold, clip_lists, config_hash, holder_of, is_held, metrics_of, progress_of
 from scripts.reproduce.table import table
 from utils.cli import takes
 from utils.errors import DataError
 from utils.files import lock, write_atomic
-from utils.options import ALL_FOLDS, Folds, ModelType, TrainOptions, plain
+from utils.options import ALL_FOLDS, Folds, ModelType, TrainOptions, plain, taken_by
 from utils.runs import fold_folders
 from utils.signals import Stopped, requeue, stopping
+from utils.table import percent
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 POLL_SECONDS = 1.0
 # How long a process that is asked to stop may take: it finishes its step first.
 PATIENCE_SECONDS = 30
+RUNNING, LOCKED = "running", "locked elsewhere"
 
 
 class Job(NamedTuple):
@@ -113,18 +116,10 @@ def clips_of(given: TrainOptions, number: str) -> dict[str, str]:
     data = FakeAVCelebDataModule(
         given.data_root,
         train_fold=f"train_{number}.txt",
-        recipe=given.recipe,
-        validation=given.validation,
-        trim_silence=given.trim_silence,
-        num_train=given.num_train,
-        num_val=given.num_val,
-        seed=given.seed,
         fold_dir=given.outputs / "folds",
         prepare_dir=given.outputs / "prepare",
         check=False,
-        dataset=given.dataset,
-        protocol=given.protocol,
-        lists=given.lists,
+        **taken_by(FakeAVCelebDataModule.__init__, given),
     )
     try:
         return clip_lists(data)
@@ -244,3 +239,56 @@ def finish(jobs: list[Job], overview: Overview, given: TrainOptions) -> None:
         log.error("%s", problem)
     if overview.failed or problem:
         raise SystemExit(1)
+
+
+class Overview:
+    """Shows how far folds are, of which it takes the hashes of their configurations, until it is closed."""
+
+    def __init__(self, digests: Mapping[Fold, str], max_epochs: int) -> None:
+        self.failed: list[str] = []
+        self._digests, self._max_epochs = digests, max_epochs
+        self._epochs = dict.fromkeys(digests, 0)
+        self._working: dict[Fold, tuple[str, str]] = {}
+        self._shown: dict[Fold, str] = {}
+        # Without a terminal there is no bar, and the log alone tells.
+        total = max_epochs * len(digests)
+        self._bar = tqdm(total=total, desc="epochs", unit="epoch", disable=None, leave=False, dynamic_ncols=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def working(self, fold: Fold, state: str, detail: str = "") -> None:
+        """Say that a fold is trained, here or elsewhere."""
+        self._working[fold] = state, detail
+        self.refresh()
+
+    def done(self, fold: Fold, metrics: Mapping[str, Any]) -> None:
+        """Show the metrics of a fold that is done."""
+        self._settle(fold, f"done {percent(metrics.get('acc'))}/{percent(metrics.get('auc'))}")
+
+    def fail(self, fold: Fold, why: str) -> None:
+        """Say that a fold failed."""
+        self.failed.append(f"{fold}: {why}")
+        self._settle(fold, f"failed {why}")
+
+    def refresh(self) -> None:
+        """Look how far the folds are, and say what has changed."""
+        for fold, (state, detail) in self._working.items():
+            if progress := progress_of(fold, self._digests[fold]):
+                self._epochs[fold] = progress["epoch"]
+            shown = f"{state}, epoch {self._epochs[fold]}/{self._max_epochs}"
+            self._say(fold, f"{shown}: {detail}" if detail else shown)
+        self._bar.n = sum(self._epochs.values())
+        self._bar.refresh()
+
+    def _settle(self, fold: Fold, text: str) -> None:
+        self._working.pop(fold, None)
+        self._epochs[fold] = self._max_epochs
+        self._say(fold, text)
+        self.refresh()
+
+    def _say(self, fold: Fold, text: str) -> None:
+        if self._shown.get(fold) != text:
+            log.info("%s: %s", fold, text)
+            self._shown[fold] = text

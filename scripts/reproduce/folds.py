@@ -26,12 +26,10 @@ from utils.errors import DataError
 from utils.files import aside, file_digest, lock, replacing, write_atomic
 from utils.options import TrainOptions, plain
 from utils.results import read_metrics, read_scores
+from utils.runs import NOT_DECIDING
 
 log = logging.getLogger(__name__)
 
-# Options that do not decide the numbers: where things lie, and how fast they come. gpus is hashed as the world size.
-NOT_DECIDING = {"outputs", "num_workers", "cache_dir", "log_steps", "logger", "resume", "folds", "save_name", "gpus",
-                "lists", "prefetch"}  # fmt: skip
 # Files are hashed by what they hold, as the same data may lie elsewhere on another machine.
 FILES = {"data_root", "pretrained"}
 DECIDING = [field.name for field in fields(TrainOptions) if field.name not in NOT_DECIDING]

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.suite.numbers import Rows, numbers
-from scripts.suite.page import write_all
 from scripts.suite.plan import read_plan
 from scripts.suite.scoring import Bench, Machine
+from scripts.suite.table import Rows, numbers, write_all
 from utils.errors import DataError
 from utils.files import alone_in
 from utils.options import ONE_GPU, Accelerator, Gpus, Precision

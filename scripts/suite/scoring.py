@@ -169,7 +169,7 @@ class Bench:
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
 
     def _data(self, test: Test, fold: str, trained: Mapping[str, Any], check: bool = True) -> FakeAVCelebDataModule:
-        machine = self.machine
+        machine, counts = self.machine, clips_of_each(test.dataset, self.protocol(test))
         return FakeAVCelebDataModule(
             test.data_root,
             train_fold=f"{fold}.txt",
@@ -187,7 +187,8 @@ class Bench:
             dataset=test.dataset,
             protocol=self.protocol(test),
             lists=test.lists,
-            **clips_of_each(test.dataset, self.protocol(test)),
+            num_train=counts["num_train"],
+            num_val=counts["num_val"],
         )
 
     def _test(self, cell: Cell) -> Scored:

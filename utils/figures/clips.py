@@ -124,11 +124,8 @@ def draw_score_histogram(table: pd.DataFrame, title: str) -> Figure:
         if not n:
             say(axes, "no clip of this category")
             continue
-        axes.stairs(
-            counts[key], BINS, fill=True, facecolor=look.colour, edgecolor="black", hatch=look.hatch, alpha=0.75
-        )
-        axes.stairs(counts[key], BINS, color="black", linewidth=1)
-    scale_counts(panels[0], log_axis)
+        _bars(axes, counts[key], BINS, facecolor=look.colour, hatch=look.hatch, alpha=0.75)
+    _scale_counts(panels[0], log_axis)
     panels[-1].set_xlabel("Score: probability that the clip is real", fontsize=9)
     panels[-1].set_xlim(-0.01, 1.01)
     figure.supylabel(f"Clips in a bin of {BINS[1]:g}" + (", logarithmic" if log_axis else ""), fontsize=9)
@@ -142,7 +139,12 @@ def needs_log(counts: np.ndarray) -> bool:
     return bool(filled.max() >= LOG_FROM * filled.min())
 
 
-def scale_counts(axes: Axes, log_axis: bool) -> None:
+def _bars(axes: Axes, counts: np.ndarray, edges: Any, **face: Any) -> None:
+    axes.stairs(counts, edges, fill=True, edgecolor="black", **face)
+    axes.stairs(counts, edges, color="black", linewidth=1)
+
+
+def _scale_counts(axes: Axes, log_axis: bool) -> None:
     """Make the vertical axis one of counts, linear or logarithmic."""
     if log_axis:
         axes.set_yscale("log")
@@ -163,28 +165,30 @@ def draw_reliability(table: pd.DataFrame, title: str) -> Figure:
     if table.empty:
         raise DataError("no clip has a score: there is no reliability diagram to draw")
     label = table["label"].to_numpy()
-    error = calibration(label, table["score"].to_numpy(float))
-    bins = error["bins"]
-    after = None
-    if "probability" in table and table["probability"].notna().all():
-        after = calibration(label, table["probability"].to_numpy(float))
+    before = calibration(label, table["score"].to_numpy(float))
+    bins = before["bins"]
     figure = new_figure(6.6, title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     tidy(above, ylabel="Share of real clips")
     above.plot([0, 1], [0, 1], color="0.45", linewidth=1, linestyle=":", label="as often as said")
     _draw_shares(above, bins, "scores", SCORE_LOOK)
-    if after:
+    error = f"{percent(before['ece'])} %"
+    if "probability" in table and table["probability"].notna().all():
+        after = calibration(label, table["probability"].to_numpy(float))
         _draw_shares(above, after["bins"], "calibrated scores", CALIBRATED_LOOK)
+        error = f"{error} before and {percent(after['ece'])} % after calibration,"
     above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     above.legend(loc="upper left", fontsize=8)
-    _draw_counts(below, bins)
+    counts = np.array([row["n"] for row in bins])
+    log_axis = needs_log(counts)
+    axis = "Clips in a bin" + (",\nlogarithmic" if log_axis else "")
+    tidy(below, xlabel="Score: probability that the clip is real", ylabel=axis)
+    _bars(below, counts, [bins[0]["low"], *(row["high"] for row in bins)], facecolor="#56B4E9", hatch="////")
+    _scale_counts(below, log_axis)
     absent = [name for value, name in ((1, "real"), (0, "fake")) if not (label == value).any()]
     caption(
         figure,
-        f"Expected calibration error {percent(error['ece'])} % in {len(bins)} bins of equal width."
-        if after is None
-        else f"Expected calibration error {percent(error['ece'])} % before and {percent(after['ece'])} % after "
-        f"calibration, in {len(bins)} bins of equal width.",
+        f"Expected calibration error {error} in {len(bins)} bins of equal width.",
         f"n = {len(table)} clips, {int((label == 1).sum())} real.",
         "Points: mean score and share of real clips of a bin; bars: 95 % Wilson interval.",
         f"There is no {absent[0]} clip, so that the curve says little." if absent else "",
@@ -197,14 +201,3 @@ def _draw_shares(axes: Axes, bins: list[dict[str, Any]], label: str, look: dict[
     intervals = [binomtest(round(k), int(m)).proportion_ci(method="wilson") for k, m in zip(y * n, n, strict=True)]
     spread = np.abs(np.array([(interval.low, interval.high) for interval in intervals]).T - y)  # (2, bins)
     axes.errorbar(x, y, yerr=spread, label=label, **look)
-
-
-def _draw_counts(axes: Axes, bins: list[dict[str, Any]]) -> None:
-    counts = np.array([row["n"] for row in bins])
-    edges = [bins[0]["low"], *(row["high"] for row in bins)]
-    log_axis = needs_log(counts)
-    label = "Clips in a bin" + (",\nlogarithmic" if log_axis else "")
-    tidy(axes, xlabel="Score: probability that the clip is real", ylabel=label)
-    axes.stairs(counts, edges, fill=True, facecolor="#56B4E9", edgecolor="black", hatch="////")
-    axes.stairs(counts, edges, color="black", linewidth=1)
-    scale_counts(axes, log_axis)

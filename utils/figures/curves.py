@@ -42,8 +42,7 @@ class Curve(NamedTuple):
         return f"{self.name}: {name} {percent(self.metrics[metric])}, n = {len(self.table)}"
 
     def line(self, wide: float, narrow: float) -> dict[str, Any]:
-        width = wide if self.look is POOLED else narrow
-        return {"color": self.look.colour, "linestyle": self.look.dashes, "linewidth": width}
+        return self.look.line | {"linewidth": wide if self.look is POOLED else narrow}
 
 
 def draw_roc(folds: Mapping[str, pd.DataFrame], title: str) -> Figure:

@@ -7,7 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -39,6 +39,10 @@ class Look(NamedTuple):
     marker: str
     dashes: tuple = (0, ())
     hatch: str = ""
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return {"color": self.colour, "linestyle": self.dashes}
 
 
 CATEGORY_LOOKS = {

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from utils.errors import DataError
-from utils.figures.style import Look, caption, fold_looks, new_figure, say, tidy
+from utils.figures.style import caption, fold_looks, new_figure, say, tidy
 
 # Panels with the names of their column; the first that was logged is drawn.
 PANELS = {
@@ -46,11 +44,24 @@ def draw_training_curves(logs: Mapping[str, pd.DataFrame], chosen: Mapping[str, 
         axes.tick_params(labelbottom=True)
         axes.set_xlabel("Epoch", fontsize=9)
         for name, curve in folds.items():
-            _draw_curve(axes, curve, looks[name], chosen.get(name))
+            look, epoch = looks[name], chosen.get(name)
+            point = look.marker if len(curve) == 1 else None  # a line of one point cannot be seen
+            axes.plot(curve.index + 1, curve, **look.line, linewidth=1.4, marker=point, markersize=4)
+            if epoch in curve.index:
+                mark = {"color": look.colour, "markeredgecolor": "black", "markersize": 6, "zorder": 3}
+                axes.plot(epoch + 1, curve[epoch], look.marker, **mark)
         if not folds:
             say(axes, "not logged")
             axes.set_yticks([])
-    _draw_legend(panels[-1], epochs, chosen, looks)
+    panels[-1].axis("off")
+    handles = []
+    for name, table in epochs.items():
+        label = f"{name}: {len(table)} epoch{'s' * (len(table) != 1)}"
+        label += f", chosen {chosen[name] + 1}" if name in chosen else ""
+        handles.append(
+            Line2D([], [], markeredgecolor="black", label=label, marker=looks[name].marker, **looks[name].line)
+        )
+    panels[-1].legend(handles=handles, loc="center", fontsize=8, handlelength=5, frameon=False)
     missing = [  # of single folds; a panel that is empty says so itself
         f"{panel[0].lower()}{panel[1:]} of {name}"
         for panel, folds in curves.items()
@@ -76,31 +87,6 @@ def _curves(epochs: dict[str, pd.DataFrame], columns: tuple[str, ...]) -> dict[s
     return curves
 
 
-def _draw_curve(axes: Axes, curve: pd.Series, look: Look, chosen: int | None) -> None:
-    point = look.marker if len(curve) == 1 else None  # a line of one point cannot be seen
-    axes.plot(
-        curve.index + 1, curve, color=look.colour, linestyle=look.dashes, linewidth=1.4, marker=point, markersize=4
-    )
-    if chosen in curve.index:
-        axes.plot(
-            chosen + 1, curve[chosen], look.marker, color=look.colour, markeredgecolor="black", markersize=6, zorder=3
-        )
-
-
-def _draw_legend(
-    axes: Axes, epochs: dict[str, pd.DataFrame], chosen: Mapping[str, int], looks: dict[str, Look]
-) -> None:
-    axes.axis("off")
-    handles = []
-    for name, table in epochs.items():
-        label = f"{name}: {len(table)} epoch{'s' * (len(table) != 1)}"
-        label += f", chosen {chosen[name] + 1}" if name in chosen else ""
-        look = looks[name]
-        line: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "marker": look.marker}
-        handles.append(Line2D([], [], markeredgecolor="black", label=label, **line))
-    axes.legend(handles=handles, loc="center", fontsize=8, handlelength=5, frameon=False)
-
-
 def chosen_epoch(table: pd.DataFrame, selection: str | None) -> int | None:
     """Return the epoch that training kept: the first with the highest validation figure; None if none was logged."""
     epochs = by_epoch(table)
@@ -117,12 +103,8 @@ def read_training_log(folder: Path) -> pd.DataFrame:
     first epoch on: what they logged later belongs to a run that was given up. FileNotFoundError says so if nothing has
     been logged, `DataError` if a file is no log of Lightning's CSVLogger.
     """
-    numbered = {
-        path.parent.name.removeprefix("version_"): path
-        for path in folder.glob("version_*/metrics.csv")
-        if path.stat().st_size
-    }
-    paths = [numbered[number] for number in sorted(filter(str.isdecimal, numbered), key=int)]
+    logs = {path.parent.name.removeprefix("version_"): path for path in folder.glob("version_*/metrics.csv")}
+    paths = [logs[number] for number in sorted(filter(str.isdecimal, logs), key=int) if logs[number].stat().st_size]
     if not paths:
         raise FileNotFoundError(f"{folder} has no version_*/metrics.csv: train the fold first")
     epochs = pd.DataFrame()

@@ -14,8 +14,7 @@ import pytest
 import main
 from model.threshold import validation_calibration, with_calibration
 from scripts.card import facts
-from scripts.card.command import FILE
-from scripts.card.page import MINIATURE, OF_SEVERAL_FOLDS, PICKED_ON_TEST
+from scripts.card.command import FILE, MINIATURE, OF_SEVERAL_FOLDS, PICKED_ON_TEST
 from scripts.evaluate.tables import HEADINGS
 from scripts.report.cautions import CAUTIONS
 from tests.card_files import AVDF, CKPT, FOLD, RUN, TITLES, main_table, part, text_of, write

@@ -11,8 +11,7 @@ import pytest
 
 from dataset import FakeAVCelebDataModule
 from scripts.card import facts
-from scripts.card.command import FILE, card
-from scripts.card.page import PICKED_ON_TEST
+from scripts.card.command import FILE, PICKED_ON_TEST, card
 from tests.card_files import AVDF, FOLD, main_table, part, text_of, write
 from tests.conftest import REFERENCE
 from tests.score_tables import random_table, table_of

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from main import main
-from scripts.reproduce.command import clips_of, make_job, share_of
+from scripts.reproduce.command import RUNNING, Overview, clips_of, make_job, share_of
 from scripts.reproduce.folds import Fold, config_hash, held, metrics_of
-from scripts.reproduce.overview import RUNNING, Overview
 from tests.reproduce_tools import CORPUS, patch, started
 from utils.cli import run
 from utils.options import TrainOptions, plain

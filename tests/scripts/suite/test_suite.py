@@ -15,8 +15,8 @@ from main import main
 from scripts.evaluate.others import Others, read_others
 from scripts.report.command import report
 from scripts.suite import scoring
-from scripts.suite.numbers import as_errors, group_means, pairs_of, row_of
 from scripts.suite.plan import read_plan
+from scripts.suite.table import as_errors, group_means, pairs_of, row_of
 from tests.report_files import Page
 from utils.errors import DataError
 
