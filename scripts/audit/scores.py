@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +34,6 @@ from utils.files import file_digest, write_atomic
 from utils.parallel import in_threads
 
 VERSION = 1  # goes up when a change gives other pixels or samples than before
-BATCH_SIZE = 8
 SCORES = ("score", "video_score", "audio_score")
 LEFT_OUT = "left out: "
 TEXTS = ("file", "subject", "category")
@@ -49,7 +49,7 @@ def score_changes(
     *,
     model_type: str | None = None,
     max_frames: int = MAX_FRAMES,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int = 8,
     num_workers: int = 0,
     seed: int = 42,
     device: str | torch.device = "cpu",
@@ -116,13 +116,13 @@ class Item(NamedTuple):
     key: bytes = b""  # digest of the video
 
 
+@dataclass
 class ChangedClips(Dataset):
     """Clips after one change, decoded one at a time, as :class:`dataset.clips.ClipDataset` gives them for a test."""
 
-    def __init__(self, clips: Sequence[Clip], change: Change, context: Context) -> None:
-        self.clips = clips
-        self.change = change
-        self.context = context
+    clips: Sequence[Clip]
+    change: Change
+    context: Context
 
     def __len__(self) -> int:
         return len(self.clips)

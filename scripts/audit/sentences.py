@@ -11,7 +11,7 @@ import pandas as pd
 from scripts.audit.changes import LEVELS, ORIGINAL, left_out
 from scripts.audit.damage import SETS
 from scripts.audit.effects import LOSS, means
-from scripts.audit.shortcuts import SHORTCUTS, TOGETHER
+from scripts.audit.shortcuts import BIT_RATES, SHORTCUTS, TOGETHER
 from utils.statistics.bootstrap import rule_of_three
 from utils.templates import templates_in
 
@@ -44,7 +44,7 @@ def sentences(shortcuts: pd.DataFrame, effects: pd.DataFrame, together: pd.DataF
         known = shortcuts.loc[(shortcuts["shortcut"] == row.shortcut) & shortcuts["named"], "category"]
         effect = found.of(change, ["all", *known] if row.named else None) if told else None
         # Bit rates even out only with encoding, which costs other traces too.
-        judged.append((row.shortcut, row, effect, without, row.shortcut.startswith("bit rate")))
+        judged.append((row.shortcut, row, effect, without, row.shortcut in BIT_RATES))
     damage = {family: found.family(family) for family in effects.loc[effects["kind"] == "damage", "family"].unique()}
     losses = {family: next((effect for effect in levels if effect.matters), None) for family, levels in damage.items()}
     pairs = [] if together is None else [*together.itertuples()]
