@@ -6,6 +6,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
@@ -35,7 +36,7 @@ class NoAudio(DataError):
     """A clip without audio."""
 
 
-class Reader:
+class Reader(AbstractContextManager["Reader"]):
     """A media file while it is decoded, on one thread; a DataError if it is none.
 
     Frames and audio come from one pass: whichever is asked for, what is decoded of the other on the way waits. Both
@@ -64,14 +65,7 @@ class Reader:
         self._samples: deque[np.ndarray] = deque()
         self._running = self._run()
 
-    def __enter__(self) -> Reader:
-        return self
-
     def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         self._running.close()
         self._container.close()
 
@@ -114,12 +108,6 @@ class Reader:
         if not self.audio.samples:  # packets, but not one that decodes
             raise DataError(f"{self.path}: its audio does not decode")
 
-    def _coming(self, queue: deque) -> Iterator[Any]:
-        """What is in a queue, and what decoding puts there."""
-        while len(queue) or next(self._running, False):
-            if queue:
-                yield queue.popleft()
-
     def heard(self) -> list[np.ndarray]:
         """Chunks of audio that have been decoded on the way, and are given away."""
         samples = list(self._samples)
@@ -151,6 +139,12 @@ class Reader:
             why = "the default one" if used.stream.disposition & Disposition.default else "the best one"
             why = why if used.stream is ranked[0] else "the first one that is not empty"
             yield f"{len(streams)} {kind} tracks: {why} is used (number {streams.index(used.stream) + 1})"
+
+    def _coming(self, queue: deque) -> Iterator[Any]:
+        """What is in a queue, and what decoding puts there."""
+        while len(queue) or next(self._running, False):
+            if queue:
+                yield queue.popleft()
 
     def _run(self) -> Generator[bool, None, None]:
         """Decode packet by packet; yields after each, and at the end."""

@@ -112,4 +112,4 @@ def _subject(name: str) -> str:
     return rest[0] if folder in ("vox_celeb_2", "lrs3") else folder
 
 
-CORPUS = Corpus("AV-Deepfake1M", read, "people, by their id in VoxCeleb2; train and val share most of them", COUNTS)
+CORPUS = Corpus(read, "people, by their id in VoxCeleb2; train and val share most of them", COUNTS)

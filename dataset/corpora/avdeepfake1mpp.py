@@ -19,7 +19,6 @@ def read(root: Path) -> pd.DataFrame:
 
 
 CORPUS = Corpus(
-    "AV-Deepfake1M++",
     read,
     "people by their id in VoxCeleb2, talks of LRS3, or subjects of the silent videos; train and val share many",
     COUNTS,

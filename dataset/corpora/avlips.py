@@ -23,7 +23,6 @@ def read(root: Path) -> pd.DataFrame:
 
 
 CORPUS = Corpus(
-    "AVLips",
     read,
     "each clip by itself; neither people nor sources are told, so both may be on both sides of folds by it",
     COUNTS,

@@ -67,4 +67,4 @@ def _splits(table: pd.DataFrame, path: Path) -> pd.Series | str:
     return split
 
 
-CORPUS = Corpus("a table of your own", read, "whoever its column subject names")
+CORPUS = Corpus(read, "whoever its column subject names")

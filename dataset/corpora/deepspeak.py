@@ -108,4 +108,4 @@ def _splits(table: pd.DataFrame, folder: Path, notes: Notes) -> pd.Series:
     return split.fillna(by_folder)
 
 
-CORPUS = Corpus("DeepSpeak", read, "people (the one on screen)", full_frames=True)
+CORPUS = Corpus(read, "people (the one on screen)", full_frames=True)

@@ -102,7 +102,6 @@ def _split(file: str, given: str, root: str) -> str:
 
 
 CORPUS = Corpus(
-    "DFDC",
     read,
     "the real clip that each one comes from (in the tests, each clip by itself); its 960 people are not named, so one "
     "person may be on both sides of folds by it",

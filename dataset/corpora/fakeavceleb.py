@@ -107,4 +107,4 @@ def _spelt_on_disk(root: Path, folder: str) -> str:
     return next((name for name in spellings if os.path.isdir(f"{root}{os.sep}{name}")), folder)
 
 
-CORPUS = Corpus("FakeAVCeleb", read, counts=COUNTS)
+CORPUS = Corpus(read, counts=COUNTS)

@@ -117,7 +117,6 @@ def _by_folder(file: str) -> str:
 
 
 CORPUS = Corpus(
-    "KoDF",
     read,
     "people (the target of a fake); whether train and val share any is not known",
     COUNTS,

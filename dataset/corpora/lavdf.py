@@ -60,7 +60,6 @@ def _ends_late(duration: Any, periods: Any) -> bool:
 
 
 CORPUS = Corpus(
-    "LAV-DF",
     read,
     "the real clip that each one comes from; people are not named, so one person may be on both sides of folds by it",
     COUNTS,

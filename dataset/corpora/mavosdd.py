@@ -105,7 +105,6 @@ def _read_arrow(path: Path) -> pd.DataFrame:
 
 
 CORPUS = Corpus(
-    "MAVOS-DD",
     read,
     "the driving video of each clip where its name tells one, else the clip itself; people are not named, so one may "
     "be on both sides of the split",

@@ -55,7 +55,6 @@ def _genders(root: Path) -> dict[str, str]:
 
 
 CORPUS = Corpus(
-    "PolyGlotFake",
     read,
     "the real clip that each one comes from; its speakers are not named, so one may be on both sides of folds by it",
     COUNTS,

@@ -45,7 +45,6 @@ BOTH = "+"  # between the methods of a clip: of its two streams, or of two rows 
 class Corpus:
     """What is known of a corpus beside its clips."""
 
-    title: str
     read: Callable[[Path], pd.DataFrame]  # its top folder → the clip table
     # What the column `subject` holds, and, where that is not people, what folds by it cannot promise.
     subjects: str = "people"

@@ -29,12 +29,12 @@ def _avh_align_side(setting: Setting, side: str) -> pd.DataFrame:
     """FakeAVCeleb: `source,category,full_path`. AV-Deepfake1M: `path,label`, 1 = fake, below train or val."""
     if setting.dataset == "fakeavceleb":
         path = find_list(setting, "avh-align", f"favc/{side}_split.csv", f"{side}_split.csv")
-        column, told, known, real, key = "full_path", "category", ("A", "B", "C", "D"), "A", name_key
+        column, told, real, fake, key = "full_path", "category", "A", ["B", "C", "D"], name_key
     else:
         path = find_list(setting, "avh-align", f"{side}_labels.csv")
-        column, told, known, real, key = "path", "label", ("0", "1"), "0", _without_split
+        column, told, real, fake, key = "path", "label", "0", ["1"], _without_split
     table = need(read_csv(path), path, (column, told))
-    wrong = ~table[told].isin(known)
+    wrong = ~table[told].isin([real, *fake])
     if wrong.any():
         raise DataError(f"{path} line {wrong.idxmax()}: {told} is {table.at[wrong.idxmax(), told]!r}")
     labels = dict(zip(table[column].map(key), table[told] == real, strict=True))

@@ -160,7 +160,7 @@ def _remarks(usable: pd.DataFrame) -> list[str]:
 def _folds(sides: Mapping[str, Sides]) -> list[str]:
     """Test clips of each fold by race, gender, category and method, and the proof that no subject is on both sides."""
     tests = {name: test for name, (_, test) in sides.items()}
-    grid = [["test clips", *tests], _numbers("all", list(map(len, tests.values())))]
+    grid: list[list] = [["test clips", *tests], _numbers("all", list(map(len, tests.values())))]
     for column in ("category", "race", "gender", "method"):
         for value in sorted(set().union(*(test[column] for test in tests.values())) - {""}):
             grid.append(_numbers(f"{column} {value}", [(test[column] == value).sum() for test in tests.values()]))
