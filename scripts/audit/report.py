@@ -205,22 +205,19 @@ def _draw_rows(axes: Axes, table: pd.DataFrame, chance: float) -> None:
 def _draw_damage(axes: Axes, damage: pd.DataFrame, untouched: pd.DataFrame) -> None:
     """AUC of each category over the levels of one damage, from mild to severe."""
     levels = list(damage["level"].unique())
-    for category, look in LOOKS.items():
-        chosen = damage[damage["category"] == category].set_index("level").reindex(levels)
-        if chosen["after"].isna().all():
-            continue
-        start = untouched.loc[untouched["category"] == category, "after"]
-        curve = [*start, *chosen["after"]]
-        places = np.arange(len(levels) + 1)[-len(curve) :]
+    places = range(len(levels) + 1)
+    for category in damage["category"].unique():
+        chosen, look = damage[damage["category"] == category], LOOKS[category]
+        curve = [*untouched.loc[untouched["category"] == category, "after"], *chosen["after"]]
         axes.plot(places, curve, color=look.colour, marker=look.marker, linestyle=look.dashes, markersize=3,
                   linewidth=1.6 if category == "all" else 1)  # fmt: skip
         if category == "all":
             low, high = (chosen["before"] + chosen[end] for end in ("low", "high"))
-            axes.fill_between(places[-len(levels) :], low, high.clip(upper=1), color="0.85", linewidth=0)
+            axes.fill_between(places[1:], low, high.clip(upper=1), color="0.85", linewidth=0)
     labels = [re.sub(r"^0\.", ".", re.sub(r"[^\d.]", "", level)) for level in levels]
     unit = " ".join(re.sub(r"[\d.]+", "", levels[0]).split())
     tidy(axes, damage["family"].iloc[0], xlabel=unit)
-    axes.set_xticks(range(len(levels) + 1), ["", *labels])
+    axes.set_xticks(places, ["", *labels])
     axes.set_xlim(-0.3, len(levels) + 0.3)
     axes.tick_params(labelsize=6.5)
     axes.xaxis.label.set_fontsize(8)
