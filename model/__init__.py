@@ -12,12 +12,7 @@ from model.mrdf_margin import MRDF_Margin
 from model.threshold import Threshold, threshold_of
 
 MODELS: dict[str, type[Detector]] = {
-    "AVDF": AVDF,
-    "AVDF_Ensemble": AVDF_Ensemble,
-    "AVDF_Multilabel": AVDF_Multilabel,
-    "AVDF_Multiclass": AVDF_Multiclass,
-    "MRDF_Margin": MRDF_Margin,
-    "MRDF_CE": MRDF_CE,
+    kind.__name__: kind for kind in (AVDF, AVDF_Ensemble, AVDF_Multilabel, AVDF_Multiclass, MRDF_Margin, MRDF_CE)
 }
 
 __all__ = [

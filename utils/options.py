@@ -88,12 +88,11 @@ class Gpus(int):
 
     def __new__(cls, value: object) -> Gpus:
         text = str(value).strip("[] ").replace("cpu", "0")
-        if not re.fullmatch(r"\d+(\s*,\s*\d+)*,?", text):
+        fits = re.fullmatch(r"\d+(\s*,\s*\d+)*,?", text)
+        indices = [int(item) for item in text.split(",") if item.strip()] if fits else []
+        if not indices or len(set(indices)) < len(indices):
             raise DataError(f"must be {cls.WORDS}. Got value: {value}")
-        indices = [int(item) for item in text.split(",") if item.strip()]
         listed = "," in text or isinstance(value, list)
-        if len(set(indices)) < len(indices):
-            raise DataError(f"must be {cls.WORDS}. Got value: {value}")
         gpus = super().__new__(cls, len(indices) if listed else indices[0])
         gpus.indices = indices if listed else None
         return gpus

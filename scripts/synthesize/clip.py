@@ -150,8 +150,6 @@ def write_clip(path: Path, frames: np.ndarray, audio: np.ndarray, make: Make = F
     with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         video_stream = container.add_stream(make.video_codec, rate=make.rate, options=dict(make.video_options))
         audio_stream = container.add_stream(make.audio_codec, rate=SAMPLE_RATE, layout="mono")
-        assert isinstance(video_stream, av.VideoStream)
-        assert isinstance(audio_stream, av.AudioStream)
         video_stream.height, video_stream.width = frames.shape[1:3]
         video_stream.pix_fmt = "yuv420p"
         video_stream.codec_context.thread_count = 1  # more threads may give other bytes
