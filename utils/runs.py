@@ -97,7 +97,7 @@ class Run:
     @cached_property
     def pooled(self) -> dict[str, Any] | None:
         """Metrics of all test clips together, in detail; None without scores, or of corpora that must not be mixed."""
-        if not len(self.clips) or len(self.parts()) > 1:
+        if not len(self.clips) or self.mixture:
             return None
         return evaluate_table(self.clips, self.resamples, self.seed, detailed=True)
 
@@ -120,6 +120,12 @@ class Run:
         """Return the run by corpus and protocol, whose folds alone may be averaged; mostly this is one part."""
         tested_on = {fold: corpus_and_protocol(config) for fold, config in self.configs.items()}
         return {key: self.of(folds) for key, folds in by_value(tested_on).items()}
+
+    @cached_property
+    def mixture(self) -> str:
+        """Say which folds are of which corpus and protocol, if of several, so that there is no mean; "" if of one."""
+        parts = [f"{', '.join(part.folds)}: {' '.join(key)}" for key, part in self.parts().items()]
+        return "; ".join(parts) if len(parts) > 1 else ""
 
     def of(self, folds: Sequence[str]) -> Run:
         """Return some folds of the run as one of its own."""

@@ -42,7 +42,7 @@ def summarise(results_dir: Path) -> pd.DataFrame:
         raise FileNotFoundError("; ".join(run.problems) or f"{run.folder} has no fold to read")
     run = run.of(whole)
     table = with_means(run)
-    pooled = evaluate(run.clips) if len(run.parts()) == 1 else {"auc": None, "n": len(run.clips)}
+    pooled = evaluate(run.clips) if not run.mixture else {"auc": None, "n": len(run.clips)}
     table.loc["pooled_auc"] = pd.Series({"auc": pooled["auc"], "n": pooled["n"]}, dtype=float)
     _write_summary(run, table)
     return table
@@ -54,27 +54,25 @@ def with_means(run: Run) -> pd.DataFrame:
     Folds of several corpora or protocols have an empty mean.
     """
     table = run.frame.reindex(columns=[*run.frame, *(name for name in COUNTS if name not in run.frame)])
-    averaged = len(run.parts()) == 1
-    per_fold = table.drop(columns=COUNTS) if averaged else table.drop(columns=COUNTS) * np.nan
+    per_fold = table.drop(columns=COUNTS) * (np.nan if run.mixture else 1)
     # skipna=False: a mean over fewer folds than it says would mislead
     table.loc["mean"], table.loc["std"] = per_fold.mean(skipna=False), per_fold.std(ddof=1, skipna=False)
-    if averaged and run.shared("model_type") and (paper := published(next(iter(run.configs.values())))):
+    if not run.mixture and run.shared("model_type") and (paper := published(next(iter(run.configs.values())))):
         table.loc["paper"] = pd.Series(paper, dtype=float)
     return table
 
 
 def _notes(table: pd.DataFrame, run: Run) -> list[str]:
     """Sentences that belong under the table."""
-    parts, pooled = run.parts(), table.loc["pooled_auc"]
+    pooled = table.loc["pooled_auc"]
     notes = ["Percent; mean ± standard deviation over the folds. 1 = real, 0 = fake.", f"{AUC_EXPLAINED}."]
-    if len(parts) == 1:
+    if run.mixture:
+        notes.append(f"There is no mean, as the folds are of several corpora or protocols ({run.mixture}).")
+    else:
         notes.append(
             "pooled_auc, AUC of the scores over the pooled test clips of the folds: "
             f"{percent(pooled['auc']) or 'not defined'} (n = {pooled['n']:.0f})."
         )
-    else:
-        named = "; ".join(f"{', '.join(part.folds)}: {' '.join(key)}" for key, part in parts.items())
-        notes.append(f"There is no mean, as the folds are of several corpora or protocols ({named}).")
     if "paper" in table.index:
         notes.append("paper: the published mean of the five folds; empty where no number is known.")
     missing = [fold for fold in FOLDS if fold not in run.metrics]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,11 @@ def read_facts(path: Path, outputs: Path, resamples: int, seed: int) -> Facts:
 def _tested_fold(path: Path, folder: Path, trained: dict[str, Any]) -> Run:
     """The run in `folder`, with the one fold that the checkpoint is of."""
     advice = "test the checkpoint first (test.py), or say with --outputs where its results lie"
-    fold = trained.get("fold") or _guessed_fold(path, folder)
+    fold = trained.get("fold")
+    if fold is None:  # a file of the authors: by its name, or as the only one that was tested
+        named = re.search(r"train_[1-5]$", path.stem)
+        there = [one.name for one in fold_folders(folder)]
+        fold = named[0] if named and (folder / named[0]).is_dir() else there[0] if len(there) == 1 else None
     if fold is None:
         raise FileNotFoundError(f"{path}: does not say its fold, and {folder} does not hold that of one; {advice}")
     if not (folder / fold / "metrics.json").is_file():
@@ -119,16 +123,7 @@ def _tested_fold(path: Path, folder: Path, trained: dict[str, Any]) -> Run:
     problems = [problem for problem in run.problems if str(folder / fold) in problem]
     if problems:
         raise DataError("; ".join(problems))
-    return Run(run.name, folder, {fold: run.metrics[fold]}, {fold: run.scores[fold]})
-
-
-def _guessed_fold(path: Path, folder: Path) -> str | None:
-    """The fold of a file of the authors, by its name or as the only one that was tested."""
-    named = re.search(r"train_[1-5]$", path.stem)
-    if named and (folder / named[0]).is_dir():
-        return named[0]
-    folds = fold_folders(folder) if folder.is_dir() else []
-    return folds[0].name if len(folds) == 1 else None
+    return replace(run.of([fold]), problems=[], damaged=[])
 
 
 def _check_origin(path: Path, digest: str, metrics: Path, trained: dict[str, Any], config: dict[str, Any]) -> None:

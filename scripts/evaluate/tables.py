@@ -88,7 +88,7 @@ def people_sections(figures: Mapping[str, Any]) -> list[Section]:
     """Races and genders of a table that was evaluated in detail, or a word that nothing is known of them."""
     parts = []
     for name, entries in figures["per_group"].items():
-        title = GROUPINGS[name][1]
+        title = " and ".join(GROUPINGS[name])
         ranked = [[title, "subjects", "n", "ACC", INTERVAL, "AUC", INTERVAL, NOTE]]
         wrong = [[title, "real", "rejected", INTERVAL, "fake", "accepted", INTERVAL]]
         for label, entry in entries.items():
@@ -106,7 +106,7 @@ def remarks(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
     """Say of which groupings nothing is known, and whether the groups of the others can be compared."""
     absent = " or ".join(name for name in ("race", "gender") if name not in groups)
     said = [f"Nothing by {absent}: the scores do not say it."] if absent else []
-    return said + [f"By {GROUPINGS[name][1]}: {_compared(entries)}" for name, entries in groups.items()]
+    return said + [f"By {' and '.join(GROUPINGS[name])}: {_compared(entries)}" for name, entries in groups.items()]
 
 
 def _compared(entries: Mapping[str, Mapping[str, Any]]) -> str:

@@ -75,11 +75,6 @@ def _missing(run: Run) -> str | None:
     return ", ".join(missing) or None
 
 
-def _several(run: Run) -> str | None:
-    parts = [f"{', '.join(part.folds)}: {' '.join(key)}" for key, part in run.parts().items()]
-    return "; ".join(parts) if len(parts) > 1 else None
-
-
 def _below_chance(run: Run) -> str | None:
     aucs = {fold: metrics.get("auc") for fold, metrics in run.metrics.items()}
     if run.pooled:
@@ -178,7 +173,7 @@ CAUTIONS = (
         "Corpora or protocols are mixed",
         "The folds were not tested on the same: there is no mean of them, and nothing of all clips together.",
         "test other corpora into runs of their own, with `--save_name`",
-        _several,
+        lambda run: run.mixture or None,
     ),
     Caution(
         "A fold was tested with another fold's checkpoint",

@@ -120,7 +120,7 @@ def _run(run: Run, logs: Path, corpus: Corpus) -> dict[str, Any]:
         "corpus": run.shared("corpus"),
         "fold_names": run.folds,
         "n": run.n_clips,
-        "mixed": len(run.parts()) > 1,
+        "mixed": bool(run.mixture),
         "problems": run.problems,
         "folds": _folds(run),
         "kinds": kinds_sections(run.pooled) if run.pooled else [],
@@ -136,9 +136,8 @@ def _folds(run: Run) -> list[tuple[Section, int]]:
     """The metrics of each fold with the mean and the paper's numbers below, of which there are so many; all clips."""
     if not run.metrics:
         return []
-    averaged = len(run.parts()) == 1
-    table = with_means(run) if averaged else run.frame
-    feet = averaged + ("paper" in table.index)
+    table = run.frame if run.mixture else with_means(run)
+    feet = ("mean" in table.index) + ("paper" in table.index)
     parts = [(Section(f"{run.name}: folds, in percent", fold_grid(table)), feet)]
     if run.pooled:
         pooled = metrics_section(run.pooled, {"resamples": run.resamples, "seed": run.seed})

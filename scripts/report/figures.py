@@ -68,7 +68,7 @@ def all_figures(run: Run, log_dir: Path | None, out: Path, title: str) -> tuple[
     reasons: dict[str, str] = {}
     jobs: dict[str, Callable[[], Figure]] = {name: partial(draw, run.scores, title) for name, draw in OF_FOLDS.items()}
     jobs |= {name: partial(draw, run.clips, pooled) for name, draw in OF_CLIPS.items()}
-    if not run.scores or len(run.parts()) > 1:
+    if not run.scores or run.mixture:
         why = "no fold has a scores.csv" if not run.scores else "its folds are of several corpora or protocols"
         reasons |= dict.fromkeys(jobs, why)
         jobs = {}

@@ -131,13 +131,10 @@ def make_job(model: str, number: str, options: dict[str, Any], clips: dict[str, 
     """One fold of one detector, with the options that were given for all."""
     own: dict[str, Any] = {"model_type": model, "save_name": model, "folds": number, "resume": "auto"}
     resolved = TrainOptions(**own, **options)
-    changed = [
-        (field.name, options[field.name])
-        for field in fields(TrainOptions)
-        if field.name in options and options[field.name] != field.default
-    ]
-    handed_on = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in changed]
-    command = [sys.executable, str(TRAIN), *(f"--{name}={value}" for name, value in own.items()), *handed_on]
+    defaults = {field.name: field.default for field in fields(TrainOptions)}
+    flags = own | {name: value for name, value in options.items() if value != defaults[name]}
+    command = [sys.executable, str(TRAIN)]
+    command += [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in flags.items()]
     fold = Fold(resolved.outputs, model, resolved.fold_names[0])
     return Job(fold, config_hash(plain(resolved), clips), command)
 
@@ -255,7 +252,6 @@ class Overview:
         self._bar = tqdm(total=total, desc="epochs", unit="epoch", disable=None, leave=False, dynamic_ncols=True)
 
     def close(self) -> None:
-        """Take the bar away."""
         self._bar.close()
 
     def working(self, fold: Fold, state: str, detail: str = "") -> None:
@@ -264,11 +260,9 @@ class Overview:
         self.refresh()
 
     def done(self, fold: Fold, metrics: Mapping[str, Any]) -> None:
-        """Show the metrics of a fold that is done."""
         self._settle(fold, f"done {percent(metrics.get('acc'))}/{percent(metrics.get('auc'))}")
 
     def fail(self, fold: Fold, why: str) -> None:
-        """Say that a fold failed."""
         self.failed.append(f"{fold}: {why}")
         self._settle(fold, f"failed {why}")
 

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 # Files are hashed by what they hold, as the same data may lie elsewhere on another machine.
 FILES = {"data_root", "pretrained"}
 DECIDING = [field.name for field in fields(TrainOptions) if field.name not in NOT_DECIDING]
+# A checkpoint whose weights are read only when they are asked for.
+READ_LIGHTLY = partial(read_checkpoint, mmap=True)
 # Written where a fold's lock is, for whoever meets it.
 HOLDER = ".holder"
 # The workers of a process that was killed hold its lock for a moment more, until they notice.
@@ -103,13 +105,11 @@ def held(fold: Fold) -> Iterator[None]:
 
 def is_held(fold: Fold) -> bool:
     """Whether a process holds the lock of a fold."""
-    own = lock(fold.lock)
     try:
-        own.acquire(timeout=0)
+        with lock(fold.lock).acquire(timeout=0):
+            return False
     except Timeout:
         return True
-    own.release()
-    return False
 
 
 def holder_of(fold: Fold) -> str:
@@ -206,18 +206,17 @@ def start_of(fold: Fold, config: Mapping[str, Any], resume: str | None, requeued
     again (by Slurm): it goes on where it was.
     """
     digest = config["config_hash"]
-    if resume == "auto" or (requeued and _is_ours(fold.best, digest)):
-        return _own_start(fold, digest)
-    if resume in (None, "auto"):
-        if _is_ours(fold.best, digest):
-            return Start(said=f"{fold} was trained with these options before: its checkpoints and results are replaced")
+    ours = fold.best.exists() and _looked_at(fold.best, digest, READ_LIGHTLY)[1] is None
+    if resume is None and ours and not requeued:
+        return Start(said=f"{fold} was trained with these options before: its checkpoints and results are replaced")
+    if resume in (None, "auto") or (requeued and ours):
         return _own_start(fold, digest)
     path = Path(resume)
     checkpoint = read_checkpoint(path)
     _check_resumable(path, checkpoint.get("config"), config)
     if path.resolve() in (fold.last.resolve(), fold.best.resolve()):
         return Start(path, checkpoint)
-    others = Start() if _is_ours(fold.best, digest) else _own_start(fold, digest)
+    others = Start() if ours else _own_start(fold, digest)
     return others._replace(path=path, checkpoint=checkpoint)
 
 
@@ -269,7 +268,7 @@ def _own_start(fold: Fold, digest: str) -> Start:
     Without the best one there is no going on, as the best epoch so far would be lost.
     """
     checkpoint, last = _looked_at(fold.last, digest, read_checkpoint)
-    _, best = _looked_at(fold.best, digest, _read_lightly)
+    _, best = _looked_at(fold.best, digest, READ_LIGHTLY)
     if fold.best.exists() and best is None:
         if fold.last.exists() and last is None:
             return Start(fold.last, checkpoint)
@@ -312,11 +311,6 @@ def _check_resumable(path: Path, config: Any, asked: Mapping[str, Any]) -> None:
         raise DataError(f"--resume {path}: {wrong[0]}")
 
 
-def _read_lightly(path: Path) -> dict[str, Any]:
-    """A checkpoint whose weights are read only when they are asked for."""
-    return read_checkpoint(path, mmap=True)
-
-
 def _looked_at(
     path: Path, digest: str, read: Callable[[Path], dict[str, Any]]
 ) -> tuple[dict[str, Any] | None, str | None]:
@@ -330,8 +324,3 @@ def _looked_at(
     config = contents.get("config")
     known = isinstance(config, Mapping) and config.get("config_hash") == digest
     return contents, None if known else f"{path} is of another configuration"
-
-
-def _is_ours(path: Path, digest: str) -> bool:
-    """Whether a checkpoint is there and of this configuration."""
-    return path.exists() and _looked_at(path, digest, _read_lightly)[1] is None

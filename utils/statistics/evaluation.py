@@ -12,12 +12,7 @@ from utils.statistics.bootstrap import HEADS, RESAMPLES, SEED, bootstrap_interva
 from utils.statistics.calibration import calibration
 from utils.statistics.paired import compare
 
-# Name of a grouping: the columns that it is by, and what it is called.
-GROUPINGS = {
-    "race": (("race",), "race"),
-    "gender": (("gender",), "gender"),
-    "race_gender": (("race", "gender"), "race and gender"),
-}
+GROUPINGS = {"race": ("race",), "gender": ("gender",), "race_gender": ("race", "gender")}  # the columns of each
 SHORT = 12  # groups of two columns together at most; FakeAVCeleb has ten
 NOT_GIVEN = "(not given)"
 
@@ -90,7 +85,7 @@ def per_group(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[
     By the names of `GROUPINGS`; a grouping of which the table says nothing is left out.
     """
     found = {}
-    for name, (columns, _) in GROUPINGS.items():
+    for name, columns in GROUPINGS.items():
         if any(column not in table or (table[column] == "").all() for column in columns):
             continue
         keys = table[list(columns)].replace("", NOT_GIVEN).agg(", ".join, axis=1)
