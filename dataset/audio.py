@@ -38,22 +38,25 @@ class AudioTrack:
         self._kind: tuple[str, str, int] | None = None
         self._resampler: av.AudioResampler | None = None
         self._waiting = av.AudioFifo()  # resampling little by little would be slow
+        self._ready: list[np.ndarray] = []
 
-    def decode(self, packet: av.Packet | None) -> Iterator[np.ndarray]:
+    def decode(self, packet: av.Packet | None) -> list[np.ndarray]:
         """Samples (n,) int16 that are ready after a packet of the track; None: all that is left."""
         if packet is not None:
             if not packet.size:
-                return
+                return []
             self._packets += 1
         try:
             frames = self.stream.codec_context.decode(packet)
         except av.FFmpegError:
             self._errors += 1
-            return
+            return []
         for frame in frames:
-            yield from self._place(frame, None if frame.pts is None else frame.pts * self._base - self._origin)
+            self._place(frame, None if frame.pts is None else frame.pts * self._base - self._origin)
         if packet is None:
-            yield from self._flush()
+            self._flush()
+        ready, self._ready = self._ready, []
+        return ready
 
     def notes(self) -> Iterator[str]:
         """What is unusual."""
@@ -66,11 +69,11 @@ class AudioTrack:
         if self._errors:
             yield f"{self._errors} of {self._packets} packets of the audio do not decode"
 
-    def _place(self, frame: av.AudioFrame, start: float | None) -> Iterator[np.ndarray]:
+    def _place(self, frame: av.AudioFrame, start: float | None) -> None:
         """Put a frame where it belongs."""
         kind = frame.format.name, frame.layout.name, frame.sample_rate
         if kind != self._kind:
-            yield from self._flush()
+            self._flush()
             self._kind, self._resampler = kind, av.AudioResampler("s16", "mono", SAMPLE_RATE)
             self.rate, self.channels = self.rate or frame.sample_rate, self.channels or len(frame.layout.channels)
         self.samples += frame.samples
@@ -86,32 +89,31 @@ class AudioTrack:
                 self._holes += 1
                 self._silence += drift
             for silence in _silence(frame, round(drift * frame.sample_rate)):
-                yield from self._write(silence)
+                self._write(silence)
         elif drift < -(AHEAD if self.seconds else BEHIND):
             surplus = round(-drift * frame.sample_rate)
             if surplus >= frame.samples:
                 return
             frame = _without(frame, surplus)
-        yield from self._write(frame)
+        self._write(frame)
 
-    def _write(self, frame: av.AudioFrame) -> Iterator[np.ndarray]:
+    def _write(self, frame: av.AudioFrame) -> None:
         self._waiting.write(frame)
         self.seconds += frame.samples / frame.sample_rate
         if self._waiting.samples >= CHUNK:
-            yield from self._resample(self._waiting.read())
+            self._resample(self._waiting.read())
 
-    def _flush(self) -> Iterator[np.ndarray]:
+    def _flush(self) -> None:
         """Resample what waits, and all that the resampler holds back."""
         if self._resampler is None:
             return
         if self._waiting.samples:
-            yield from self._resample(self._waiting.read())
-        yield from self._resample(None)
+            self._resample(self._waiting.read())
+        self._resample(None)
         self._resampler, self._waiting = None, av.AudioFifo()
 
-    def _resample(self, frame: av.AudioFrame | None) -> Iterator[np.ndarray]:
-        for done in self._resampler.resample(frame):
-            yield done.to_ndarray()[0]
+    def _resample(self, frame: av.AudioFrame | None) -> None:
+        self._ready += [done.to_ndarray()[0] for done in self._resampler.resample(frame)]
 
 
 def _silence(like: av.AudioFrame, count: int) -> Iterator[av.AudioFrame]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,9 +168,12 @@ class ClipChecker:
         self.progress = progress
         self._known: dict[tuple[str, Stamp], tuple[str, tuple[str, ...]]] = {}
 
-    def learn(self, path: str, seen: Stamp, reason: str, notes: Sequence[str] = ()) -> None:
-        """Take over what an earlier check found in files with this stamp; an empty reason means that all is well."""
-        self._known[path, seen] = reason, tuple(notes)
+    def learn(self, clips: pd.DataFrame, findings: Mapping[str, tuple[Stamp, dict[str, Any]]]) -> None:
+        """Take over what main.py prepare found: file → stamp, and the fields of `ClipFacts`."""
+        for file, path in zip(clips["file"], clips["path"], strict=True):
+            if file in findings:
+                seen, facts = findings[file]
+                self._known[path, seen] = facts["reason"], tuple(facts["notes"])
 
     def __call__(self, clips: pd.DataFrame) -> list[BadClip]:
         """Return the bad ones among `clips`, in their order."""

@@ -16,7 +16,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from dataset.cache import CachedClip, ClipCache, Reading
-from dataset.check import BadClip, ClipChecker, Stamp
+from dataset.check import BadClip, ClipChecker
 from dataset.clips import COLLATE, ClipDataset, ClipSampler
 from dataset.corpora import corpus, corpus_folder, read_corpus
 from dataset.corpora.table import MARKER, Layout
@@ -240,22 +240,16 @@ class FakeAVCelebDataModule(LightningDataModule):
         self.protocol = self.protocol or default_protocol(self.dataset, clips)
         prepared = find_prepared(clips, [folder for folder in (self.root / FOLDER, self.prepare_dir) if folder])
         if prepared is not None:
-            self._learn(prepared.findings(), clips)
+            findings = prepared.findings()
+            self._facts = {file: facts for file, (_, facts) in findings.items()}
+            if self.checker is not None:  # so that unchanged clips are not decoded once more
+                self.checker.learn(clips, findings)
             subset = prepared.subset(clips)
             if subset is not None and self.protocol in BY_SUBSET:
                 log.debug("%d clips as main.py prepare chose them: %s", len(subset), prepared.folder)
                 return subset
         is_whole = self.protocol == "mrdf-5fold" and clips["layout"].iloc[0] == Layout.ORIGINAL
         return paper_subset(clips, self.seed) if is_whole else clips
-
-    def _learn(self, findings: dict[str, tuple[Stamp, dict[str, Any]]], clips: pd.DataFrame) -> None:
-        """Take over what main.py prepare found, so that unchanged clips are not decoded once more."""
-        for file, path in zip(clips["file"], clips["path"], strict=True):
-            if file in findings:
-                seen, facts = findings[file]
-                self._facts[file] = facts
-                if self.checker is not None:
-                    self.checker.learn(path, seen, facts["reason"], facts["notes"])
 
     def _without_crop(self, clips: pd.DataFrame, count: int) -> list[BadClip]:
         """Those of `clips`, which the cache does not hold, whose faces main.py prepare could not crop.
