@@ -51,6 +51,7 @@ def test_scores_of_the_four_test_clips(
     assert relative_error(torch.cat(probabilities).numpy(), expected) < 2e-5
 
 
+@pytest.mark.usefixtures("small_detectors")
 @pytest.mark.parametrize("name", MODELS)
 def test_our_own_checkpoint_comes_back_with_its_type_and_layers(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -73,6 +74,7 @@ def save(path: Path, detector: Detector, **more: object) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("small_detectors")
 def test_types_that_look_alike_have_to_be_named(tmp_path: Path) -> None:
     path = save(tmp_path / "margin.ckpt", MODELS["MRDF_Margin"]())
     with pytest.raises(CheckpointError, match="AVDF, AVDF_Multilabel, MRDF_Margin look alike"):

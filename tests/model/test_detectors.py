@@ -68,7 +68,7 @@ def test_multiclass_is_real_when_class_0_is_the_likeliest() -> None:
 )
 def test_overfits_one_batch_of_real_clips(name: str, prepared_root: Path) -> None:
     torch.manual_seed(0)
-    data = FakeAVCelebDataModule(prepared_root, batch_size=4, num_train=1, max_frames=6, check=False)
+    data = FakeAVCelebDataModule(prepared_root, batch_size=4, num_train=1, max_frames=2, check=False)
     data.setup("fit")
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
     assert sorted(batch["mm_label"].tolist()) == [0, 1, 2, 3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def batch() -> dict[str, torch.Tensor]:
     return {key: torch.as_tensor(value) for key, value in recipe.detector_batch(**EXPECTED["batch"]).items()}
 
 
+@pytest.fixture(scope="module", params=MODELS)
+def made(request: pytest.FixtureRequest) -> Detector:
+    """Each detector with the weights behind the numbers; nobody changes it."""
+    return filled(request.param)
+
+
 def relative_error(actual: torch.Tensor, expected: np.ndarray) -> float:
     """Largest difference, relative to the largest value expected."""
     return float(np.abs(actual.detach().numpy() - expected).max() / np.abs(expected).max())
@@ -37,18 +44,14 @@ def loss_of(detector: Detector, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 @every_detector
 def test_state_dict_has_the_names_and_shapes_of_the_release(name: str) -> None:
     released = {recipe.canonical(key): shape for key, shape in EXPECTED["models"][name]["state_dict"].items()}
-    ours = {key: list(value.shape) for key, value in MODELS[name]().state_dict().items()}
-    assert ours == released
+    with torch.device("meta"):
+        detector = MODELS[name]()
+    assert {key: list(value.shape) for key, value in detector.state_dict().items()} == released
+    assert sum(value.numel() for value in detector.parameters()) == EXPECTED["models"][name]["parameters"]
 
 
-@every_detector
-def test_number_of_parameters(name: str) -> None:
-    assert sum(parameter.numel() for parameter in MODELS[name]().parameters()) == EXPECTED["models"][name]["parameters"]
-
-
-@every_detector
-def test_outputs_and_losses_in_eval_mode(name: str, batch: dict[str, torch.Tensor]) -> None:
-    detector = filled(name).eval()
+def test_outputs_and_losses_in_eval_mode(made: Detector, batch: dict[str, torch.Tensor]) -> None:
+    name, detector = type(made).__name__, copy.deepcopy(made).eval()
     with torch.no_grad():
         outputs = detector(batch["video"], batch["audio"], batch["padding_mask"])
         losses = detector.losses(outputs, batch)
@@ -61,10 +64,13 @@ def test_outputs_and_losses_in_eval_mode(name: str, batch: dict[str, torch.Tenso
         assert relative_error(value, ARRAYS[f"{name}/eval/{key}"]) < 2e-5, key
 
 
-@every_detector
-def test_loss_and_gradients_in_train_mode(name: str, batch: dict[str, torch.Tensor]) -> None:
-    detector = filled(name).train()
+def test_loss_and_gradients_in_train_mode(made: Detector, batch: dict[str, torch.Tensor]) -> None:
+    name, detector = type(made).__name__, copy.deepcopy(made).train()
+    norm = detector.model.feature_extractor_video.resnet.frontend3D[1]  # of the front end, which is not trained
+    before = norm.running_mean.clone()
     loss = loss_of(detector, batch)
+    assert not torch.equal(norm.running_mean, before)
+    assert norm.num_batches_tracked == 1
     assert relative_error(loss, ARRAYS[f"{name}/train/loss"]) < 2e-5
     loss.backward()
     expected = EXPECTED["models"][name]["grad_norms"]
@@ -82,7 +88,7 @@ def test_loss_and_gradients_in_train_mode(name: str, batch: dict[str, torch.Tens
 
 # Of the others the daily run compares losses and gradients.
 @pytest.mark.parametrize(
-    "name", [name if name.startswith("MRDF") else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+    "name", [name if name == "MRDF_CE" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
 )
 def test_five_steps_of_adam(name: str, batch: dict[str, torch.Tensor]) -> None:
     detector = filled(name).train()
@@ -98,13 +104,3 @@ def test_five_steps_of_adam(name: str, batch: dict[str, torch.Tensor]) -> None:
     # As in SPEC of the reference: relative to the array's largest value.
     expected = np.array(EXPECTED["models"][name]["adam_losses"])
     assert np.abs(np.array(losses) - expected).max() / expected.max() < 1e-2
-
-
-@every_detector
-def test_running_statistics_of_the_frozen_front_end_move(name: str, batch: dict[str, torch.Tensor]) -> None:
-    detector = filled(name).train()
-    norm = detector.model.feature_extractor_video.resnet.frontend3D[1]
-    before = norm.running_mean.clone()
-    loss_of(detector, batch)
-    assert not torch.equal(norm.running_mean, before)
-    assert norm.num_batches_tracked == 1

@@ -90,26 +90,34 @@ def results_of(loss: nn.Module, detector: Detector, batch: dict[str, Tensor]) ->
     return {name: value.detach() for name, value in results.items()}
 
 
-def process(rank: int, folder: Path) -> None:
-    """One of two processes: its share of each case, kept in `folder`."""
-    torch.set_num_threads(1)
+def share_of(rank: int, folder: Path) -> dict[str, dict[str, Tensor]]:
+    """One of two processes: its share of each case."""
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2, timeout=timedelta(seconds=30)
+        "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2, timeout=timedelta(minutes=2)
     )
     results = {}
     for case, (name, lengths) in CASES.items():
         detector = detector_without_dropout(name)
         loss = DistributedDataParallel(Loss(detector), find_unused_parameters=True)
         results[case] = results_of(loss, detector, batch_of(lengths, SHARES[rank]))
-    torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
+    return results
+
+
+def second_process(_: int, folder: Path) -> None:
+    """Keeps its results in `folder`."""
+    torch.set_num_threads(1)
+    torch.save(share_of(1, folder), folder / "second.pt")
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
     folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.spawn(process, (folder,), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    other = torch.multiprocessing.spawn(second_process, (folder,), nprocs=1, join=False)
+    first = share_of(0, folder)
+    while not other.join():
+        pass
+    return [first, torch.load(folder / "second.pt")]
 
 
 def relative_error(actual: Tensor, expected: Tensor, floor: float = 0.0) -> float:

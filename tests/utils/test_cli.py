@@ -234,9 +234,13 @@ def test_sigterm_is_143_and_cleans_up(tmp_path: Path) -> None:
 
 
 def test_a_program_in_a_locale_of_another_encoding(tmp_path: Path) -> None:
-    locale = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    command = [sys.executable, "main.py", "evaluate", f"{tmp_path}/né.csv"]
-    done = subprocess.run(command, cwd=ROOT, env=locale, capture_output=True, check=False)
+    (tmp_path / "program.py").write_text(
+        "import sys\nfrom utils.cli import run\n\n"
+        "def read(file: str) -> None:\n    open(file)\n\nsys.exit(run(read, read, 'program.py'))\n"
+    )
+    locale = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, tmp_path / "program.py", "--file", f"{tmp_path}/né.csv"]
+    done = subprocess.run(command, env=locale, capture_output=True, check=False)
     (line,) = done.stderr.decode().splitlines()
     assert (done.returncode, "né.csv" in line) == (2, True)
 

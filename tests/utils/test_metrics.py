@@ -252,7 +252,7 @@ def score_share(rank: int, folder: str) -> None:
 
 
 def test_fold_scores_of_two_processes_are_those_of_the_whole_fold(tmp_path: Path) -> None:
-    multiprocessing.spawn(score_share, args=(str(tmp_path),), nprocs=2)
+    multiprocessing.start_processes(score_share, args=(str(tmp_path),), nprocs=2, start_method="fork")
     for rank in range(2):
         check_five_clips(pd.read_pickle(tmp_path / f"{rank}.pkl"))
 
@@ -300,10 +300,10 @@ def by_torchmetrics(label: np.ndarray, decision: np.ndarray, batch_size: int) ->
     return float(np.average(values, weights=sizes))
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 8, 64, 400, 1000])
+@pytest.mark.parametrize("batch_size", [1, 7, 8, 64, 1000])
 def test_the_criterion_of_the_release_batch_by_batch(batch_size: int) -> None:
     rng = np.random.default_rng(batch_size)
-    for label in (np.repeat([1, 0], [100, 300]), rng.integers(0, 2, 131), np.ones(20, int), np.zeros(20, int)):
+    for label in (np.repeat([1, 0], [20, 60]), rng.integers(0, 2, 67), np.ones(10, int), np.zeros(10, int)):
         for rate in (0.0, 0.1, 0.5, 1.0):
             decision = np.where(rng.random(label.size) < rate, 1 - label, label)
             expected = by_torchmetrics(label, decision, batch_size)

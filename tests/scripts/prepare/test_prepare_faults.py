@@ -50,24 +50,36 @@ def content(*folders: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture
-def many_root(original_root: Path) -> Path:
-    """The reference corpus seven times over, each with subjects of its own: 84 clips, which take a while."""
-    lines = (original_root / "meta_data.csv").read_text().splitlines()
+@pytest.fixture(scope="module")
+def many_root(tmp_path_factory: pytest.TempPathFactory, reference: Path) -> Path:
+    """The reference corpus four times over, each with subjects of its own: 48 clips, which take a while."""
+    root = tmp_path_factory.mktemp("many") / "original"
+    shutil.copytree(reference / "corpus" / "original", root, copy_function=shutil.copyfile)
+    lines = (root / "meta_data.csv").read_text().splitlines()
     rows = [lines[0]]
-    for take in range(7):
+    for take in range(4):
         for line in lines[1:]:
             subject = line[:7]
             renamed = f"{subject[:2]}{take}{subject[3:]}"
             rows.append(line.replace(subject, renamed))
             cells = line.split(",")
-            source = original_root / cells[9].removeprefix("FakeAVCeleb/") / cells[8]
+            source = root / cells[9].removeprefix("FakeAVCeleb/") / cells[8]
             target = Path(str(source).replace(subject, renamed))
             if take:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
-    (original_root / "meta_data.csv").write_text("\n".join(rows) + "\n")
-    return original_root
+    (root / "meta_data.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def undisturbed(many_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What one prepare leaves that nothing happens to."""
+    outputs = tmp_path_factory.mktemp("undisturbed")
+    prepare("--data_root", many_root, "--cache", "--outputs", outputs)
+    found = content(outputs / "prepare", outputs / "cache")
+    assert len([name for name in found if name.endswith(".safetensors")]) == 48
+    return found
 
 
 def kill_and_finish(root: Path, outputs: Path, undisturbed: dict[str, bytes], moments: list[float]) -> None:
@@ -84,31 +96,24 @@ def kill_and_finish(root: Path, outputs: Path, undisturbed: dict[str, bytes], mo
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_killed(many_root: Path, tmp_path: Path, seed: int) -> None:
-    prepare("--data_root", many_root, "--cache", "--outputs", tmp_path / "undisturbed")
-    undisturbed = content(tmp_path / "undisturbed" / "prepare", tmp_path / "undisturbed" / "cache")
-    assert len([name for name in undisturbed if name.endswith(".safetensors")]) == 84
+def test_killed(many_root: Path, undisturbed: dict[str, bytes], tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
     kill_and_finish(many_root, tmp_path / "killed", undisturbed, [draw.uniform(0, 1.2) for _ in range(2)])
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_moments(many_root: Path, tmp_path: Path) -> None:
-    prepare("--data_root", many_root, "--cache", "--outputs", tmp_path / "undisturbed")
-    undisturbed = content(tmp_path / "undisturbed" / "prepare", tmp_path / "undisturbed" / "cache")
+def test_killed_at_twenty_moments(many_root: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     draw = random.Random(42)
     for moment in range(20):
         kill_and_finish(many_root, tmp_path / f"killed {moment}", undisturbed, [draw.uniform(0, 2.5)])
 
 
-def test_two_at_once(many_root: Path, tmp_path: Path) -> None:
-    prepare("--data_root", many_root, "--cache", "--outputs", tmp_path / "alone")
-    both = [start("--data_root", many_root, "--cache", "--outputs", tmp_path / "both") for _ in range(2)]
+def test_two_at_once(many_root: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    both = [start("--data_root", many_root, "--cache", "--outputs", tmp_path) for _ in range(2)]
     said = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert any("another prepare is at work" in text for text in said)
-    names = ("prepare", "cache")
-    assert content(*(tmp_path / "both" / n for n in names)) == content(*(tmp_path / "alone" / n for n in names))
+    assert content(tmp_path / "prepare", tmp_path / "cache") == undisturbed
 
 
 def test_preparing_needs_no_lightning(original_root: Path) -> None:
@@ -126,7 +131,7 @@ def test_no_room(original_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert (original_root / "prepare" / "report.csv").exists()
 
 
-def test_disk_fills_up(many_root: Path, tmp_path: Path) -> None:
+def test_disk_fills_up(many_root: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     process = start("--data_root", many_root, "--cache", "--outputs", outputs, limit=1_000_000)
     said = process.communicate()[0]
@@ -137,9 +142,7 @@ def test_disk_fills_up(many_root: Path, tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert not [path for path in outputs.rglob("*") if path.suffix == ".tmp"]
     prepare("--data_root", many_root, "--cache", "--outputs", outputs)
-    prepare("--data_root", many_root, "--cache", "--outputs", tmp_path / "roomy")
-    names = ("prepare", "cache")
-    assert content(*(outputs / n for n in names)) == content(*(tmp_path / "roomy" / n for n in names))
+    assert content(outputs / "prepare", outputs / "cache") == undisturbed
 
 
 @contextmanager

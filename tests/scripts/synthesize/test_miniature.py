@@ -78,7 +78,7 @@ def tracks() -> list[Track]:
     made = []
     for index, subject in enumerate(make_cast(80, seed=7)):
         for kind, category in enumerate(CATEGORIES):
-            audio = make_audio(subject, category, SECONDS, np.random.SeedSequence(7, spawn_key=(index, kind)))
+            audio = make_audio(subject, category, 0.7, np.random.SeedSequence(7, spawn_key=(index, kind)))
             made.append(Track(subject.id, category.letter, audio.samples))
     return made
 
