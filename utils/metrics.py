@@ -31,8 +31,7 @@ LISTED = 5  # names in a message at most
 UNKNOWN = -1  # a label that the corpus does not tell
 # (video is real, audio is real) -> category of FakeAVCeleb; of any other labels there is none
 CATEGORY_OF_LABELS = {(1, 1): "A", (1, 0): "B", (0, 1): "C", (0, 0): "D"}
-REAL_AUDIO = ("A", "C")
-REAL_VIDEO = ("A", "B")
+REAL_IN = {"audio_score": ("A", "C"), "video_score": ("A", "B")}  # the categories whose stream is real
 
 
 class FoldScores(Metric):
@@ -133,8 +132,7 @@ def per_method(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
 def stream_labels(table: pd.DataFrame, head: str) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and scores of one stream, "audio_score" or "video_score", (K,) each, where these are known."""
     known = table[table["category"] != ""]
-    real = REAL_AUDIO if head == "audio_score" else REAL_VIDEO
-    return known["category"].isin(real).to_numpy(int), _numbers(known, head)
+    return known["category"].isin(REAL_IN[head]).to_numpy(int), _numbers(known, head)
 
 
 def release_criterion(label: ArrayLike, decision: ArrayLike, batch_size: int) -> float:

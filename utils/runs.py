@@ -26,7 +26,7 @@ from utils.statistics.evaluation import evaluate_table
 
 FOLD_NAME = re.compile(r"train_\d+")  # anything else below a run is not a fold of it, such as what was set aside
 FOLDS = [f"train_{k}" for k in range(1, 6)]
-AGREEING = ("n", "acc", "auc", "auc_hard")  # in which metrics.json must agree with scores.csv
+AGREEING = ["n", "acc", "auc", "auc_hard"]  # in which metrics.json must agree with scores.csv
 ROUNDING = 1e-6
 # Options that do not decide the numbers: where things lie, and how fast they come. gpus is hashed as the world size.
 NOT_DECIDING = {
@@ -151,11 +151,12 @@ def read_run(folder: Path) -> Run:
     except DataError as error:
         run.problems.append(str(error))
     for fold in sorted(run.metrics.keys() & run.scores.keys()):
-        here, there = evaluate(run.scores[fold]), run.metrics[fold]
-        if names := [name for name in AGREEING if not _same(here[name], there.get(name))]:
-            run.problems.append(
-                f"{folder / fold}: {', '.join(names)} of metrics.json are not those of scores.csv; test it again"
-            )
+        sides = (evaluate(run.scores[fold]), run.metrics[fold])
+        here, there = (pd.Series([side.get(name) for name in AGREEING], AGREEING, dtype=float) for side in sides)
+        off = here.index[~np.isclose(here, there, rtol=0, atol=ROUNDING, equal_nan=True)]
+        if len(off):
+            told = ", ".join(off)
+            run.problems.append(f"{folder / fold}: {told} of metrics.json are not those of scores.csv; test it again")
     return run
 
 
@@ -183,10 +184,6 @@ def find_runs(results: Path, names: str | None = None) -> list[Run]:
 def what(error: ValueError | OSError) -> str:
     """Say what an error is; one that the system raised says little without its file."""
     return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-
-
-def _same(one: float | None, other: float | None) -> bool:
-    return one == other if one is None or other is None else abs(one - other) < ROUNDING
 
 
 def corpus_and_protocol(config: Mapping[str, Any]) -> tuple[str, str]:

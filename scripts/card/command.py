@@ -15,14 +15,13 @@ from dataset.media import FRAME_RATE
 from scripts.audit.changes import CHANGES, LEVELS, left_out
 from scripts.audit.sentences import KINDS, listed
 from scripts.card.facts import Facts, read_facts
-from scripts.evaluate.tables import calibration_section, kinds_sections, metrics_section, people_sections
+from scripts.evaluate.tables import CALIBRATION, calibration_section, kinds_sections, metrics_section, people_sections
 from scripts.report.cautions import Caution, cautions, skipped
-from utils.errors import DataError
 from utils.files import markdown_table, write_atomic
 from utils.options import RECIPES
 from utils.results import CATEGORIES
 from utils.runs import PUBLISHED_CORPUS
-from utils.statistics.bootstrap import RESAMPLES, SEED
+from utils.statistics.bootstrap import RESAMPLES, SEED, require_not_negative
 from utils.statistics.evaluation import NOT_GIVEN, group_metrics
 from utils.summary import calibration_notes
 from utils.table import AUC_EXPLAINED, Section, counted, ends, percent, section_lines
@@ -74,9 +73,7 @@ def card(
         If there is no such checkpoint, its fold has not been tested, an option is out of range, a file cannot be read,
         or the results are not those of the checkpoint.
     """
-    for flag, value in (("bootstrap", bootstrap), ("seed", seed)):
-        if value < 0:
-            raise DataError(f"--{flag} is {value}, but must be 0 or more")
+    require_not_negative(bootstrap=bootstrap, seed=seed)
     if out is not None and out.is_dir():
         raise IsADirectoryError(f"--out {out}: is a folder, but must be a file, such as {out / FILE}")
     facts = read_facts(checkpoint, outputs, bootstrap, seed)
@@ -195,11 +192,10 @@ def _calibration(facts: Facts) -> Section:
     record = facts.run.metrics[facts.fold].get("calibration")
     if not record:
         return section._replace(notes=[*notes, "The checkpoint holds no calibration, so that a score is all there is."])
-    head, *rows = section.grid
-    keys = ("ece", "ece_equal_mass", "brier")
-    values = [[f"{record[when][key]:.4f}" for when in ("before", "after")] for key in keys]
-    body = [[row[0], *pair] for row, pair in zip(rows, values, strict=True)]
-    return section._replace(grid=[[head[0], "score", "calibrated"], *body], notes=[*notes, *calibration_notes(record)])
+    grid = [["metric", "score", "calibrated"]]
+    for key, text in CALIBRATION.items():
+        grid.append([text, *(f"{record[when][key]:.4f}" for when in ("before", "after"))])
+    return section._replace(grid=grid, notes=[*notes, *calibration_notes(record)])
 
 
 def _shortcuts(audit: Mapping[str, Any] | None) -> str:

@@ -15,7 +15,7 @@ from utils.errors import DataError
 from utils.files import to_json, write_atomic
 from utils.options import Dataset, Protocol
 from utils.results import match, pool, read_scores
-from utils.statistics.bootstrap import RESAMPLES, SEED
+from utils.statistics.bootstrap import RESAMPLES, SEED, require_not_negative
 from utils.statistics.evaluation import evaluate_folds
 from utils.table import as_markdown, as_tables
 
@@ -73,9 +73,7 @@ def evaluate_scores(
         If a file cannot be read, a cell is wrong, folds share a clip, the two sides have not the same clips, or an
         option is out of range.
     """
-    for flag, value in (("bootstrap", bootstrap), ("seed", seed)):
-        if value < 0:
-            raise DataError(f"--{flag} is {value}, but must be 0 or more")
+    require_not_negative(bootstrap=bootstrap, seed=seed)
     if data_root is None:
         if polarity or threshold is not None:
             raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,34 +42,25 @@ class Corpus:
     def __init__(self, root: Path | None) -> None:
         self.root = root
         self.problems: dict[str, str] = {}
-        self._paths: dict[str, dict[str, str]] = {}
-        self._media: dict[tuple[str, int], Media] = {}
+        # Runs have clips in common, which are looked for and decoded once.
+        self._paths, self._media = cache(self._read), cache(_media)
 
     def show(self, file: str, config: dict[str, Any]) -> Media | None:
         """Return frames and audio of a clip, or why there are none; None if the corpus has no such clip.
 
         The configuration of the fold that tested it tells the kind of corpus and the frames in use.
         """
-        path = self._table(kind_of(config)).get(file)
-        if path is None:
-            return None
-        most = config.get("max_frames")
-        # Runs have clips in common, which are decoded once.
-        key = (path, most if isinstance(most, int) and most > 0 else MAX_FRAMES)
-        if key not in self._media:
-            (frames, shown), (waveform, length, heard) = _strip(*key), _waveform(*key)
-            self._media[key] = Media(frames, shown, waveform, length, heard)
-        return self._media[key]
+        path, most = self._paths(kind_of(config)).get(file), config.get("max_frames")
+        frames = most if isinstance(most, int) and most > 0 else MAX_FRAMES
+        return None if path is None else self._media(path, frames)
 
-    def _table(self, dataset: str) -> dict[str, str]:
-        if dataset not in self._paths:
-            try:
-                table = read_corpus(self.root, dataset)
-                self._paths[dataset] = dict(zip(table["file"], table["path"], strict=True))
-            except (ValueError, OSError) as error:
-                self.problems[dataset] = str(error)
-                self._paths[dataset] = {}
-        return self._paths[dataset]
+    def _read(self, dataset: str) -> dict[str, str]:
+        try:
+            table = read_corpus(self.root, dataset)
+        except (ValueError, OSError) as error:
+            self.problems[dataset] = str(error)
+            return {}
+        return dict(zip(table["file"], table["path"], strict=True))
 
 
 def kind_of(config: dict[str, Any]) -> str:
@@ -100,7 +92,7 @@ def outline(samples: np.ndarray) -> tuple[str, int]:
     return f"M{'L'.join(edge)}Z", max(len(low) - 1, 1)
 
 
-def hardest(clips: pd.DataFrame, label: int, count: int = COUNT) -> pd.DataFrame:
+def hardest(clips: pd.DataFrame, label: int) -> pd.DataFrame:
     """Return the clips of a class (1 = real) with the highest loss, the highest first, with the column loss.
 
     The loss is -log of the probability given to the truth, and infinite where that is 0.
@@ -110,22 +102,22 @@ def hardest(clips: pd.DataFrame, label: int, count: int = COUNT) -> pd.DataFrame
     with np.errstate(divide="ignore"):
         loss = -np.log(score) if label == 1 else -np.log1p(-score)
     # + 0.0 makes 0 of -0; ties go by name, so that the rows of the file may be in any order
-    return clips.assign(loss=loss + 0.0).sort_values(["loss", "file"], ascending=[False, True]).head(count)
+    return clips.assign(loss=loss + 0.0).sort_values(["loss", "file"], ascending=[False, True]).head(COUNT)
 
 
-def _strip(path: str, max_frames: int) -> tuple[str, str]:
+def _media(path: str, max_frames: int) -> Media:
+    jpeg = drawing = ""
+    length = 1
     try:
         frames = read_video(path, max_frames)
+        jpeg, shown = base64.b64encode(strip(frames)).decode("ascii"), f"{FRAMES} of {len(frames)} frames"
     except (ValueError, OSError, cv2.error) as error:
-        return "", f"No video: {error}"
-    return base64.b64encode(strip(frames)).decode("ascii"), f"{FRAMES} of {len(frames)} frames"
-
-
-def _waveform(path: str, max_frames: int) -> tuple[str, int, str]:
+        shown = f"No video: {error}"
     try:
         samples = read_audio(path, max_frames)
+        peak = 100 * np.abs(samples.astype(float)).max() / FULL_SCALE
+        drawing, length = outline(samples)
+        heard = f"{len(samples) / SAMPLE_RATE:.2f} s of audio, drawn to its peak, {peak:.0f} % of full scale"
     except (ValueError, OSError) as error:
-        return "", 1, f"No audio: {error}"
-    peak = np.abs(samples.astype(float)).max() / FULL_SCALE
-    words = f"{len(samples) / SAMPLE_RATE:.2f} s of audio, drawn to its peak, {100 * peak:.0f} % of full scale"
-    return *outline(samples), words
+        heard = f"No audio: {error}"
+    return Media(jpeg, shown, drawing, length, heard)

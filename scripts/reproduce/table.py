@@ -117,17 +117,16 @@ def _notes(run: Run, metrics: Mapping[str, Any]) -> list[str]:
 
 def _record(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Corpus, commit, seed, versions and hardware."""
-    values: dict[str, list[str]] = {name: [] for name in RECORD}
+    told = []
     for config in configs:
         made = config.get("environment") or {}
         versions = ", ".join(f"{name} {number}" for name, number in (made.get("versions") or {}).items())
         hardware = ", ".join(made[name] for name in ("gpu", "cpu") if made.get(name))
-        found = (config.get("corpus"), made.get("commit"), config.get("seed"), versions, hardware)
-        for several, value in zip(values.values(), found, strict=True):
-            text = UNKNOWN if value in (None, "") else str(value)
-            if text not in several:
-                several.append(text)
-    return values
+        told.append((config.get("corpus"), made.get("commit"), config.get("seed"), versions, hardware))
+    return {
+        name: list(dict.fromkeys(UNKNOWN if value in (None, "") else str(value) for value in values))
+        for name, values in zip(RECORD, zip(*told, strict=True), strict=True)
+    }
 
 
 def notes_of(rows: Sequence[Row]) -> list[str]:

@@ -13,7 +13,7 @@ from scripts.suite.table import Rows, numbers, write_all
 from utils.errors import DataError
 from utils.files import alone_in
 from utils.options import ONE_GPU, Accelerator, Gpus, Precision
-from utils.statistics.bootstrap import RESAMPLES, SEED
+from utils.statistics.bootstrap import RESAMPLES, SEED, require_not_negative
 from utils.table import as_tables
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,7 @@ def suite(
     DataError
         If the file, a checkpoint, a corpus or a list cannot be used; what was scored before is kept.
     """
-    if bootstrap < 0 or seed < 0:
-        raise DataError("--bootstrap and --seed must be 0 or more")
+    require_not_negative(bootstrap=bootstrap, seed=seed)
     asked = read_plan(plan)
     folder = outputs / "suite" / plan.stem
     bench = Bench(folder, Machine(outputs, gpus, precision, accelerator, num_workers, seed))

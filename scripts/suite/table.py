@@ -66,27 +66,27 @@ def pool(parts: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
 
 
 def row_of(clips: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
-    """Metrics of a row, of what `pool` returns.
+    """Metrics of a row, of what `pool` returns, of the scored clips with their intervals.
 
-    Returns
-    -------
-    dict
-        ``n`` labelled clips, ``scored`` of them, ``coverage`` (scored / n), ``fake`` (the share of fakes, which is the
-        AP of a random score), ``subjects``; ``METRICS`` of the scored clips with their ``intervals`` and the names of
-        those that are by the ``rule_of_three``, and each metric once more, with clips that could not be scored counted
-        as errors.
+    Each metric is there once more, with clips that could not be scored counted as errors. ``fake`` is the share of
+    fakes, which is the AP of a random score.
     """
     scored = clips[clips["score"].notna()]
-    found: dict[str, Any] = {"n": len(clips), "scored": len(scored)}
-    found["coverage"] = len(scored) / len(clips) if len(clips) else None
-    found["fake"] = float((clips["label"] == 0).mean()) if len(clips) else None
-    found["subjects"] = int(clips["subject"].nunique())
-    of_all = [evaluate(table.assign(video_score=np.nan, audio_score=np.nan)) for table in (scored, as_errors(clips))]
-    for metrics, suffix in zip(of_all, ("", AS_ERRORS), strict=True):
-        found |= {name + suffix: metrics[name] for name in METRICS}
+    of_scored, with_errors = (
+        evaluate(table.assign(video_score=np.nan, audio_score=np.nan)) for table in (scored, as_errors(clips))
+    )
     drawn = bootstrap_intervals(scored, resamples, seed) if len(scored) else {"intervals": {}, "rule_of_three": []}
-    found |= {"intervals": {name: drawn["intervals"].get(name) for name in METRICS}}
-    return found | {"rule_of_three": [name for name in METRICS if name in drawn["rule_of_three"]]}
+    return {
+        "n": len(clips),
+        "scored": len(scored),
+        "coverage": len(scored) / len(clips) if len(clips) else None,
+        "fake": float((clips["label"] == 0).mean()) if len(clips) else None,
+        "subjects": int(clips["subject"].nunique()),
+        **{name: of_scored[name] for name in METRICS},
+        **{name + AS_ERRORS: with_errors[name] for name in METRICS},
+        "intervals": {name: drawn["intervals"].get(name) for name in METRICS},
+        "rule_of_three": [name for name in METRICS if name in drawn["rule_of_three"]],
+    }
 
 
 def as_errors(clips: pd.DataFrame) -> pd.DataFrame:
@@ -99,14 +99,9 @@ def as_errors(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairs_of(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """Test every two detectors on the clips of one test that both have scored.
+    """Test every two detectors on the clips of one test that both have scored: DeLong's p, of the difference of AUCs.
 
-    Returns
-    -------
-    list of dict
-        ``first``, ``second``, ``n``, ``difference`` of their AUCs, DeLong's ``p``, and ``holm``, that p corrected for
-        the number of pairs of this test (Holm, Scandinavian Journal of Statistics 6 (1979) 65-70); None where the
-        test is not defined.
+    ``holm`` is that p corrected for the number of pairs of this test; both are None where the test is not defined.
     """
     found: list[dict[str, Any]] = []
     for (first, one), (second, other) in combinations(tables.items(), 2):

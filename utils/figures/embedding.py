@@ -23,10 +23,11 @@ PANELS = {
 }
 FEWEST = 8  # clips
 FEW = 50  # clips below which groups in the plane may be chance
+SEED = 42  # of t-SNE
 PERPLEXITY = 30  # scikit-learn's own
 
 
-def draw_embedding(embeddings: Mapping[str, np.ndarray], categories: np.ndarray, title: str, seed: int = 42) -> Figure:
+def draw_embedding(embeddings: Mapping[str, np.ndarray], categories: np.ndarray, title: str) -> Figure:
     """Draw embeddings (N, D) of one trained detector by t-SNE (van der Maaten and Hinton, 2008), a panel each.
 
     They are any of video_cross, audio_cross, video_within and audio_within. Clips of an unknown category ("") are left
@@ -46,13 +47,14 @@ def draw_embedding(embeddings: Mapping[str, np.ndarray], categories: np.ndarray,
     legend = figure.add_subplot(grid[rows, :])
     legend.axis("off")
     for axes, name in zip(panels, names, strict=True):
-        _draw_panel(axes, np.asarray(embeddings[name], float)[known], categories, seed)
+        _draw_panel(axes, np.asarray(embeddings[name], float)[known], categories)
         axes.set_title(f"{name}: {PANELS[name]}", fontsize=9)
     counts = {key: int((categories == key).sum()) for key in CATEGORIES}
-    handles = [
-        Line2D([], [], marker=look.marker, color=look.colour, linestyle="", markeredgecolor="black", label=label)
-        for look, label in ((CATEGORY_LOOKS[key], f"{key}: {CATEGORIES[key]}, n = {n}") for key, n in counts.items())
-    ]
+    handles = []
+    for key, count in counts.items():
+        look, label = CATEGORY_LOOKS[key], f"{key}: {CATEGORIES[key]}, n = {count}"
+        point = {"marker": look.marker, "color": look.colour, "linestyle": "", "markeredgecolor": "black"}
+        handles.append(Line2D([], [], label=label, **point))
     legend.legend(handles=handles, loc="center", ncols=2, fontsize=8, frameon=False)
     absent = [key for key, count in counts.items() if not count]
     n = len(categories)
@@ -92,7 +94,7 @@ def _check(embeddings: Mapping[str, np.ndarray], categories: np.ndarray) -> list
     return names
 
 
-def _draw_panel(axes: Axes, embedding: np.ndarray, categories: np.ndarray, seed: int) -> None:
+def _draw_panel(axes: Axes, embedding: np.ndarray, categories: np.ndarray) -> None:
     axes.set(xticks=[], yticks=[])
     axes.set_xlabel("t-SNE 1", fontsize=8)
     axes.set_ylabel("t-SNE 2", fontsize=8)
@@ -102,7 +104,7 @@ def _draw_panel(axes: Axes, embedding: np.ndarray, categories: np.ndarray, seed:
     if np.ptp(embedding, axis=0).max() == 0:
         say(axes, "all embeddings are the same")
         return
-    plane = project(embedding, seed)
+    plane = project(embedding, SEED)
     size = 40 if len(plane) < FEW else 14
     for key, look in CATEGORY_LOOKS.items():
         shape: dict[str, Any] = {"s": size, "marker": look.marker, "color": look.colour, "alpha": 0.8}

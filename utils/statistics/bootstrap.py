@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, t
 
+from utils.errors import DataError
 from utils.metrics import stream_labels
 
 RESAMPLES, SEED = 2000, 42  # of every command
@@ -25,6 +26,13 @@ HEADS = {"audio_auc": "audio_score", "video_auc": "video_score"}
 BY_RANK = {"auc", "ap_real", "ap_fake", "eer"}
 WEIGHTS_AT_ONCE = 1 << 20  # bounds the memory: about ten arrays of 8 MB
 ROUNDING = 1e-9
+
+
+def require_not_negative(**options: int) -> None:
+    """See that resamples and seeds are 0 or more; `DataError` names the flag that is not."""
+    for flag, value in options.items():
+        if value < 0:
+            raise DataError(f"--{flag} is {value}, but must be 0 or more")
 
 
 def rule_of_three(subjects: int) -> float:

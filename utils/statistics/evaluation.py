@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils.metrics import REAL_AUDIO, REAL_VIDEO, evaluate, per_method
+from utils.metrics import evaluate, per_method, stream_labels
 from utils.statistics.bootstrap import HEADS, RESAMPLES, SEED, bootstrap_intervals, group_intervals, no_intervals
 from utils.statistics.calibration import calibration
 from utils.statistics.paired import compare
@@ -55,17 +55,17 @@ def evaluate_table(
     """
     metrics, real = evaluate(table), table["label"] == 1
     groups: dict[str, Any] = {"per_category": metrics.pop("per_category"), "per_method": per_method(table)}
-    rows = {"per_category": lambda name: table["category"] == name}
-    rows["per_method"] = lambda name: ~real & (table["method"] == name)
-    for kind, entries in groups.items():
-        for name, entry in entries.items():
-            no_real = "no real clip" if "auc" in entry and entry["auc"] is None else None
-            entry["why"] = no_real if entry["n"] else "no clip"
-            if detailed:
-                own, among_real = table[rows[kind](name)], table[rows[kind](name) | real]
-                intervals, unseen = group_intervals(own, resamples, seed, ("acc",))
-                ranked, also = group_intervals(among_real, resamples, seed, ("auc",)) if "auc" in entry else ({}, [])
-                entry |= {"intervals": intervals | {"auc": ranked.get("auc")}, "rule_of_three": unseen + also}
+    chosen = [(entry, table["category"] == name) for name, entry in groups["per_category"].items()]
+    chosen += [(entry, ~real & (table["method"] == name)) for name, entry in groups["per_method"].items()]
+    for entry, rows in chosen:
+        no_real = "no real clip" if "auc" in entry and entry["auc"] is None else None
+        entry["why"] = no_real if entry["n"] else "no clip"
+        if detailed:
+            entry["intervals"], entry["rule_of_three"] = group_intervals(table[rows], resamples, seed, ("acc",))
+            among = table[rows | real]
+            ranked, unseen = group_intervals(among, resamples, seed, ("auc",)) if "auc" in entry else ({}, [])
+            entry["intervals"]["auc"] = ranked.get("auc")
+            entry["rule_of_three"] += unseen
     if detailed:
         groups["per_group"] = per_group(table, resamples, seed)
     return {
@@ -99,15 +99,11 @@ def per_group(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[
 
 
 def group_metrics(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, Any]:
-    """Compute the metrics of a group of people.
+    """Compute the metrics of a group of people, each with its interval; None where there is no such clip.
 
-    Returns
-    -------
-    dict
-        ``n``, ``subjects``, ``real`` and ``fake`` (clips); ``acc``, ``auc`` (its real clips against its fake ones),
-        ``false_rejection`` (share of its real clips decided fake), ``false_acceptance`` (share of its fake clips
-        decided real), each None where there is no such clip; ``intervals`` of these four, or None, with their
-        ``rule_of_three``; ``why``: why any of these is None, or None.
+    ``real`` and ``fake`` count clips; ``auc`` is of its real clips against its fake ones; ``false_rejection`` is the
+    share of its real clips decided fake, ``false_acceptance`` that of its fake clips decided real. ``why`` says why any
+    of these is None.
     """
     metrics = evaluate(table)
     intervals, unseen = group_intervals(table, resamples, seed)
@@ -132,10 +128,10 @@ def _why_undefined(metric: str, table: pd.DataFrame) -> str:
         stream, absent = metric.removesuffix("_auc"), table[HEADS[metric]].isna()
         if absent.any():
             return f"no {stream} score" if absent.all() else f"{stream} scores in some files only"
-        if not (table["category"] != "").any():
+        label, _ = stream_labels(table, HEADS[metric])
+        if not label.size:
             return f"the corpus does not tell whose {stream} is fake"
-        has_real = table["category"].isin(REAL_AUDIO if stream == "audio" else REAL_VIDEO).any()
-        return f"no clip with {'fake' if has_real else 'real'} {stream}"
+        return f"no clip with {'fake' if label.any() else 'real'} {stream}"
     absent_classes = [name for name, value in (("real", 1), ("fake", 0)) if not (table["label"] == value).any()]
     of_class, _, name = metric.partition("_")
     if of_class not in ("f1", "recall", "precision"):

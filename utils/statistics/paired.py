@@ -66,13 +66,8 @@ def placement_variance(below: np.ndarray, above: np.ndarray) -> float:
 def delong_test(label: np.ndarray, score: np.ndarray, other: np.ndarray) -> dict[str, Any]:
     """Test whether two AUCs on the same clips differ, by DeLong's method, which takes clips as independent.
 
-    Label: 1 = real; score and other: probability of real by either detector, (N,) each.
-
-    Returns
-    -------
-    dict
-        ``auc``, ``auc_against``, ``difference``, its ``standard_error`` and 95 % ``interval``, ``z`` and the
-        two-sided ``p``; what is not defined is None, and ``why`` says why.
+    Label: 1 = real; score and other: probability of real by either detector, (N,) each. ``interval`` is that of the
+    difference at 95 %, ``p`` two-sided. What is not defined is None, and ``why`` says why.
     """
     result: dict[str, Any] = dict.fromkeys(
         ("auc", "auc_against", "difference", "standard_error", "interval", "z", "p", "why")
