@@ -60,6 +60,14 @@ def small_detectors() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small MRDF_CE, which only a test with `small_detectors` can read."""
+    from tests.small_detectors import save_small
+
+    return save_small(tmp_path_factory.mktemp("small") / "small.ckpt")
+
+
+@pytest.fixture(scope="session")
 def released_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint as the authors' release writes it, with Lightning 1.7.7."""
     path = tmp_path_factory.mktemp("released") / "MRDF_CE_train_2.ckpt"

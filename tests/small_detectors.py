@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from model.avhubert import AVHubertConfig
 from model.avhubert.config import encoder_config
 from model.image_encoder import BasicBlock, Trunk
+from scripts.verify.reference import filled
 
 ENCODER = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4}
 ENCODER |= {"conv_pos": 8, "conv_pos_groups": 2}
@@ -40,3 +43,11 @@ def making_them_small() -> Iterator[None]:
         patch.setattr("model.model.encoder_config", small_config)
         patch.setattr("model.image_encoder.Trunk", SmallTrunk)
         yield
+
+
+def save_small(path: Path) -> Path:
+    """Save a small MRDF_CE whose every weight matters."""
+    with making_them_small():
+        detector = filled("MRDF_CE")
+    torch.save({"state_dict": detector.state_dict(), "model_type": "MRDF_CE", "hyper_parameters": {}}, path)
+    return path

@@ -29,6 +29,8 @@ SHIFT, DEAF, BLUR, LOUD = (named(name) for name in ("shift +80 ms", "missing aud
 FEW_FRAMES = 10
 Score = Callable[..., pd.DataFrame]
 
+pytestmark = pytest.mark.usefixtures("small_detectors")
+
 
 @pytest.fixture
 def clips(original_root: Path) -> pd.DataFrame:
@@ -37,9 +39,9 @@ def clips(original_root: Path) -> pd.DataFrame:
     return table[table["subject"] == table["subject"].iloc[0]]
 
 
-@pytest.fixture(scope="module")
-def detector(released_checkpoint: Path) -> Detector:
-    return load_detector(released_checkpoint)
+@pytest.fixture
+def detector(small_checkpoint: Path) -> Detector:
+    return load_detector(small_checkpoint)
 
 
 @pytest.fixture
@@ -169,13 +171,13 @@ def test_other_clips_or_settings_compute_anew(score: Score, clips: pd.DataFrame,
 
 
 def test_another_checkpoint_computes_anew(
-    clips: pd.DataFrame, released_checkpoint: Path, computed: list[str], tmp_path: Path
+    clips: pd.DataFrame, small_checkpoint: Path, computed: list[str], tmp_path: Path
 ) -> None:
-    checkpoint = torch.load(released_checkpoint, weights_only=True)
+    checkpoint = torch.load(small_checkpoint, weights_only=True)
     checkpoint["state_dict"]["mm_classifier.2.bias"] += torch.tensor([0.0, 1.0])
     torch.save(checkpoint, tmp_path / "other.ckpt")
     clips, odds = clips.iloc[:1], []
-    for path in (released_checkpoint, tmp_path / "other.ckpt"):
+    for path in (small_checkpoint, tmp_path / "other.ckpt"):
         table = score_changes(path, clips, clips, tmp_path, [], max_frames=FEW_FRAMES, device="cpu")
         odds.append(np.log(table["score"] / (1 - table["score"])))
     assert computed == ["original"] * 2

@@ -41,13 +41,12 @@ def folder(original_root: Path, tmp_path: Path) -> Path:
     return place
 
 
-def test_a_clip_of_the_corpus_scores_as_in_a_test(
-    original_root: Path, released_checkpoint: Path, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("small_detectors")
+def test_a_clip_of_the_corpus_scores_as_in_a_test(original_root: Path, small_checkpoint: Path, tmp_path: Path) -> None:
     """That is, as test.py with --batch_size 1 scores it, whatever the batch is here."""
     clips = read_corpus(original_root)
     clips = clips[clips["category"] == "A"].reset_index(drop=True)
-    dataset, detector, expected = ClipDataset(clips, train=False), load_detector(released_checkpoint), {}
+    dataset, detector, expected = ClipDataset(clips, train=False), load_detector(small_checkpoint), {}
     for path, item in zip(clips["path"], dataset, strict=True):
         with torch.inference_mode():
             verdict = detector.decide(detector(normalise(item["video"][None]), item["audio"].T[None]))
@@ -55,7 +54,7 @@ def test_a_clip_of_the_corpus_scores_as_in_a_test(
     folder, out = original_root / "RealVideo-RealAudio", tmp_path / "out.json"
     for batch_size in (1, 3):
         options = ("--batch_size", batch_size, "--json", out, "--outputs", tmp_path, "--fresh")
-        assert predict(folder, "--checkpoint", released_checkpoint, *options) == 0
+        assert predict(folder, "--checkpoint", small_checkpoint, *options) == 0
         content = json.loads(out.read_text())
         assert [clip["file"] for clip in content["clips"]] == [str(path) for path in sorted(folder.rglob("*.mp4"))]
         for clip in content["clips"]:
@@ -68,12 +67,13 @@ def test_a_clip_of_the_corpus_scores_as_in_a_test(
     assert content["threshold"]["rule"] == "default"
 
 
+@pytest.mark.usefixtures("small_detectors")
 def test_what_is_printed_and_written(
-    folder: Path, released_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, small_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "broken.mp4").write_bytes(b"no media")
     table, figures = tmp_path / "out.csv", tmp_path / "figures"
-    arguments = (folder, tmp_path / "gone.mp4", "--checkpoint", released_checkpoint, "--csv", table, "--plot", figures)
+    arguments = (folder, tmp_path / "gone.mp4", "--checkpoint", small_checkpoint, "--csv", table, "--plot", figures)
     more = ("--outputs", tmp_path, "--threshold", "0.9", "--window", "1", "--hop", "0.4")
     assert predict(*arguments, *more) == 3
     lines = capsys.readouterr().out.splitlines()
@@ -93,14 +93,15 @@ def test_what_is_printed_and_written(
     assert sorted(path.name for path in figures.iterdir()) == ["0.mp4.png", "1.mp4.png", "2.mp4.png"]
 
 
+@pytest.mark.usefixtures("small_detectors")
 def test_a_stopped_run_goes_on_where_it_was(
     folder: Path,
-    released_checkpoint: Path,
+    small_checkpoint: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = (folder, "--checkpoint", released_checkpoint, "--outputs", tmp_path, "--batch_size", 1)
+    arguments = (folder, "--checkpoint", small_checkpoint, "--outputs", tmp_path, "--batch_size", 1)
     scored: list[int | None] = []
 
     def counted(*given: object) -> object:
@@ -133,6 +134,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert clips[3] == clips[0] | {"file": str(folder / "3.mp4")}
 
 
+@pytest.mark.usefixtures("small_detectors")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -147,7 +149,7 @@ def test_a_stopped_run_goes_on_where_it_was(
 )
 def test_arguments_that_are_wrong(
     folder: Path,
-    released_checkpoint: Path,
+    small_checkpoint: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
@@ -155,28 +157,30 @@ def test_arguments_that_are_wrong(
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    places = {"folder": folder, "empty": empty, "checkpoint": released_checkpoint}
+    places = {"folder": folder, "empty": empty, "checkpoint": small_checkpoint}
     assert predict(*(argument.format(**places) for argument in arguments), "--outputs", tmp_path / "out") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert "error: " in error
     assert message in error
 
 
+@pytest.mark.usefixtures("small_detectors")
 def test_lines_are_in_the_order_of_the_clips(
-    folder: Path, released_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = command.score_clips
     monkeypatch.setattr(command, "score_clips", lambda *given: reversed(list(real(*given))))
-    assert predict(folder, "--checkpoint", released_checkpoint, "--outputs", folder / "out") == 0
+    assert predict(folder, "--checkpoint", small_checkpoint, "--outputs", folder / "out") == 0
     lines = capsys.readouterr().out.splitlines()[3:-1]
     assert [Path(line.split("   ")[0].strip()).name for line in lines] == ["0.mp4", "1.mp4", "2.mp4"]
 
 
+@pytest.mark.usefixtures("small_detectors")
 @pytest.mark.parametrize("flag", ["--json", "--csv"])
 def test_the_machine_gets_the_standard_output_and_people_the_other(
-    flag: str, folder: Path, released_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    flag: str, folder: Path, small_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert predict(folder / "0.mp4", "--checkpoint", released_checkpoint, "--outputs", tmp_path, flag) == 0
+    assert predict(folder / "0.mp4", "--checkpoint", small_checkpoint, "--outputs", tmp_path, flag) == 0
     printed = capsys.readouterr()
     if flag == "--json":
         assert [clip["status"] for clip in json.loads(printed.out)["clips"]] == ["scored"]
@@ -199,27 +203,29 @@ def test_the_readme_runs(
     assert "looks most like a fake from " in printed
 
 
-def test_one_clip_as_a_library(folder: Path, released_checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_detectors")
+def test_one_clip_as_a_library(folder: Path, small_checkpoint: Path, tmp_path: Path) -> None:
     out, page = tmp_path / "out.json", tmp_path / "page.html"
     options = ("--outputs", tmp_path, "--json", out, "--html", page)
-    assert predict(folder, "--checkpoint", released_checkpoint, *options) == 0
+    assert predict(folder, "--checkpoint", small_checkpoint, *options) == 0
     assert page.read_text(encoding="utf-8").count("<audio") == 3
     for entry in json.loads(out.read_text())["clips"]:
-        said = predict_clip(entry["file"], released_checkpoint)
+        said = predict_clip(entry["file"], small_checkpoint)
         assert json.loads(to_json(said.plain())) == entry
     page.unlink()
-    assert predict(folder, "--checkpoint", released_checkpoint, *options) == 0  # from what is remembered
+    assert predict(folder, "--checkpoint", small_checkpoint, *options) == 0  # from what is remembered
     assert page.read_text(encoding="utf-8").count("<audio") == 3
-    gone = predict_clip(folder / "gone.mp4", released_checkpoint)
+    gone = predict_clip(folder / "gone.mp4", small_checkpoint)
     assert (gone.score, gone.verdict, gone.reason) == (None, None, "no such file")
     with pytest.raises(ValueError, match="--prior 0: must lie between 0 and 1"):
-        predict_clip(folder / "0.mp4", released_checkpoint, prior=0)
+        predict_clip(folder / "0.mp4", small_checkpoint, prior=0)
 
 
+@pytest.mark.usefixtures("small_detectors")
 def test_a_clip_is_not_taken_for_the_file_to_write(
-    folder: Path, released_checkpoint: Path, capsys: pytest.CaptureFixture
+    folder: Path, small_checkpoint: Path, capsys: pytest.CaptureFixture
 ) -> None:
     before = (folder / "1.mp4").read_bytes()
-    assert predict(folder / "0.mp4", "--checkpoint", released_checkpoint, "--json", folder / "1.mp4") == 2
+    assert predict(folder / "0.mp4", "--checkpoint", small_checkpoint, "--json", folder / "1.mp4") == 2
     assert "--json" in capsys.readouterr().err
     assert (folder / "1.mp4").read_bytes() == before
