@@ -17,7 +17,8 @@
 #   --gres         one GPU a task
 #   --time         the longest that the partition allows
 #   --mem          memory of the machine, not of the GPU; shared by the processes that load clips, one a core, 8 at most
-# outputs/ has to lie on a disk that all machines share if it knows no file locks (Lustre without -o flock), a killed task leaves locks to delete.
+# outputs/ has to lie on a disk that all machines share. If that disk knows no file locks (Lustre without -o flock), a
+# killed task leaves locks to delete.
 #SBATCH --job-name=mrdf
 #SBATCH --array=1-6
 #SBATCH --partition=gpu

@@ -1,1 +1,1 @@
-"""Losses, metrics, results, figures, callbacks and options."""
+"""Losses, metrics, statistics, figures, results on disk, options and the command line."""
