@@ -26,7 +26,7 @@ SCORE_COLUMNS = [*TEXT_COLUMNS, "label", *FLOAT_COLUMNS, "decision"]
 GROUP_COLUMNS = ["race", "gender"]  # where the corpus gives them
 OPTIONAL_COLUMNS = [*GROUP_COLUMNS, "probability"]  # calibrated, where the checkpoint holds a calibration
 SAME_CLIP = ("subject", "category", "label")  # what two detectors' rows of one clip must agree in
-FILES = ("metrics.json", "scores.csv", "embeddings.npz")
+METRICS_FILE, SCORES_FILE, EMBEDDINGS_FILE = FILES = ("metrics.json", "scores.csv", "embeddings.npz")
 # What a result stands for: results of another checkpoint, data root or configuration are not written over.
 IDENTITY_PATHS = ("checkpoint", "data_root")
 IDENTITY = ("config_hash", "num_val", "max_frames", "seed", "batch_size", "precision")
@@ -68,15 +68,15 @@ def write_fold(
     scores["label"] = scores["label"].astype("Int64").replace(UNKNOWN, pd.NA)
     text, content = scores.to_csv(index=False, lineterminator="\n"), to_json({**metrics, "config": config})
     _keep_other_results(folder, config)
-    write_atomic(folder / "scores.csv", text)
+    write_atomic(folder / SCORES_FILE, text)
     if embeddings is not None:
-        write_arrays(folder / "embeddings.npz", embeddings)
-    write_atomic(folder / "metrics.json", content)
+        write_arrays(folder / EMBEDDINGS_FILE, embeddings)
+    write_atomic(folder / METRICS_FILE, content)
 
 
 def _keep_other_results(folder: Path, config: dict[str, Any]) -> None:
     """Copy results of another checkpoint, data root or configuration to metrics.1.json and so on."""
-    earlier = folder / "metrics.json"
+    earlier = folder / METRICS_FILE
     if not earlier.exists():
         return
     try:
@@ -100,7 +100,7 @@ def _identity(config: dict[str, Any]) -> list[Any]:
 def record_of_training(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """Return how long the checkpoint of a configuration was trained, if the folder holds results of the same."""
     try:
-        earlier = read_metrics(folder / "metrics.json")["config"]
+        earlier = read_metrics(folder / METRICS_FILE)["config"]
     except (OSError, ValueError):
         return {}
     record = earlier.get("environment") or {}

@@ -19,7 +19,7 @@ import pandas as pd
 from utils.errors import DataError
 from utils.metrics import evaluate
 from utils.options import ModelType
-from utils.results import FILES, metric_frame, pool, read_metrics, read_scores
+from utils.results import METRICS_FILE, SCORES_FILE, metric_frame, pool, read_metrics, read_scores
 from utils.statistics.bootstrap import RESAMPLES, SEED
 from utils.statistics.calibration import Platt
 from utils.statistics.evaluation import evaluate_table
@@ -46,7 +46,7 @@ PUBLISHED = {"MRDF_CE": {"acc": 0.9405, "auc_hard": 0.9243}}
 Value = TypeVar("Value")
 
 
-def fold_folders(folder: Path, files: Iterable[str] = ("metrics.json",)) -> list[Path]:
+def fold_folders(folder: Path, files: Iterable[str] = (METRICS_FILE,)) -> list[Path]:
     """Return the folders of a run's folds that hold any of some files, of which `*` may be a part, by number."""
     own = [path for path in folder.glob("train_*") if FOLD_NAME.fullmatch(path.name)]
     found = [path for path in own if any(next(path.glob(name), None) for name in files)]
@@ -136,14 +136,16 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Read what there is of a run; what does not read is among its `problems`."""
     run = Run(folder.name, folder)
-    for path in fold_folders(folder, FILES[:2]):
-        for name, read, found in zip(FILES[:2], (read_metrics, read_scores), (run.metrics, run.scores), strict=True):
-            try:
-                found[path.name] = read(path / name)
-            except (ValueError, OSError) as error:
-                run.problems.append(what(error))
-                if read is read_metrics and (path / name).exists():
-                    run.damaged.append(what(error))
+    for path in fold_folders(folder, (METRICS_FILE, SCORES_FILE)):
+        try:
+            run.metrics[path.name] = read_metrics(path / METRICS_FILE)
+        except (ValueError, OSError) as error:
+            run.problems.append(_reason(error))
+            run.damaged += [_reason(error)] * (path / METRICS_FILE).exists()
+        try:
+            run.scores[path.name] = read_scores(path / SCORES_FILE)
+        except (ValueError, OSError) as error:
+            run.problems.append(_reason(error))
     if not run.folds:
         run.problems.append(f"{folder} has no train_*/metrics.json: train or test a fold first")
     try:
@@ -169,7 +171,7 @@ def find_runs(results: Path, names: str | None = None) -> list[Run]:
         raise FileNotFoundError(f"{results}: no such folder; --outputs is the folder whose results hold the runs")
     folders = {folder.name: folder for folder in results.iterdir() if folder.is_dir()}
     if names is None:
-        chosen = [name for name, folder in folders.items() if fold_folders(folder, FILES[:2])]
+        chosen = [name for name, folder in folders.items() if fold_folders(folder, (METRICS_FILE, SCORES_FILE))]
         if not chosen:
             raise FileNotFoundError(f"{results} has no run with a tested fold: train one first, or give --outputs")
     else:
@@ -181,7 +183,7 @@ def find_runs(results: Path, names: str | None = None) -> list[Run]:
     return [read_run(folders[name]) for name in chosen]
 
 
-def what(error: ValueError | OSError) -> str:
+def _reason(error: ValueError | OSError) -> str:
     """Say what an error is; one that the system raised says little without its file."""
     return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
 

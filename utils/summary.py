@@ -13,7 +13,7 @@ from rich.console import Group
 
 from utils.files import markdown_table, to_json, write_atomic
 from utils.metrics import evaluate
-from utils.results import CATEGORIES, FILES
+from utils.results import CATEGORIES, SCORES_FILE
 from utils.runs import FOLDS, Run, objections, published, read_run
 from utils.table import AUC_EXPLAINED, HEADINGS, SHORT, Section, as_tables, counted, percent, with_deviation
 
@@ -36,7 +36,7 @@ def summarise(results_dir: Path) -> pd.DataFrame:
             whole.append(fold)
             continue
         why = [problem for problem in run.problems if f"{run.folder / fold}/" in problem]
-        other = f"{run.folder / fold / FILES[1]} has not the clips that metrics.json counts: test the fold again"
+        other = f"{run.folder / fold / SCORES_FILE} has not the clips that metrics.json counts: test the fold again"
         log.warning("%s is left out of the summary: %s", fold, "; ".join(why) or other)
     if not whole:
         raise FileNotFoundError("; ".join(run.problems) or f"{run.folder} has no fold to read")

@@ -53,7 +53,12 @@ def draw_embedding(embeddings: Mapping[str, np.ndarray], categories: np.ndarray,
     handles = []
     for key, count in counts.items():
         look, label = CATEGORY_LOOKS[key], f"{key}: {CATEGORIES[key]}, n = {count}"
-        point = {"marker": look.marker, "color": look.colour, "linestyle": "", "markeredgecolor": "black"}
+        point: dict[str, Any] = {
+            "marker": look.marker,
+            "color": look.colour,
+            "linestyle": "",
+            "markeredgecolor": "black",
+        }
         handles.append(Line2D([], [], label=label, **point))
     legend.legend(handles=handles, loc="center", ncols=2, fontsize=8, frameon=False)
     absent = [key for key, count in counts.items() if not count]

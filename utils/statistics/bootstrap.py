@@ -203,20 +203,15 @@ def with_rule_of_three(
     For that, the subjects count of the class that a metric is about, or of the class that has fewer. `lowest` is the
     least value that the metrics can have.
     """
-    subjects = [table.loc[table["label"] == value, "subject"].nunique() for value in (0, 1)]
-    counted = {
-        "acc": table["subject"].nunique(),
-        "recall_real": subjects[1],
-        "false_rejection": subjects[1],
-        "recall_fake": subjects[0],
-        "false_acceptance": subjects[0],
-    }
+    fake, real = (table.loc[table["label"] == value, "subject"].nunique() for value in (0, 1))
+    counted = dict.fromkeys(("recall_real", "false_rejection"), real)
+    counted |= dict.fromkeys(("recall_fake", "false_acceptance"), fake) | {"acc": table["subject"].nunique()}
     ends, unseen = {}, []
     for name, values in found.items():
         ends[name] = interval(values)
         if ends[name] and ends[name][1] - ends[name][0] < ROUNDING:
             low, high = ends[name]
-            width = rule_of_three(counted.get(name, min(subjects)))
+            width = rule_of_three(counted.get(name, min(real, fake)))
             ends[name] = [max(lowest, low - width), min(1.0, high + width)]
             unseen.append(name)
     return ends, unseen
