@@ -95,9 +95,10 @@ def spawn(folder: Path, program: list[object], arguments: tuple[object, ...]) ->
 
 
 def patch(monkeypatch: pytest.MonkeyPatch, behaviour: Callable[[str], str]) -> None:
-    """Let this process's jobs run the stand-in, and wait for it without delay."""
+    """Let this process's jobs run the stand-in, and wait for it without delay; the report has no figures."""
     monkeypatch.setattr(reproduce, "make_job", stand_in(behaviour))
     monkeypatch.setattr(reproduce, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr("scripts.report.figures.all_figures", lambda *_: ([], {}))
 
 
 def started(outputs: Path) -> Counter[str]:

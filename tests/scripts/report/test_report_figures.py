@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.report import figures
 from scripts.report.figures import all_figures
+from tests.utils.test_figures_curves import words
 from tests.utils.test_figures_layout import embeddings, log, table
 from utils.metrics import evaluate
 from utils.results import write_fold
@@ -29,6 +31,14 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Nothing is written; this has the words of each figure, by the name of its file."""
+    found: dict[str, str] = {}
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: found.update({path.name: words(figure)}))
+    return found
+
+
 def draw(folder: Path, log_dir: Path | None) -> tuple[list[str], dict[str, str]]:
     paths, reasons = all_figures(read_run(folder / "results"), log_dir, folder / "figures", "title")
     return [path.name for path in paths], reasons
@@ -46,6 +56,7 @@ def test_everything_is_drawn(run: Path) -> None:
     assert f"train_1: 3 epochs, chosen {best}" in curves
 
 
+@pytest.mark.usefixtures("said")
 def test_what_is_not_there_has_a_reason(run: Path) -> None:
     (run / "results" / "train_2" / "embeddings.npz").unlink()
     names, reasons = draw(run, None)
@@ -64,15 +75,16 @@ def test_empty_run(tmp_path: Path) -> None:
     assert reasons["roc"] == "no fold has a scores.csv"
 
 
-def test_folds_set_aside_are_left_out(run: Path) -> None:
+def test_folds_set_aside_are_left_out(run: Path, said: dict[str, str]) -> None:
     for kind in ("results", "log"):
         (run / kind / "train_1").rename(run / kind / "train_1.1")
     draw(run, run / "log")
-    for name in ("roc", "training_curves"):
-        assert "train_1" not in (run / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+    for name in ("roc.png", "training_curves.png"):
+        assert "train_2" in said[name]
+        assert "train_1" not in said[name]
 
 
-def test_damaged_files_are_named(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_files_are_named(run: Path, said: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     (run / "results" / "train_1" / "metrics.json").write_text("{", encoding="utf-8")
     (run / "results" / "train_1" / "embeddings.npz").write_bytes(b"PK\x03\x04 cut")
     np.savez(run / "results" / "train_2" / "embeddings.npz", video_cross=np.ones((16, 2)))
@@ -82,10 +94,10 @@ def test_damaged_files_are_named(run: Path, caplog: pytest.LogCaptureFixture) ->
     assert reasons["embedding_train_1"].endswith("train_1/embeddings.npz does not read: File is not a zip file")
     assert reasons["embedding_train_2"].endswith("train_2/embeddings.npz has no array category")
     assert any(message.endswith("no column epoch") for message in caplog.messages)
-    curves = (run / "figures" / "training_curves.svg").read_text(encoding="utf-8")
-    assert "The chosen epoch is not known." in curves
+    assert "The chosen epoch is not known." in said["training_curves.png"]
 
 
+@pytest.mark.usefixtures("said")
 def test_corpora_are_not_mixed(run: Path) -> None:
     scores = table(2, 16).assign(file=[f"2/{n}.mp4" for n in range(16)], subject="id00001", method="")
     write_fold(run / "results" / "train_2", scores, evaluate(scores), {"protocol": "leave-one-out"})
