@@ -50,8 +50,8 @@ def _read_version(folder: Path, root: Path, notes: Notes, published: Counter[str
 def _reals(path: Path) -> pd.DataFrame:
     columns = ("video-file", "identity")
     reals = need(read_csv(path), path, columns, filled=columns)
-    rows = pd.DataFrame({"name": reals["video-file"], "subject": reals["identity"], "v_label": 1, "a_label": 1})
-    return rows.rename_axis("line").reset_index()
+    rows = {"name": reals["video-file"], "subject": reals["identity"], "target1": "", "v_label": 1, "a_label": 1}
+    return pd.DataFrame(rows).rename_axis("line").reset_index()
 
 
 def _fakes(path: Path, notes: Notes, published: Counter[str]) -> pd.DataFrame:

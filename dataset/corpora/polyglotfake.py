@@ -24,16 +24,18 @@ def read(root: Path) -> pd.DataFrame:
     need_folder(root, "clips", "**/*.mp4", "**/*.json")
     notes = Notes()
     files = pd.Series(sorted(by_name(media_files(root, root), notes).values()), dtype=object)
-    genders = _genders(root)
-    absent = sorted(genders.keys() - set(stems(files)))
-    notes.add(absent, "clips that real_json_files names are not on disk")
-    files = pd.concat([files, pd.Series([f"{stem}.mp4" for stem in absent], dtype=object)], ignore_index=True)
     told = stems(files).str.extract(NAME)  # source, tts
     is_odd = told["source"].isna()
     notes.add(is_odd, "clips have names of no known form (such as {}); their folder labels them", files)
     real = told["tts"].isna().astype("Int64").mask(is_odd, real_by_folder(files))
-    table = {"file": files, "v_label": real, "a_label": real, "method": told["tts"], "subject": told["source"]}
-    return clip_table(pd.DataFrame(table).assign(gender=told["source"].map(genders)), root, notes, COUNTS)
+    table = pd.DataFrame({"file": files, "v_label": real, "method": told["tts"], "subject": told["source"]})
+    genders = _genders(root)
+    absent = sorted(genders.keys() - set(stems(files)))
+    notes.add(absent, "clips that real_json_files names are not on disk")
+    missing = pd.DataFrame({"file": [f"{stem}.mp4" for stem in absent], "v_label": 1, "subject": absent})
+    table = pd.concat([table, missing], ignore_index=True)
+    table = table.assign(a_label=table["v_label"], gender=table["subject"].map(genders))
+    return clip_table(table, root, notes, COUNTS)
 
 
 def _genders(root: Path) -> dict[str, str]:

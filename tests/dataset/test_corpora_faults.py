@@ -184,6 +184,13 @@ def test_deepspeak_that_does_not_tell_a_voice(tmp_path: Path) -> None:
     assert list(clips["subject"]) == ["7", "77"]
 
 
+def test_deepspeak_without_its_fakes(tmp_path: Path) -> None:
+    write(tmp_path / "annotations-real.csv", "video-file,identity\n7-1.mp4,7\n")
+    clips = read_corpus(tmp_path, "deepspeak")
+    assert labels(clips) == {"7-1.mp4": "rrr"}
+    assert (list(clips["subject"]), list(clips["target1"]), list(clips["method"])) == (["7"], [""], ["real"])
+
+
 @pytest.mark.parametrize("people", [None, {}, ["male"], {"sex": "male"}, [{"sex": None}]])
 def test_polyglotfake_with_odd_characters(tmp_path: Path, people: object) -> None:
     write(tmp_path / "real" / "en" / "en_1.mp4")
@@ -193,6 +200,9 @@ def test_polyglotfake_with_odd_characters(tmp_path: Path, people: object) -> Non
     )
     clips = read_corpus(tmp_path, "polyglotfake")
     assert (list(clips["file"]), list(clips["gender"])) == (["real/en/en_1.mp4"], [""])
+    path.write_text('{"videos": [{"filename": "Interview.mp4"}]}')  # not on disk, and of another form
+    clips = read_corpus(tmp_path, "polyglotfake")
+    assert (list(clips["file"]), list(clips["v_label"])) == (["real/en/en_1.mp4", "interview.mp4"], [1, 1])
     path.write_text('{"videos": [{"source": "x"}]}')
     with pytest.raises(DataError, match=r"en\.json: video 1 has no filename"):
         read_corpus(tmp_path, "polyglotfake")
