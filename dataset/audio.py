@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import av
@@ -134,3 +135,22 @@ def _without(frame: av.AudioFrame, count: int) -> av.AudioFrame:
     rest = queue.read()
     rest.pts = None
     return rest
+
+
+def encode_mp3(samples: np.ndarray, kilobits: float) -> bytes:
+    """Encode samples (N,) at 16 kHz with LAME at a constant bit rate.
+
+    The file says by how much encoder and decoder delay the audio, and players make up for it.
+    """
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp3") as container:
+        stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="mono")
+        assert isinstance(stream, av.AudioStream)
+        stream.bit_rate = round(1000 * kilobits)
+        context = stream.codec_context
+        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.int16), format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        cut = av.AudioResampler(context.format.name, "mono", SAMPLE_RATE, frame_size=context.frame_size)
+        for part in (*cut.resample(frame), *cut.resample(None), None):
+            container.mux(stream.encode(part))
+    return file.getvalue()

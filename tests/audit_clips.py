@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset.media import read_audio, read_video
-from scripts.audit.changes import CHANGES, Change, Clip, Context, Media, change_clip
+from scripts.audit.changes import CHANGES, Change, ClipFile, Context, Media, change_clip
 from tests.media_files import write_wav
 
 FRAMES = 39  # of the clip of `tests.media_files.copy_clip`
@@ -20,7 +20,7 @@ def named(name: str) -> Change:
 
 def changed(name: str, path: Path, context: Context | None = None, max_frames: int = 500) -> Media:
     """A clip after a change."""
-    return change_clip(named(name), Clip(path.name, path, max_frames), context or Context())
+    return change_clip(named(name), ClipFile(path.name, path, max_frames), context or Context())
 
 
 def untouched(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -87,7 +87,7 @@ def left_out(made: Collection[str], kind: str) -> list[str]:
     return names
 
 
-class Clip(NamedTuple):
+class ClipFile(NamedTuple):
     """Where a clip lies, and how much of it is read; `more` frames than that if something is cut off."""
 
     file: str  # its name in the table
@@ -132,7 +132,7 @@ class Media(NamedTuple):
     remark: str = ""  # what there is to say about this clip in few words
 
 
-def change_clip(change: Change, clip: Clip, context: Context) -> Media:
+def change_clip(change: Change, clip: ClipFile, context: Context) -> Media:
     """Make a change of the clip's first frames; the file is left alone.
 
     Raises
@@ -150,7 +150,7 @@ def change_clip(change: Change, clip: Clip, context: Context) -> Media:
     return Media(np.stack([draw_frame(frame) for frame in frames]), clip.audio())  # scaled as for training
 
 
-def _probed(change: Change, clip: Clip, context: Context) -> Media:
+def _probed(change: Change, clip: ClipFile, context: Context) -> Media:
     match change.family, change.level:
         case "leading silence", _:
             return _trimmed(clip)
@@ -179,7 +179,7 @@ def _probed(change: Change, clip: Clip, context: Context) -> Media:
     return Media(clip.video(), clip.audio())
 
 
-def _trimmed(clip: Clip) -> Media:
+def _trimmed(clip: ClipFile) -> Media:
     """Cut whole frames of both streams until the audio begins with less than 5 ms of silence."""
     samples = clip.audio(more=MOST_CUT)
     first = 0
@@ -196,13 +196,13 @@ def _leading_silence(samples: np.ndarray) -> int:
     return int(loud[0]) if len(loud) else len(samples)
 
 
-def _from(clip: Clip, first: int, remark: str = "") -> Media:
+def _from(clip: ClipFile, first: int, remark: str = "") -> Media:
     """Both streams from a frame on."""
     frames, samples = clip.video(more=first), clip.audio(more=first)
     return Media(_enough(frames[first:]), samples[first * SAMPLES_PER_FRAME :], remark)
 
 
-def _shifted(clip: Clip, by: int) -> Media:
+def _shifted(clip: ClipFile, by: int) -> Media:
     """The video moved against the audio by so many frames.
 
     Zeros before audio that is late would be leading silence, and audio that is early would lose its own: either would
@@ -215,7 +215,7 @@ def _shifted(clip: Clip, by: int) -> Media:
     return Media(np.concatenate([held, frames])[: len(frames)], clip.audio())
 
 
-def _equally_loud(clip: Clip, rms: float) -> Media:
+def _equally_loud(clip: ClipFile, rms: float) -> Media:
     """Audio of that loudness, not rounded, so that quiet clips lose nothing and loud ones do not clip."""
     samples = clip.audio()
     own = loudness(samples)
@@ -263,7 +263,7 @@ def candidates_of(clips: pd.DataFrame, pool: pd.DataFrame, stream: str, seed: in
     return found
 
 
-def borrow(clip: Clip, stream: str, context: Context) -> tuple[np.ndarray, str]:
+def borrow(clip: ClipFile, stream: str, context: Context) -> tuple[np.ndarray, str]:
     """The stream of the first candidate that decodes and is another recording than the clip's own.
 
     In FakeAVCeleb the clips of one subject are often made from one recording: faked video keeps its audio, faked audio
@@ -273,11 +273,11 @@ def borrow(clip: Clip, stream: str, context: Context) -> tuple[np.ndarray, str]:
     -------
     Frames (T, 112, 112, 3) or samples (N,), and a remark if they are of another subject.
     """
-    read, is_alike = (Clip.audio, alike_audio) if stream == "audio" else (Clip.video, alike_video)
+    read, is_alike = (ClipFile.audio, alike_audio) if stream == "audio" else (ClipFile.video, alike_video)
     own = read(clip)
     for candidate in context.candidates[stream][clip.file]:
         with suppress(DataError):
-            other = read(Clip(str(candidate.path), candidate.path, clip.max_frames))
+            other = read(ClipFile(str(candidate.path), candidate.path, clip.max_frames))
             if not candidate.is_same_subject:
                 return other, f"{stream} of another subject"
             if not is_alike(own, other):

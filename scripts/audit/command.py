@@ -195,7 +195,7 @@ def warn_of_training(checkpoint: Path, train_fold: str, trained: dict[str, Any])
         text = "%s does not say what it was trained on: if not on %s, it knows the clips"
         log.warning(text, checkpoint, train_fold)
     elif Path(own).stem != Path(train_fold).stem:
-        text = "%s was trained on %s: if of this corpus, it knows most test clips of %s; leave --train_fold away"
+        text = "%s was trained on %s: if of this corpus, it knows most test clips of %s; omit --train_fold"
         log.warning(text, checkpoint, own, train_fold)
     elif trained.get("validation") == "test":
         text = "the epoch of %s was picked on the test clips of %s: if they are these, its AUC is optimistic"

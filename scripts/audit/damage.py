@@ -20,8 +20,8 @@ import torch
 from scipy.signal import butter, lfilter, resample, sosfiltfilt
 from torchaudio.functional import phase_vocoder
 
-from dataset.media import FRAME_RATE, SAMPLE_RATE
-from scripts.predict.film import encode_mp3
+from dataset.audio import SAMPLE_RATE, encode_mp3
+from dataset.media import FRAME_RATE
 from utils.errors import DataError
 
 GREY = 128

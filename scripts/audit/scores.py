@@ -24,11 +24,11 @@ from torch.utils.data import DataLoader, Dataset
 from dataset.check import stamp
 from dataset.features import audio_features
 from dataset.media import DECODING, MAX_FRAMES
-from dataset.transforms import centre_crop
+from dataset.transforms import centre_crop, normalise
 from model import load_detector, weights_file
-from scripts.audit.changes import CHANGES, ORIGINAL, Change, Clip, Context, candidates_of, change_clip, loudness
+from model.scorer import Scorer
+from scripts.audit.changes import CHANGES, ORIGINAL, Change, ClipFile, Context, candidates_of, change_clip, loudness
 from scripts.audit.damage import OF_AUDIO
-from scripts.predict.scoring import Scorer
 from utils.errors import DataError
 from utils.files import file_digest, write_atomic
 from utils.parallel import in_threads
@@ -85,9 +85,9 @@ def score_changes(
     tables = {change: _read(csv_path(folder, change), keys[change], clips["file"]) for change in changes}
     missing = [change for change in changes if tables[change] is None]
     if missing:
-        scorer = Scorer(load_detector(checkpoint_path, model_type), torch.device(device))
+        scorer = Scorer(load_detector(checkpoint_path, model_type), torch.device(device), normalise)
         loading = {"batch_size": batch_size, "num_workers": num_workers}
-        listed = [Clip(row.file, Path(row.path), max_frames) for row in clips.itertuples()]
+        listed = [ClipFile(row.file, Path(row.path), max_frames) for row in clips.itertuples()]
         context = _context(clips, partners, listed, missing, seed)
     console = Console(stderr=True)
     for number, change in enumerate(missing, 1):
@@ -120,7 +120,7 @@ class Item(NamedTuple):
 class ChangedClips(Dataset):
     """Clips after one change, decoded one at a time, as :class:`dataset.clips.ClipDataset` gives them for a test."""
 
-    clips: Sequence[Clip]
+    clips: Sequence[ClipFile]
     change: Change
     context: Context
 
@@ -168,7 +168,7 @@ def csv_path(folder: Path, change: Change) -> Path:
 
 
 def _context(
-    clips: pd.DataFrame, partners: pd.DataFrame, listed: Sequence[Clip], changes: Sequence[Change], seed: int
+    clips: pd.DataFrame, partners: pd.DataFrame, listed: Sequence[ClipFile], changes: Sequence[Change], seed: int
 ) -> Context:
     """What these changes depend on besides each clip; nothing that none of them needs is looked up."""
     swapped = [change.level for change in changes if change.family == "swap"]
@@ -184,10 +184,10 @@ def _context(
     )
 
 
-def _measured(clips: Sequence[Clip], measure: Callable[[Clip], Any]) -> list[Any]:
+def _measured(clips: Sequence[ClipFile], measure: Callable[[ClipFile], Any]) -> list[Any]:
     """What all clips measure that can be read; the others are named when they are to be scored."""
 
-    def look(clip: Clip) -> Any:
+    def look(clip: ClipFile) -> Any:
         with suppress(DataError):
             return measure(clip)
 

@@ -17,16 +17,18 @@ from rich.progress import Progress
 
 from dataset.faces import make_detector
 from dataset.media import FRAME_RATE
+from dataset.transforms import normalise
 from model import detector_of, read_checkpoint
-from scripts.predict.clips import Clip, find_clips
+from model.scorer import Scorer
+from scripts.predict.arguments import FoundClip, find_clips
+from scripts.predict.batching import score_clips
 from scripts.predict.figure import write_figure
-from scripts.predict.film import Film
 from scripts.predict.journal import Journal, journal_path
 from scripts.predict.output import as_csv, as_json, clip_line, head_lines, name_width, printable, put, summary_line
 from scripts.predict.page import as_page
 from scripts.predict.prediction import ClipResult, Decision, Prediction
-from scripts.predict.reading import Reader, read_ahead
-from scripts.predict.scoring import Scorer, score_clips
+from scripts.predict.preview import Preview
+from scripts.predict.reading import ClipReader, read_ahead
 from utils.cli import SCREEN, OutputFile, takes
 from utils.environment import device
 from utils.errors import DataError
@@ -131,7 +133,7 @@ class PredictOptions:
             raise DataError(f"--hop {self.hop:g}: longer than a window of {length / FRAME_RATE:g} s, which leaves gaps")
         return length, hop
 
-    def with_figures(self, clips: list[Clip]) -> list[Clip]:
+    def with_figures(self, clips: list[FoundClip]) -> list[FoundClip]:
         """The clips with the place of their figures, if there are to be any.
 
         `DataError` says so if all would go into one file.
@@ -175,16 +177,18 @@ def predict(clips: list[Path], *, checkpoint: Path | None = None, **options: Any
     predictor = Predictor(checkpoint, given)
     kept = journal_path(given.outputs, checkpoint, predictor.settings)
     journal = Journal(kept, predictor.threshold, given.html is not None, given.fresh)
-    said = predict_and_print(found, predictor, journal, Console(stderr=SCREEN in (given.json, given.csv, given.html)))
+    predictions = predict_and_print(
+        found, predictor, journal, Console(stderr=SCREEN in (given.json, given.csv, given.html))
+    )
     if given.json:
-        put(as_json(checkpoint, predictor.decision, predictor.settings, said), given.json)
+        put(as_json(checkpoint, predictor.decision, predictor.settings, predictions), given.json)
     if given.csv:
-        put(as_csv(checkpoint, predictor.threshold, said), given.csv)
+        put(as_csv(checkpoint, predictor.threshold, predictions), given.csv)
     if given.html:
         about = {"checkpoint": checkpoint, "settings": predictor.settings, "config": predictor.config}
         about["card"] = model_card(given.outputs, predictor.config)
-        put(as_page(about, predictor.decision, said, [journal.film_path(clip) for clip in found]), given.html)
-    if any(clip.score is None for clip in said):
+        put(as_page(about, predictor.decision, predictions, [journal.preview_path(clip) for clip in found]), given.html)
+    if any(clip.score is None for clip in predictions):
         raise SystemExit(NOT_ALL_SCORED)
 
 
@@ -210,7 +214,7 @@ class Predictor:
         self.config: dict[str, Any] = content.get("config", {})  # of the training, as far as the checkpoint tells
         self.length, self.hop = given.frames(self.config.get("max_frames") or MAX_FRAMES)
         detector = detector_of(content, checkpoint, given.model_type)
-        self.scorer = Scorer(detector, device(given.gpus), given.precision, given.compile)
+        self.scorer = Scorer(detector, device(given.gpus), normalise, given.precision, given.compile)
         self.decision = Decision.of(content, given.threshold, given.prior)
         self.threshold = self.decision.threshold.value
         # Everything but the checkpoint that decides a score.
@@ -223,16 +227,16 @@ class Predictor:
         }
 
     def results(
-        self, paths: Sequence[Path], films: bool = False
-    ) -> Generator[tuple[int, ClipResult, Film | None], None, None]:
-        """Yield the index of each clip as it is done, its result and, with `films`, what is shown of it."""
+        self, paths: Sequence[Path], with_previews: bool = False
+    ) -> Generator[tuple[int, ClipResult, Preview | None], None, None]:
+        """Yield the index of each clip as it is done, its result and, if asked for, its preview."""
         batch_size = self.given.batch_size or (1 if self.scorer.device.type == "cpu" else 8)
         threads, framing = min(self.given.num_workers, len(paths)), self.given.framing
         detectors = [None if framing == "crop" else make_detector() for _ in range(threads)]
-        readers = [Reader(detector, self.length, self.hop, framing) for detector in detectors]
+        readers = [ClipReader(detector, self.length, self.hop, framing) for detector in detectors]
         # Closed at once when something goes wrong, so that no thread reads on.
         with closing(read_ahead(paths, readers, room=batch_size)) as steps:
-            yield from score_clips(steps, self.scorer, batch_size, films)
+            yield from score_clips(steps, self.scorer, batch_size, with_previews)
 
 
 @lru_cache(maxsize=2)
@@ -241,55 +245,55 @@ def _kept(checkpoint: Path, options: tuple[tuple[str, Any], ...]) -> Predictor:
 
 
 def predict_and_print(
-    clips: Sequence[Clip], predictor: Predictor, journal: Journal, console: Console
+    clips: Sequence[FoundClip], predictor: Predictor, journal: Journal, console: Console
 ) -> list[Prediction]:
     """Score clips and print a line for each, in their order, under a head and above a summary."""
 
     def say(line: str) -> None:
         console.print(printable(line), soft_wrap=True, markup=False, highlight=False)
 
-    said: list[Prediction] = []
+    predictions: list[Prediction] = []
     early: dict[int, Prediction] = {}  # before a clip that is not done yet
     width = name_width([str(clip.path) for clip in clips])
     screen = console if console.is_terminal else Console(stderr=True)  # where the lines go into a file
     with Progress(console=screen, transient=True, redirect_stdout=False, disable=not screen.is_terminal) as bar:
         for line in head_lines(predictor.settings["model_type"], predictor.checkpoint, predictor.decision):
             say(line)
-        done = bar.track(predictions(clips, predictor, journal), total=len(clips), description="Scoring clips")
+        done = bar.track(predict_all(clips, predictor, journal), total=len(clips), description="Scoring clips")
         try:
             for index, prediction in done:
                 early[index] = prediction
-                while len(said) in early:
-                    said.append(early.pop(len(said)))
-                    say(clip_line(said[-1], predictor.threshold, width))
+                while len(predictions) in early:
+                    predictions.append(early.pop(len(predictions)))
+                    say(clip_line(predictions[-1], predictor.threshold, width))
         except KeyboardInterrupt:
             log.info("what is done is kept in %s: the same command goes on from there", journal.path)
             raise
-        say(summary_line(said))
-    return said
+        say(summary_line(predictions))
+    return predictions
 
 
-def predictions(clips: Sequence[Clip], predictor: Predictor, journal: Journal) -> Iterator[tuple[int, Prediction]]:
-    """Yield the index of each clip and what is said of it: those of the journal first, then the others as they come.
+def predict_all(clips: Sequence[FoundClip], predictor: Predictor, journal: Journal) -> Iterator[tuple[int, Prediction]]:
+    """Yield the index of each clip and its prediction: first what the journal remembers, then the others as they come.
 
-    These are written into the journal; their figures are drawn, and what a page shows of them is kept.
+    These are written into the journal; their figures are drawn, and their previews for the page are kept.
     """
     judge = predictor.decision.judge
-    known = {index: result for index, clip in enumerate(clips) if (result := journal.find(clip))}
-    for index, result in known.items():
+    remembered = {index: result for index, clip in enumerate(clips) if (result := journal.find(clip))}
+    for index, result in remembered.items():
         yield index, judge(str(clips[index].path), result)
-    if known:
-        log.info("%d of %d clips were scored before; --fresh scores them anew", len(known), len(clips))
-    left = [index for index in range(len(clips)) if index not in known]
-    shown = journal.films or any(clip.figure for clip in clips)
+    if remembered:
+        log.info("%d of %d clips were scored before; --fresh scores them anew", len(remembered), len(clips))
+    left = [index for index in range(len(clips)) if index not in remembered]
+    shown = journal.with_previews or any(clip.figure for clip in clips)
     with closing(predictor.results([clips[index].path for index in left], shown)) as results:
-        for place, result, film in results:
+        for place, result, preview in results:
             clip = clips[left[place]]
             prediction = judge(str(clip.path), result)
-            if film and result.scored and clip.figure:
-                write_figure(clip.figure, prediction, film, predictor.threshold, predictor.checkpoint.name)
-            if film and result.scored and journal.films:
-                film.keep(journal.film_path(clip), clip.path)
+            if preview and result.scored and clip.figure:
+                write_figure(clip.figure, prediction, preview, predictor.threshold, predictor.checkpoint.name)
+            if preview and result.scored and journal.with_previews:
+                preview.keep(journal.preview_path(clip), clip.path)
             journal.add(clip, result)
             yield left[place], prediction
 

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dataset.media import FRAME_RATE
-from scripts.predict.film import THUMBNAILS, Film
 from scripts.predict.output import OF_WINDOWS, numbers, printable
 from scripts.predict.prediction import HEAD_THRESHOLD, Prediction
+from scripts.predict.preview import THUMBNAILS, Preview
 from utils.figures.style import DPI, Look, caption, new_figure, tidy
 from utils.files import write_atomic
 
@@ -21,24 +21,24 @@ REAL, FAKE = "#009E73", "#D55E00"  # Okabe and Ito's; a window's side of the thr
 HEAD_LOOKS = {"audio": Look("#E69F00", "^", (0, (2, 1.2))), "video": Look("#56B4E9", "s", (0, (6, 1.5, 1.2, 1.5)))}
 
 
-def write_figure(path: Path, clip: Prediction, film: Film, threshold: float, checkpoint: str) -> None:
+def write_figure(path: Path, clip: Prediction, preview: Preview, threshold: float, checkpoint: str) -> None:
     """Draw a clip that was scored as PNG, with the name of the checkpoint."""
-    figure, content = draw_clip(clip, film, threshold, checkpoint), io.BytesIO()
+    figure, content = draw_clip(clip, preview, threshold, checkpoint), io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # names in scripts that the font lacks show boxes
         figure.savefig(content, format="png", dpi=DPI)
     write_atomic(path, content.getvalue())
 
 
-def draw_clip(clip: Prediction, film: Film, threshold: float, checkpoint: str) -> Figure:
+def draw_clip(clip: Prediction, preview: Preview, threshold: float, checkpoint: str) -> Figure:
     """Draw what `write_figure` writes."""
     name = printable(Path(clip.file).name)
     figure = new_figure(5.6, f"{clip.verdict.upper()} {numbers(clip.score, threshold)}: {name}")
     strip, audio, scores = figure.subplots(3, 1, height_ratios=(1.08, 1, 3))
-    _draw_strip(strip, film)
-    _draw_audio(audio, film)
+    _draw_strip(strip, preview)
+    _draw_audio(audio, preview)
     _draw_scores(scores, clip, threshold)
-    scores.set_xlim(0, film.seconds)
+    scores.set_xlim(0, preview.seconds)
     audio.sharex(scores)
     count = len(clip.windows)
     caption(
@@ -52,18 +52,18 @@ def draw_clip(clip: Prediction, film: Film, threshold: float, checkpoint: str) -
     return figure
 
 
-def _draw_strip(axes: Axes, film: Film) -> None:
+def _draw_strip(axes: Axes, preview: Preview) -> None:
     # As wide as the time axes below, but in thumbnails, which stay square.
-    for moment, frame in film.frames.items():
-        middle = moment / film.seconds * THUMBNAILS
+    for moment, frame in preview.frames.items():
+        middle = moment / preview.seconds * THUMBNAILS
         axes.imshow(frame, extent=(middle - 0.5, middle + 0.5, 0, 1), interpolation="bilinear")
     axes.set(xlim=(0, THUMBNAILS), ylim=(0, 1), aspect="equal")
     axes.axis("off")
 
 
-def _draw_audio(axes: Axes, film: Film) -> None:
+def _draw_audio(axes: Axes, preview: Preview) -> None:
     tidy(axes, ylabel="Audio")
-    levels = np.array(film.levels)
+    levels = np.array(preview.levels)
     axes.fill_between((np.arange(len(levels)) + 0.5) / FRAME_RATE, -levels, levels, color="0.45", linewidth=0)
     loudest = np.nanmax(levels, initial=0.01)
     axes.set_ylim(-1.1 * loudest, 1.1 * loudest)

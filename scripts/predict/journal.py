@@ -13,7 +13,7 @@ from typing import Any
 
 from dataset.check import stamp
 from model import weights_file
-from scripts.predict.clips import Clip
+from scripts.predict.arguments import FoundClip
 from scripts.predict.prediction import ClipResult
 from utils.files import file_digest
 
@@ -33,12 +33,12 @@ class Journal:
     """Results of clips, appended to a file as they come and read when the next run starts, unless that begins `fresh`.
 
     A clip is done if its file has not changed since, its figure, if there is to be one, is there as it was drawn at
-    this threshold, and so are, if there are to be `films`, its frames and audio for the page. A line that is cut, or
-    damaged otherwise, is as if it were not there. Several runs may write at the same time.
+    this threshold, and so is its preview, if there are to be any. A line that is cut, or damaged otherwise, is
+    as if it were not there. Several runs may write at the same time.
     """
 
-    def __init__(self, path: Path, threshold: float, films: bool = False, fresh: bool = False) -> None:
-        self.path, self.threshold, self.films = path, threshold, films
+    def __init__(self, path: Path, threshold: float, with_previews: bool = False, fresh: bool = False) -> None:
+        self.path, self.threshold, self.with_previews = path, threshold, with_previews
         self._entries: dict[str, dict[str, Any]] = {}
         self._stamps: dict[Path, list[int]] = {}
         if fresh:
@@ -47,7 +47,7 @@ class Journal:
             self._read()
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def find(self, clip: Clip) -> ClipResult | None:
+    def find(self, clip: FoundClip) -> ClipResult | None:
         """The result of a clip that is done."""
         self._stamps[clip.path] = _stamp(clip.path)  # as it is before it is read, since files change meanwhile
         entry = self._entries.get(os.path.abspath(clip.path))
@@ -55,10 +55,10 @@ class Journal:
             return None
         result = ClipResult(**entry["result"])
         drawn = clip.figure is None or entry["figure"] == self._drawn(clip)
-        filmed = not self.films or self.film_path(clip).is_file()
-        return result if not result.scored or (drawn and filmed) else None
+        previewed = not self.with_previews or self.preview_path(clip).is_file()
+        return result if not result.scored or (drawn and previewed) else None
 
-    def add(self, clip: Clip, result: ClipResult) -> None:
+    def add(self, clip: FoundClip, result: ClipResult) -> None:
         """Append the result of a clip that was looked for, if the same would come again."""
         if not result.lasting:
             return
@@ -72,8 +72,8 @@ class Journal:
         with self.path.open("ab", buffering=0) as file:
             file.write(f"\n{json.dumps(entry)}\n".encode())
 
-    def film_path(self, clip: Clip) -> Path:
-        """Where frames and audio of a clip that was looked for are kept for the page."""
+    def preview_path(self, clip: FoundClip) -> Path:
+        """Where the preview of a clip that was looked for is kept for the page."""
         key = json.dumps([os.path.abspath(clip.path), self._stamps[clip.path]])
         return self.path.with_suffix("") / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
@@ -86,7 +86,7 @@ class Journal:
             except (ValueError, KeyError, TypeError):
                 log.debug("%s: a line is damaged; its clip is done again", self.path)
 
-    def _drawn(self, clip: Clip) -> list[Any] | None:
+    def _drawn(self, clip: FoundClip) -> list[Any] | None:
         return [os.path.abspath(clip.figure), _stamp(clip.figure), self.threshold] if clip.figure else None
 
 

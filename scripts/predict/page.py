@@ -21,7 +21,7 @@ MOST_AUDIO = 32_000_000  # bytes of all clips together; a page that is much larg
 WIDTH, HEIGHT, TOP, BOTTOM = 1000, 240, 14, 206  # of a chart, in units of its drawing
 
 
-def as_page(about: Mapping[str, Any], decision: Decision, clips: Sequence[Prediction], films: Sequence[Path]) -> str:
+def as_page(about: Mapping[str, Any], decision: Decision, clips: Sequence[Prediction], previews: Sequence[Path]) -> str:
     """The page as HTML.
 
     Parameters
@@ -33,8 +33,8 @@ def as_page(about: Mapping[str, Any], decision: Decision, clips: Sequence[Predic
         How scores became verdicts.
     clips
         What is said of them.
-    films
-        Where `scripts.predict.film.Film.keep` has put what is shown of each; a file that is not there shows nothing.
+    previews
+        Where `scripts.predict.preview.Preview.keep` has put that of each clip; a file that is not there shows nothing.
     """
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     config, weights = about["config"], weights_file(Path(about["checkpoint"]))
@@ -42,7 +42,7 @@ def as_page(about: Mapping[str, Any], decision: Decision, clips: Sequence[Predic
     environment = templates_in(FOLDER, markup=True)
     environment.filters |= {"printable": printable, "wave": _wave}
     return environment.get_template("page.html").render(
-        clips=list(zip(clips, _kept(films), strict=True)),
+        clips=list(zip(clips, _kept(previews), strict=True)),
         counts=Counter(clip.verdict for clip in clips),
         checkpoint=str(about["checkpoint"]),
         weights=file_digest(weights) if weights.is_file() else "not known",
@@ -68,17 +68,17 @@ def as_page(about: Mapping[str, Any], decision: Decision, clips: Sequence[Predic
     )
 
 
-def _kept(films: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def _kept(previews: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """What was kept of each clip, as long as all audio is not too much."""
     room = MOST_AUDIO
-    for path in films:
-        film = {"strip": "", "levels": [], "audio": ""}
+    for path in previews:
+        preview = {"strip": "", "levels": [], "audio": ""}
         if path.is_file():
-            film |= json.loads(path.read_text(encoding="utf-8"))
-        if len(film["audio"]) > room:
-            film["audio"] = ""
-        room -= len(film["audio"])
-        yield film
+            preview |= json.loads(path.read_text(encoding="utf-8"))
+        if len(preview["audio"]) > room:
+            preview["audio"] = ""
+        room -= len(preview["audio"])
+        yield preview
 
 
 def _ticks(clip: Prediction) -> list[float]:

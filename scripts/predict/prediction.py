@@ -98,10 +98,10 @@ class Decision(NamedTuple):
     def of(cls, checkpoint: Mapping[str, Any], threshold: float | None, prior: float | None) -> Decision:
         """What a checkpoint holds, as `model.read_checkpoint` returns it, unless the user says otherwise."""
         held = threshold_of(dict(checkpoint))
-        found = {stream: calibration_of(checkpoint, stream) for stream in ("", "audio", "video")}
-        known = {stream: platt for stream, platt in found.items() if platt is not None}
+        platts = {stream: calibration_of(checkpoint, stream) for stream in ("", "audio", "video")}
+        calibrations = {stream: platt for stream, platt in platts.items() if platt is not None}
         chosen = held if threshold is None else Threshold(threshold, "given")
-        return cls(chosen, known, prior, held.on or "validation clips")
+        return cls(chosen, calibrations, prior, held.on or "validation clips")
 
     @property
     def shown_prior(self) -> float | None:
@@ -120,18 +120,18 @@ class Decision(NamedTuple):
 
     def judge(self, file: str, result: ClipResult) -> Prediction:
         """Say what there is to say of a clip."""
-        said: dict[str, Any] = {}
+        verdicts: dict[str, Any] = {}
         for stream, prefix in (("", ""), ("audio", "audio_"), ("video", "video_")):
             score, threshold = result.mean(f"{prefix}score"), HEAD_THRESHOLD if stream else self.threshold.value
-            said[f"{prefix}score"] = score
-            said[f"{prefix}probability"] = self.probability(score, stream)
-            said[f"{prefix}verdict"] = None if score is None else "real" if score >= threshold else "fake"
+            verdicts[f"{prefix}score"] = score
+            verdicts[f"{prefix}probability"] = self.probability(score, stream)
+            verdicts[f"{prefix}verdict"] = None if score is None else "real" if score >= threshold else "fake"
         return Prediction(
             file=file,
             status="scored" if result.scored else "not scored",
             reason=result.reason or None,
             message=result.message or None,
-            **said,
+            **verdicts,
             seconds=result.seconds,
             faces=result.faces,
             crop=result.crop,

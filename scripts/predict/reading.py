@@ -36,7 +36,7 @@ Step = Survey | Window | End
 
 
 @dataclass
-class Reader:
+class ClipReader:
     """Reads clips, one after the other. Each thread has one of its own."""
 
     detector: Callable[[np.ndarray], np.ndarray] | None  # finds faces
@@ -87,7 +87,9 @@ def _no_file(path: Path) -> tuple[str, str] | None:
     return None if os.access(path, os.R_OK) else (NO_PERMISSION, "you have no permission to read it")
 
 
-def read_ahead(paths: Sequence[Path], readers: Sequence[Reader], room: int) -> Generator[tuple[int, Step], None, None]:
+def read_ahead(
+    paths: Sequence[Path], readers: Sequence[ClipReader], room: int
+) -> Generator[tuple[int, Step], None, None]:
     """Read clips in as many threads as there are readers; they are begun in their order.
 
     `room` is how many steps may wait to be taken, besides one in each thread's hands: memory does not grow with the
@@ -99,7 +101,7 @@ def read_ahead(paths: Sequence[Path], readers: Sequence[Reader], room: int) -> G
     are read at the same time come in turns.
     """
     ready: SimpleQueue[tuple[int, Step | Exception]] = SimpleQueue()
-    idle: SimpleQueue[Reader] = SimpleQueue()
+    idle: SimpleQueue[ClipReader] = SimpleQueue()
     free, stopped = Semaphore(room), Event()
     for reader in readers:
         idle.put(reader)

@@ -20,7 +20,7 @@ from scripts.audit.changes import (
     LEVELS,
     ORIGINAL,
     Candidate,
-    Clip,
+    ClipFile,
     Context,
     alike_audio,
     alike_video,
@@ -55,7 +55,7 @@ def test_the_original_is_what_a_test_sees(original_root: Path) -> None:
     clips = read_corpus(original_root).iloc[::3]
     data = ClipDataset(clips, train=False, max_frames=33)
     for item, row in zip(data, clips.itertuples(), strict=True):
-        media = change_clip(ORIGINAL, Clip(row.file, Path(row.path), 33), Context())
+        media = change_clip(ORIGINAL, ClipFile(row.file, Path(row.path), 33), Context())
         video = torch.from_numpy(media.frames).permute(3, 0, 1, 2)
         assert torch.equal(centre_crop(video), item["video"])
         assert torch.equal(audio_features(media.samples, len(media.frames)), item["audio"])

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from scipy.signal import correlate, welch
 
 from dataset.media import draw_frame, read_audio, read_video
-from scripts.audit.changes import LEVELS, Clip, Context, change_clip
+from scripts.audit.changes import LEVELS, ClipFile, Context, change_clip
 from scripts.audit.damage import OF_AUDIO
 from tests.audit_clips import changed, give_audio, named, speech, untouched
 from tests.media_files import copy_clip, even_times, write_clip
@@ -47,7 +47,7 @@ def test_full_frames_are_those_that_training_scales(
     tmp_path: Path, size: tuple[int, int], rate: Fraction | int, max_frames: int
 ) -> None:
     path = write_clip(tmp_path / "a.mp4", even_times(14, rate), size=size, last=Fraction(1) / rate)
-    frames = list(Clip("a", path, max_frames).full_frames())
+    frames = list(ClipFile("a", path, max_frames).full_frames())
     assert {frame.shape for frame in frames} == {(size[1], size[0], 3)}
     assert_array_equal([draw_frame(frame) for frame in frames], read_video(path, max_frames))
 
@@ -128,7 +128,7 @@ def test_band_limit(clip: Path, kilohertz: int) -> None:
 @pytest.mark.parametrize("name", ["noise sigma 20", "audio noise 10 dB"])
 def test_noise_depends_on_clip_and_seed_alone(clip: Path, name: str) -> None:
     def noise(file: str, seed: int) -> bytes:
-        frames, samples, _ = change_clip(named(name), Clip(file, clip, 12), Context(seed=seed))
+        frames, samples, _ = change_clip(named(name), ClipFile(file, clip, 12), Context(seed=seed))
         return frames.tobytes() + samples.tobytes()
 
     assert noise("a", 1) == noise("a", 1)

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from dataset.media import read_audio, read_video
-from scripts.audit.changes import CHANGES, ORIGINAL, ROBUSTNESS, Change, Clip, Context, change_clip
+from scripts.audit.changes import CHANGES, ORIGINAL, ROBUSTNESS, Change, ClipFile, Context, change_clip
 from scripts.audit.command import choose
 from scripts.audit.damage import DAMAGE, OF_AUDIO, SETS, blocks, contrast, gaussian_noise, pitch, saturation
 from scripts.audit.effects import find_effects, means
@@ -83,8 +83,8 @@ def test_audio_is_damaged_as_defined() -> None:
 def test_changes_leave_the_other_stream_alone(reference: Path, tmp_path: Path, change: Change) -> None:
     path = copy_clip(reference, tmp_path)
     frames, samples = read_video(path, 6), read_audio(path, 6)
-    media = change_clip(change, Clip("a", path, 6), Context())
-    again = change_clip(change, Clip("a", path, 6), Context())
+    media = change_clip(change, ClipFile("a", path, 6), Context())
+    again = change_clip(change, ClipFile("a", path, 6), Context())
     assert_array_equal(media.frames, again.frames)
     assert_array_equal(media.samples, again.samples)
     assert media.frames.shape == frames.shape

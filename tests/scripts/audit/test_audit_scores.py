@@ -19,10 +19,10 @@ from dataset.clips import ClipDataset
 from dataset.transforms import normalise
 from model import CheckpointError, Detector, load_detector
 from model.avhubert.model import VisualStream
+from model.scorer import Scorer, Scores
 from scripts.audit import scores
-from scripts.audit.changes import ORIGINAL, Change, Clip, Context, change_clip
+from scripts.audit.changes import ORIGINAL, Change, ClipFile, Context, change_clip
 from scripts.audit.scores import COLUMNS, ChangedClips, score_changes
-from scripts.predict.scoring import Scorer, Scores
 from tests.audit_clips import changed, give_audio, named, speech
 
 SHIFT, DEAF, BLUR, LOUD = (named(name) for name in ("shift +80 ms", "missing audio", "blur sigma 2 px", "loudness"))
@@ -107,7 +107,7 @@ def test_the_table(score: Score, clips: pd.DataFrame) -> None:
 def test_changed_clips_are_scored_as_changed(score: Score, clips: pd.DataFrame, detector: Detector) -> None:
     table = score(SHIFT, DEAF, BLUR, table=clips.iloc[:3], batch_size=2)
     for change in (SHIFT, DEAF, BLUR):
-        listed = [Clip(row.file, Path(row.path), FEW_FRAMES) for row in clips.iloc[:3].itertuples()]
+        listed = [ClipFile(row.file, Path(row.path), FEW_FRAMES) for row in clips.iloc[:3].itertuples()]
         part = table[table["change"] == change.name]
         for item, expected in zip(
             (ChangedClips(listed, change, Context())[i] for i in range(3)), part["score"], strict=True
@@ -266,7 +266,7 @@ def test_a_checkpoint_that_is_none(clips: pd.DataFrame, tmp_path: Path) -> None:
 
 
 def _original(path: Path) -> np.ndarray:
-    return change_clip(ORIGINAL, Clip("a", path, 500), Context()).frames
+    return change_clip(ORIGINAL, ClipFile("a", path, 500), Context()).frames
 
 
 def test_a_score_that_is_not_a_number_is_not_ranked(

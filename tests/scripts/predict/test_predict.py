@@ -17,14 +17,16 @@ import torch
 from torch import Tensor
 
 from dataset.faces import ClipFault, Survey, Window
+from dataset.transforms import normalise
 from model import Verdict
+from model.scorer import Scorer
 from model.threshold import Threshold
-from scripts.predict.clips import Clip, find_clips
+from scripts.predict.arguments import FoundClip, find_clips
+from scripts.predict.batching import score_clips
 from scripts.predict.command import PredictOptions
-from scripts.predict.film import THUMBNAILS, Film
 from scripts.predict.prediction import ClipResult, Decision
-from scripts.predict.reading import End, Reader, read_ahead
-from scripts.predict.scoring import Scorer, score_clips
+from scripts.predict.preview import THUMBNAILS, Preview
+from scripts.predict.reading import ClipReader, End, read_ahead
 from utils.errors import DataError
 
 
@@ -57,8 +59,8 @@ def windows(path: Path, found: Survey, length: int, hop: int) -> Iterator[Window
         yield Window(start / 25, video, frames[:, None].expand(-1, 104).float(), frames / 1000)
 
 
-def reader(length: int = 4, hop: int = 2, **more: Any) -> Reader:
-    return Reader(lambda frame: time.sleep(0.001), length, hop, survey=survey, windows=windows, **more)
+def reader(length: int = 4, hop: int = 2, **more: Any) -> ClipReader:
+    return ClipReader(lambda frame: time.sleep(0.001), length, hop, survey=survey, windows=windows, **more)
 
 
 class Toy(torch.nn.Module):
@@ -76,7 +78,7 @@ class Toy(torch.nn.Module):
 
 
 def run(paths: list[Path], batch_size: int = 3, readers: int = 2) -> dict[int, ClipResult]:
-    scorer = Scorer(Toy(), torch.device("cpu"))
+    scorer = Scorer(Toy(), torch.device("cpu"), normalise)
     with closing(read_ahead(paths, [reader() for _ in range(readers)], room=batch_size)) as steps:
         return {index: result for index, result, _ in score_clips(steps, scorer, batch_size)}
 
@@ -191,7 +193,7 @@ def test_a_score_that_is_no_number_is_no_score(tmp_path: Path) -> None:
             return Verdict(outputs[0] * float("nan"), outputs[0] > 0.5)
 
     with closing(read_ahead([made_up(tmp_path, "a")], [reader()], 1)) as steps:
-        results = list(score_clips(steps, Scorer(Broken(), torch.device("cpu")), 1))
+        results = list(score_clips(steps, Scorer(Broken(), torch.device("cpu"), normalise), 1))
     assert results[0][1].reason == "no number"
     assert results[0][1].windows == []
 
@@ -213,7 +215,7 @@ def test_windows_are_read_only_as_they_are_taken(tmp_path: Path) -> None:
             yield window
 
     path = made_up(tmp_path, "long", frames=250)
-    readers = [Reader(None, 4, 1, survey=survey, windows=counted)]
+    readers = [ClipReader(None, 4, 1, survey=survey, windows=counted)]
     with closing(read_ahead([path], readers, room=5)) as steps:
         for _, step in steps:
             taken += isinstance(step, Window)
@@ -234,21 +236,21 @@ def test_threads_end_when_nobody_waits_any_more(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_film_keeps_a_few_frames_and_the_loudness() -> None:
-    film = Film(seconds=4.0)
+def test_a_preview_keeps_a_few_frames_and_the_loudness() -> None:
+    preview = Preview(seconds=4.0)
     for start in (0, 25, 75):  # overlapping, and a gap from 50 to 75
         frames = torch.arange(start, start + (25 if start == 25 else 30 if start == 0 else 25))
         video = frames.to(torch.uint8)[None, :, None, None].expand(3, -1, 100, 100)
-        film.see(Window(start / 25, video, torch.zeros(len(frames), 104), frames / 1000))
-    assert len(film.levels) == 100
-    assert film.levels[:50] == pytest.approx([frame / 1000 for frame in range(50)])
-    assert all(level != level for level in film.levels[50:75])
-    assert film.levels[75:] == pytest.approx([frame / 1000 for frame in range(75, 100)])
+        preview.see(Window(start / 25, video, torch.zeros(len(frames), 104), frames / 1000))
+    assert len(preview.levels) == 100
+    assert preview.levels[:50] == pytest.approx([frame / 1000 for frame in range(50)])
+    assert all(level != level for level in preview.levels[50:75])
+    assert preview.levels[75:] == pytest.approx([frame / 1000 for frame in range(75, 100)])
     assert THUMBNAILS == 8
-    assert {moment: int(frame[0, 0, 0]) for moment, frame in film.frames.items()} == {
+    assert {moment: int(frame[0, 0, 0]) for moment, frame in preview.frames.items()} == {
         0.25: 6, 0.75: 18, 1.25: 31, 1.75: 43, 3.25: 81, 3.75: 93
     }  # fmt: skip
-    assert film.frames[0.25].shape == (100, 100, 3)
+    assert preview.frames[0.25].shape == (100, 100, 3)
 
 
 def test_windows_are_as_long_as_in_training() -> None:
@@ -278,7 +280,7 @@ def test_silent_audio_is_noted(level: float, note: list[str]) -> None:
     found = Survey(0.4, 10, True, 1, ())
     window = Window(0, torch.zeros(3, 10, 100, 100, dtype=torch.uint8), torch.zeros(10, 104), torch.full((10,), level))
     steps = [(0, found), (0, window), (0, End())]
-    ((_, result, _),) = score_clips(steps, Scorer(Toy(), torch.device("cpu"), "32"), 1)
+    ((_, result, _),) = score_clips(steps, Scorer(Toy(), torch.device("cpu"), normalise), 1)
     assert result.notes == note
 
 
@@ -287,7 +289,7 @@ def test_where_figures_go(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     both, one = find_clips([tmp_path]), find_clips([tmp_path / "one.mp4"])
 
-    def figures(clips: list[Clip], plot: str | None) -> list[Path | None]:
+    def figures(clips: list[FoundClip], plot: str | None) -> list[Path | None]:
         return [clip.figure for clip in PredictOptions(plot=plot and Path(plot)).with_figures(clips)]
 
     assert figures(both, None) == [None, None]

@@ -14,9 +14,8 @@ import pandas as pd
 import pytest
 
 from model.threshold import Threshold
-from scripts.predict.clips import Clip
+from scripts.predict.arguments import FoundClip
 from scripts.predict.figure import draw_clip, write_figure
-from scripts.predict.film import Film
 from scripts.predict.journal import Journal, journal_path
 from scripts.predict.output import (
     as_csv,
@@ -31,6 +30,7 @@ from scripts.predict.output import (
     summary_line,
 )
 from scripts.predict.prediction import ClipResult, Decision, Prediction, WindowScore
+from scripts.predict.preview import Preview
 
 PLAIN = ClipResult(seconds=12.0, faces=1, crop=True, windows=[WindowScore(0.0, 12.0, 0.75)])
 HEADS = ClipResult(
@@ -157,13 +157,13 @@ def test_names_that_are_not_unicode(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def film() -> Film:
+def preview() -> Preview:
     frames = {(k + 0.5) * 25 / 8: np.full((100, 100, 3), 30 * k, np.uint8) for k in range(7)}
-    return Film(25.0, frames, [0.1] * 625)
+    return Preview(25.0, frames, [0.1] * 625)
 
 
-def test_a_figure_says_what_it_shows(film: Film, tmp_path: Path) -> None:
-    figure = draw_clip(at(0.47).judge("b $x$.mp4", HEADS), film, 0.47, "a.ckpt")
+def test_a_figure_says_what_it_shows(preview: Preview, tmp_path: Path) -> None:
+    figure = draw_clip(at(0.47).judge("b $x$.mp4", HEADS), preview, 0.47, "a.ckpt")
     strip, audio, scores = figure.axes
     assert figure.get_suptitle() == "FAKE 0.030 (real from 0.47): b $x$.mp4"
     assert len(strip.images) == 7
@@ -173,9 +173,9 @@ def test_a_figure_says_what_it_shows(film: Film, tmp_path: Path) -> None:
     assert labels == ["threshold 0.47", "audio alone", "video alone", "windows"]
     bars = [collection.get_segments()[0].tolist() for collection in scores.collections]
     assert bars == [[[0, 0.05], [20, 0.05]], [[5, 0.01], [25, 0.01]]]
-    write_figure(tmp_path / "new" / "b.png", at(0.47).judge("b.mp4", HEADS), film, 0.47, "a.ckpt")
+    write_figure(tmp_path / "new" / "b.png", at(0.47).judge("b.mp4", HEADS), preview, 0.47, "a.ckpt")
     assert cv2.imread(str(tmp_path / "new" / "b.png")).shape == (840, 960, 3)
-    one = draw_clip(at(0.5).judge("a.mp4", PLAIN), Film(12.0, {}, [0.0] * 300), 0.5, "a.ckpt")
+    one = draw_clip(at(0.5).judge("a.mp4", PLAIN), Preview(12.0, {}, [0.0] * 300), 0.5, "a.ckpt")
     assert one.get_suptitle() == "REAL 0.750 (real from 0.5): a.mp4"
     assert one.axes[2].get_legend_handles_labels()[1] == ["threshold 0.5", "windows"]
 
@@ -187,8 +187,8 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-def wanted(path: Path, figure: Path | None = None) -> Clip:
-    return Clip(path, Path(path.name), figure)
+def wanted(path: Path, figure: Path | None = None) -> FoundClip:
+    return FoundClip(path, Path(path.name), figure)
 
 
 def remember(path: Path, clip: Path, result: ClipResult, figure: Path | None = None) -> None:

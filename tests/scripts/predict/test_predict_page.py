@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from model.threshold import Threshold
-from scripts.predict.film import Film
 from scripts.predict.output import put
 from scripts.predict.page import as_page
 from scripts.predict.prediction import ClipResult, Decision, WindowScore
+from scripts.predict.preview import Preview
 from tests.browser import probed
 from tests.media_files import tone, write_wav
 from utils.statistics.calibration import Platt
@@ -84,25 +84,25 @@ def many(count: int) -> dict[str, ClipResult]:
     return results
 
 
-def filmed(results: dict[str, ClipResult], folder: Path) -> list[Path]:
+def previewed(results: dict[str, ClipResult], folder: Path) -> list[Path]:
     """What the page shows of each clip: some frames, a waveform and a tone."""
     write_wav(folder / "clip.wav", tone(2.0, 16_000)[:, 0], 16_000)
     (folder / "clip.mp4").write_bytes(b"its audio lies beside it")
-    films = []
+    previews = []
     for number, result in enumerate(results.values()):
-        films.append(folder / "films" / f"{number}.json")
+        previews.append(folder / "previews" / f"{number}.json")
         if result.scored:
             moments = [(k + 0.5) * result.seconds / 8 for k in range(8) if k != 3]
             frames = {moment: np.full((100, 100, 3), 20 + 25 * k, np.uint8) for k, moment in enumerate(moments)}
             levels = np.abs(np.sin(np.arange(int(25 * result.seconds)) / 3)).tolist()
-            Film(result.seconds, frames, levels).keep(films[-1], folder / "clip.mp4")
-    return films
+            Preview(result.seconds, frames, levels).keep(previews[-1], folder / "clip.mp4")
+    return previews
 
 
 def page_of(results: dict[str, ClipResult], folder: Path) -> Path:
     path = folder / "out" / "page.html"
     clips = [DECISION.judge(file, result) for file, result in results.items()]
-    put(as_page(ABOUT, DECISION, clips, filmed(results, folder)), str(path))
+    put(as_page(ABOUT, DECISION, clips, previewed(results, folder)), str(path))
     return path
 
 

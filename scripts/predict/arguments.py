@@ -20,7 +20,7 @@ MEDIA = (
 LONGEST_NAME = 200  # bytes; file systems allow 255 of a name, and that of a figure has more to it
 
 
-class Clip(NamedTuple):
+class FoundClip(NamedTuple):
     """A clip that is asked for, whether it exists or not."""
 
     path: Path
@@ -28,14 +28,14 @@ class Clip(NamedTuple):
     figure: Path | None = None  # where its figure goes, if there is to be one
 
 
-def find_clips(arguments: Iterable[Path]) -> list[Clip]:
+def find_clips(arguments: Iterable[Path]) -> list[FoundClip]:
     """List the clips behind the arguments, each once, in the order of the arguments; folders in that of their names.
 
     An argument is a file; a folder, in which all files with an extension of `MEDIA` are taken however deep they lie,
     behind links too; or `@list.txt`, a text file with a file or folder on each line, of which empty lines and those
     that begin with # count for nothing. `DataError` says so if there is no clip at all, or a list cannot be read.
     """
-    found: dict[str, Clip] = {}
+    found: dict[str, FoundClip] = {}
     names: set[Path] = set()
     for argument in _unfold(arguments):
         for clip in _look(argument):
@@ -68,9 +68,9 @@ def _unfold(arguments: Iterable[Path]) -> Iterator[Path]:
         yield from (Path(line) for line in lines if line and not line.startswith("#"))
 
 
-def _look(path: Path) -> Iterator[Clip]:
+def _look(path: Path) -> Iterator[FoundClip]:
     if not os.path.isdir(path):
-        yield Clip(path, Path(path.name))
+        yield FoundClip(path, Path(path.name))
         return
     empty, seen = True, set()
 
@@ -88,7 +88,7 @@ def _look(path: Path) -> Iterator[Clip]:
             # Hidden files are none of the user's clips; some systems leave one beside each, of the same extension.
             if file.suffix.lower() in MEDIA and not file.name.startswith("."):
                 empty = False
-                yield Clip(file, file.relative_to(path))
+                yield FoundClip(file, file.relative_to(path))
     if empty:
         log.warning("%s: no clip in it", path)
 

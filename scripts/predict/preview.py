@@ -1,9 +1,8 @@
-"""What is shown of a clip: a few frames, how loud it is, and its audio."""
+"""What a figure and a page show of a clip: a few frames, how loud it is, and its audio."""
 
 from __future__ import annotations
 
 import base64
-import io
 import json
 import logging
 import math
@@ -14,8 +13,9 @@ import av
 import cv2
 import numpy as np
 
+from dataset.audio import encode_mp3
 from dataset.faces import Window
-from dataset.media import FRAME_RATE, SAMPLE_RATE, read_audio
+from dataset.media import FRAME_RATE, read_audio
 from utils.errors import DataError
 from utils.files import write_atomic
 
@@ -29,7 +29,7 @@ KILOBITS = 32
 
 
 @dataclass
-class Film:
+class Preview:
     """A few frames of a clip and how loud it is, collected as its windows pass."""
 
     seconds: float  # length of the clip
@@ -69,22 +69,3 @@ class Film:
             "audio": base64.b64encode(audio).decode(),
         }
         write_atomic(path, json.dumps(kept))
-
-
-def encode_mp3(samples: np.ndarray, kilobits: float) -> bytes:
-    """Encode samples (N,) at 16 kHz with LAME at a constant bit rate.
-
-    The file says by how much encoder and decoder delay the audio, and players make up for it.
-    """
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp3") as container:
-        stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="mono")
-        assert isinstance(stream, av.AudioStream)
-        stream.bit_rate = round(1000 * kilobits)
-        context = stream.codec_context
-        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.int16), format="s16", layout="mono")
-        frame.sample_rate = SAMPLE_RATE
-        cut = av.AudioResampler(context.format.name, "mono", SAMPLE_RATE, frame_size=context.frame_size)
-        for part in (*cut.resample(frame), *cut.resample(None), None):
-            container.mux(stream.encode(part))
-    return file.getvalue()
