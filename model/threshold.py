@@ -19,8 +19,8 @@ VALIDATED_ON = {
 class Threshold(NamedTuple):
     """A clip is called real if its score, the probability of real, is at least `value`.
 
-    The rule is "eer", where the validation clips' two error rates meet, "given" by the user, or "default", for want of
-    anything better.
+    The rule is "eer", where the validation clips' two error rates meet, "given" by the user, or "default", where
+    there is neither.
     """
 
     value: float = 0.5

@@ -69,7 +69,7 @@ def check_gpus(gpus: int, root: Path = Path("/")) -> None:
 
 
 def device(gpus: int) -> torch.device:
-    """The device to compute on, once `check_gpus` is passed: the first GPU asked for, or the CPU for want of any."""
+    """The device to compute on, once `check_gpus` is passed: the first GPU asked for, or else the CPU."""
     check_gpus(gpus)
     if gpus == 0 or not torch.cuda.is_available():
         return torch.device("cpu")

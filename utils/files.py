@@ -151,8 +151,8 @@ def _plain(value: Any) -> Any:
 def read_csv(path: Path, encodings: Sequence[str] = ("utf-8-sig",)) -> pd.DataFrame:
     """Read a csv as stripped strings, indexed by line number; any line ends, with or without a byte order mark.
 
-    Cells may be parted by commas, semicolons or tabs, whichever its first line has most of. The encodings are tried in
-    turn.
+    Cells may be separated by commas, semicolons or tabs, whichever its first line has most of. The encodings are tried
+    in turn.
 
     Raises
     ------

@@ -85,7 +85,7 @@ PROTOCOLS = {
     ),
     "leave-one-out": Protocol(
         definition="Seven folds, one a manipulation: it is left out of training and validation, and tested against "
-        "real clips. Subjects are parted as in subjects-70-10-20.",
+        "real clips. Subjects are divided as in subjects-70-10-20.",
         source="AVFF names the manipulations; DiMoDif and ICS publish code, which parts clips and not subjects",
         not_controlled="Manipulations of one kind share the voice cloner, so only the visual generator is unseen; the "
         "face or the voice of a fake may be of somebody on another side. 22 clips that the csv gives two methods count "

@@ -131,7 +131,7 @@ def pick(setting: Setting, real: Mapping[str, bool | None], what: str, key: Call
 
 PROTOCOLS = {
     "avh-align": Protocol(
-        definition="FakeAVCeleb: the lists of 13,380 / 1,497 / 6,667 clips, parted by source. AV-Deepfake1M: the lists "
+        definition="FakeAVCeleb: the lists of 13,380 / 1,497 / 6,667 clips, split by source. AV-Deepfake1M: the lists "
         "of 45,000 / 5,000 / 10,000 clips, the last from val.",
         source="bit-ml/AVH-Align, avh_sup/csv_metadata; AVH-Align itself trains on real clips of AV-Deepfake1M",
         not_controlled="Identities: every one of the 6,667 test clips shows somebody who is in a training clip, as "

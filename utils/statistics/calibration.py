@@ -100,7 +100,7 @@ def calibration(label: np.ndarray, score: np.ndarray, bins: int = BINS) -> dict[
         return {"ece": None, "ece_equal_mass": None, "brier": None, "bins": [], "bins_equal_mass": []}
     shares = np.linspace(0, 1, bins + 1)
     equal_width = reliability_bins(label, score, shares)
-    # Clips of one score are never parted, so that the order of the rows does not matter.
+    # Clips of one score are never separated, so that the order of the rows does not matter.
     equal_mass = reliability_bins(label, score, np.quantile(score, shares))
     return {
         "ece": calibration_error(equal_width),
