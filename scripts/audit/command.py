@@ -155,9 +155,9 @@ def audit(
         "together": together.to_dict("records"),
     }
     title = f"Audit of {name} on {data.corpus}, {fold}"
-    shown = write_audit(folder, title, shortcuts, effects, sentences(shortcuts, effects, together), about)
+    tables = write_audit(folder, title, shortcuts, effects, sentences(shortcuts, effects, together), about)
     save_figure(draw_audit(shortcuts, effects, title), folder / "audit.png")
-    Console().print(shown)
+    Console().print(tables)
     log.info("results: %s (audit.md, audit.png, audit.json)", folder)
 
 

@@ -42,29 +42,29 @@ def write_audit(
     title: str,
     shortcuts: pd.DataFrame,
     effects: pd.DataFrame,
-    said: Sequence[str],
+    sentences: Sequence[str],
     about: dict[str, Any],
 ) -> Group:
     """Write shortcuts.csv, effects.csv, audit.json and audit.md, and return what to print.
 
-    `shortcuts`, `effects` and `said` are what `find_shortcuts`, `find_effects` and `sentences` return; `about` is what
-    was audited, for audit.json: checkpoint, digest, fold, n and more. Its "notes", a list, are shown too.
+    The tables and sentences are what `find_shortcuts`, `find_effects` and `sentences` return; `about` is what was
+    audited, for audit.json: checkpoint, digest, fold, n and more. Its "notes", a list, are shown too.
     """
     for name, table in (("shortcuts", shortcuts), ("effects", effects)):
         write_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    found = {
+    findings = {
         "named": named(shortcuts),
-        "sentences": list(said),
+        "sentences": list(sentences),
         "shortcuts": shortcuts.to_dict("records"),
         "effects": effects.to_dict("records"),
         "robustness": {name: means(effects, name).T.to_dict() for name in SETS},
     }
-    write_atomic(folder / "audit.json", to_json(about | found))
+    write_atomic(folder / "audit.json", to_json(about | findings))
     parts = [_shortcuts(shortcuts), *_effects(effects, about.get("notes", [])), *_sets(effects)]
-    lines = [f"# {title}", "", *section_lines(Section(WORDS, [], list(said))), "![The audit](audit.png)", ""]
+    lines = [f"# {title}", "", *section_lines(Section(WORDS, [], list(sentences))), "![The audit](audit.png)", ""]
     lines += [line for part in parts for line in section_lines(part)]
     write_atomic(folder / "audit.md", "\n".join(lines).rstrip() + "\n")
-    bullets = [Text(f"• {sentence}") for sentence in said]
+    bullets = [Text(f"• {sentence}") for sentence in sentences]
     return Group(as_tables(title, parts), Text(), Text(WORDS, style="bold"), *bullets)
 
 
@@ -90,7 +90,7 @@ def _effects(table: pd.DataFrame, notes: Sequence[str]) -> list[Section]:
     """AUC after each change for all fakes, and how it changes for them and for each category."""
     single = _single(table)
     untouched = table[(table["change"] == ORIGINAL.name) & (table["category"] == "all")].iloc[0]
-    said = [f"Untouched clips: AUC {untouched['before']:.2f}, 95 % {_range(untouched)}. 1 = real, 0 = fake."]
+    auc_untouched = f"Untouched clips: AUC {untouched['before']:.2f}, 95 % {_range(untouched)}. 1 = real, 0 = fake."
     parts = []
     for kind, title in (("probe", "The detector without a cue"), ("damage", "The detector and everyday damage")):
         grid = [["what is done", "AUC", "change", INTERVAL, *single]]
@@ -100,7 +100,7 @@ def _effects(table: pd.DataFrame, notes: Sequence[str]) -> list[Section]:
             called = str(name).removesuffix(" removed")  # the screen has 80 columns
             grid.append([called, f"{row.at['all', 'after']:.2f}", cells[0], _range(row.loc["all"]), *cells[1:]])
         if len(grid) > 1:
-            parts.append(Section(title, grid, said))
+            parts.append(Section(title, grid, [auc_untouched]))
     legend = [
         "Changes of AUC on the same clips: of all fakes with a paired 95 % interval, and of each category.",
         f"*: lower by {LOSS} at least, and by more than chance; all probes are judged together.",
@@ -108,7 +108,7 @@ def _effects(table: pd.DataFrame, notes: Sequence[str]) -> list[Section]:
         f"come closer by {100 * WEAKER:g} % at least, and by more than chance (probes).",
     ]
     if parts:
-        parts[-1] = parts[-1]._replace(notes=[*said, *legend, *notes])
+        parts[-1] = parts[-1]._replace(notes=[auc_untouched, *legend, *notes])
     return parts
 
 

@@ -145,9 +145,9 @@ def scored(data: ChangedClips, scorer: Scorer, loading: Mapping[str, Any]) -> It
     for items in DataLoader(data, collate_fn=list, worker_init_fn=_one_thread, **loading):
         usable = [item for item in items if item.video is not None]
         videos, audios, keys = ([getattr(item, part) for item in usable] for part in ("video", "audio", "key"))
-        found = iter(scorer(videos, audios, keys, keep=keep) if usable else ())
+        all_scores = iter(scorer(videos, audios, keys, keep=keep) if usable else ())
         for item in items:
-            scores = None if item.video is None else next(found)
+            scores = None if item.video is None else next(all_scores)
             if scores is None:
                 yield {"remark": item.remark}
             elif math.isfinite(scores.score):

@@ -35,34 +35,38 @@ def sentences(shortcuts: pd.DataFrame, effects: pd.DataFrame, together: pd.DataF
 
     Of what `find_shortcuts`, `find_effects` and `go_together` return; without the last nothing is said of that.
     """
-    found = Effects(effects)
-    told = [name for name in FAKES if (effect := found.of(ORIGINAL.name, [name])) is not None and effect.matters]
-    rows = [_shown(shortcuts[shortcuts["shortcut"] == name]) for name in SHORTCUTS if name in {*shortcuts["shortcut"]}]
+    by_change = Effects(effects)
+    told_apart = [
+        name for name in FAKES if (effect := by_change.of(ORIGINAL.name, [name])) is not None and effect.matters
+    ]
+    by_name = {name: shortcuts[shortcuts["shortcut"] == name] for name in SHORTCUTS}
+    rows = [_row_to_tell(table) for table in by_name.values() if len(table)]
     judged = []
     for row in rows:
         change, without = REMEDIES[row.shortcut]
-        known = shortcuts.loc[(shortcuts["shortcut"] == row.shortcut) & shortcuts["named"], "category"]
-        effect = found.of(change, ["all", *known] if row.named else None) if told else None
+        named_for = shortcuts.loc[(shortcuts["shortcut"] == row.shortcut) & shortcuts["named"], "category"]
+        effect = by_change.of(change, ["all", *named_for] if row.named else None) if told_apart else None
         # Bit rates even out only with encoding, which costs other traces too.
         judged.append((row.shortcut, row, effect, without, row.shortcut in BIT_RATES))
-    damage = {family: found.family(family) for family in effects.loc[effects["kind"] == "damage", "family"].unique()}
+    damaging = effects.loc[effects["kind"] == "damage", "family"].unique()
+    damage = {family: by_change.family(family) for family in damaging}
     losses = {family: next((effect for effect in levels if effect.matters), None) for family, levels in damage.items()}
     pairs = [] if together is None else [*together.itertuples()]
     tables = {name: table for name in SETS if len(table := means(effects, name))}
     environment = templates_in(Path(__file__).parent, markup=False)
     environment.tests["excluding_loss"] = excludes_loss
     text = environment.get_template("sentences.txt").render(
-        whole=found.of(ORIGINAL.name, ["all"]),
-        told=told,
+        whole=by_change.of(ORIGINAL.name, ["all"]),
+        told_apart=told_apart,
         shortcuts=judged,
         flaws=[pair for pair in pairs if abs(pair.correlation) >= TOGETHER],
         correlated=max((abs(pair.correlation) for pair in pairs), default=None),
         cleared=[row for row in rows if not row.named and row.auc == row.auc],
         unknown=[row for row in rows if not row.named and row.auc != row.auc],
         clips=shortcuts["n"].max(),
-        streams=[(stream, found.of(f"missing {stream}")) for stream in ("audio", "video")],
-        shifts=sorted(found.family("shift"), key=lambda effect: abs(float(effect.level.split()[0]))),
-        swaps=found.family("swap"),
+        streams=[(stream, by_change.of(f"missing {stream}")) for stream in ("audio", "video")],
+        shifts=sorted(by_change.family("shift"), key=lambda effect: abs(float(effect.level.split()[0]))),
+        swaps=by_change.family("swap"),
         losing=[effect for effect in losses.values() if effect],
         standing=[family for family, effect in losses.items() if not effect],
         sets=[(name, table[:-1], table.iloc[-1], table["mean"][:-1].idxmin()) for name, table in tables.items()],
@@ -81,12 +85,12 @@ def named(shortcuts: pd.DataFrame) -> list[str]:
     return list(shortcuts.loc[shortcuts["named"], "shortcut"].unique())
 
 
-def _shown(rows: pd.DataFrame) -> Any:
-    """The row of a shortcut that is told: of all fakes if it is named for them, else where it shows most."""
-    known = rows[rows["named"]]
-    if len(known) and known["category"].iloc[0] == "all":
-        return next(known.itertuples())
-    rows = known if len(known) else rows
+def _row_to_tell(rows: pd.DataFrame) -> Any:
+    """The row of a shortcut that a sentence tells: of all fakes if it is named for them, else where it shows most."""
+    named_rows = rows[rows["named"]]
+    if len(named_rows) and named_rows["category"].iloc[0] == "all":
+        return next(named_rows.itertuples())
+    rows = named_rows if len(named_rows) else rows
     return next(rows.sort_values("auc", ascending=False, kind="stable").itertuples())
 
 
@@ -105,10 +109,12 @@ class Effects:
         if categories is not None:
             chosen &= self.table["category"].isin([*categories])
         rows = [*self.table[chosen].itertuples(index=False)]
-        for shown in ("matters", "weaker"):
-            found = [row for row in rows if getattr(row, shown)]
-            if found:
-                return next((row for row in found if row.category == "all"), min(found, key=lambda row: row.difference))
+        for judgement in ("matters", "weaker"):
+            judged = [row for row in rows if getattr(row, judgement)]
+            if judged:
+                return next(
+                    (row for row in judged if row.category == "all"), min(judged, key=lambda row: row.difference)
+                )
         return rows[0] if rows else None
 
     def family(self, family: str) -> list[Any]:

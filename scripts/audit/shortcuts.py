@@ -75,19 +75,19 @@ def read_facts(clips: pd.DataFrame, cache: Path, seed: int = 42) -> pd.DataFrame
     """
     clips = _some(clips, seed)
     names = ["stamp", "reason", *Facts._fields]
-    known = _read_cache(cache, names)
+    cached = _read_cache(cache, names)
     paths = {path: (str(Path(path).resolve()), str(stamp(path))) for path in clips["path"]}
-    new = [path for path, (place, seen) in paths.items() if known.get(place, [None])[0] != seen]
+    new = [path for path, (place, seen) in paths.items() if cached.get(place, [None])[0] != seen]
     try:
         for path, (reason, facts) in zip(new, in_threads(_look, new, "Looking at the clips"), strict=True):
             place, seen = paths[path]
-            known[place] = [seen, reason, *facts]
+            cached[place] = [seen, reason, *facts]
     finally:  # after an error or Ctrl-C too
         if new:
-            table = pd.DataFrame.from_dict(known, orient="index", columns=names).rename_axis("path")
+            table = pd.DataFrame.from_dict(cached, orient="index", columns=names).rename_axis("path")
             write_atomic(cache, table.to_csv(lineterminator="\n"))
-    found = pd.DataFrame([known[paths[path][0]] for path in clips["path"]], columns=names)
-    table = pd.concat([clips[["file", "subject", "category"]].reset_index(drop=True), found], axis=1)
+    looked_at = pd.DataFrame([cached[paths[path][0]] for path in clips["path"]], columns=names)
+    table = pd.concat([clips[["file", "subject", "category"]].reset_index(drop=True), looked_at], axis=1)
     for row in table[table["reason"] != ""].itertuples():
         log.warning("%s: left out of the shortcuts, %s", row.file, row.reason)
     return table[table["reason"] == ""].drop(columns=["stamp", "reason"]).reset_index(drop=True)
@@ -196,14 +196,14 @@ def go_together(facts: pd.DataFrame, shortcuts: pd.DataFrame) -> pd.DataFrame:
     named = shortcuts[shortcuts["named"]].groupby("shortcut", sort=False)["category"].agg(list)
     rows = []
     for one, other in combinations(named.index, 2):
-        found = {}
+        correlations = {}
         for category in (name for name in named[one] if name in named[other]):
             both = against_real(facts, category)[[SHORTCUTS[one], SHORTCUTS[other]]]
-            found[category] = float(both.corr("spearman").iat[0, 1])
-        if found:
-            strongest = max(found, key=lambda category: abs(found[category]))
-            shown = next((category for category in found if abs(found[category]) >= TOGETHER), strongest)
-            rows.append((one, other, shown, found[shown]))
+            correlations[category] = float(both.corr("spearman").iat[0, 1])
+        if correlations:
+            strongest = max(correlations, key=lambda category: abs(correlations[category]))
+            chosen = next((category for category in correlations if abs(correlations[category]) >= TOGETHER), strongest)
+            rows.append((one, other, chosen, correlations[chosen]))
     return pd.DataFrame(rows, columns=["shortcut", "other", "category", "correlation"])
 
 

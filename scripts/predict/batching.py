@@ -87,11 +87,11 @@ def score_clips(
 
 
 def _score(batch: list[tuple[_Draft, Window]], scorer: Scorer) -> None:
-    scores = scorer([window.video for _, window in batch], [window.audio for _, window in batch])
-    for (draft, window), found in zip(batch, scores, strict=True):
+    all_scores = scorer([window.video for _, window in batch], [window.audio for _, window in batch])
+    for (draft, window), scores in zip(batch, all_scores, strict=True):
         # Times are whole frames, hundredths of a second.
         end = round(window.start + len(window.audio) / FRAME_RATE, 2)
-        draft.result.windows.append(WindowScore(round(window.start, 2), end, *found))
+        draft.result.windows.append(WindowScore(round(window.start, 2), end, *scores))
         draft.waiting -= 1
 
 

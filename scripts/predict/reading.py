@@ -58,9 +58,9 @@ class ClipReader:
             if why := _no_file(path):
                 yield End(why[0], f"{path}: {why[1]}", lasting=False)
                 return
-            found = self.survey(path, look, framing=self.framing)
-            yield found
-            yield from self.windows(path, found, self.length, self.hop)
+            surveyed = self.survey(path, look, framing=self.framing)
+            yield surveyed
+            yield from self.windows(path, surveyed, self.length, self.hop)
             yield End()
         except ClipFault as fault:
             yield End(fault.reason, str(fault))
