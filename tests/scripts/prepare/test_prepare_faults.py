@@ -23,8 +23,11 @@ NOBODY = 65534
 
 
 def start(*args: str | Path, limit: int | None = None) -> subprocess.Popen[str]:
-    """Start a prepare in a process of its own; `limit` is how many bytes a file that it writes may have."""
-    code = "import sys, main; sys.exit(main.main(sys.argv[1:]))"
+    """Start a prepare in a process of its own; `limit` is how many bytes a file that it writes may have.
+
+    It fails if it imports Lightning, which alone would take a quarter of the memory that a prepare may take.
+    """
+    code = "import sys, main; code = main.main(sys.argv[1:]); sys.exit(code or 'pytorch_lightning' in sys.modules)"
     if limit is not None:
         code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); {code}"
     return subprocess.Popen(
@@ -114,13 +117,6 @@ def test_two_at_once(many_root: Path, undisturbed: dict[str, bytes], tmp_path: P
     assert [process.returncode for process in both] == [0, 0]
     assert any("another prepare is at work" in text for text in said)
     assert content(tmp_path / "prepare", tmp_path / "cache") == undisturbed
-
-
-def test_preparing_needs_no_lightning(original_root: Path) -> None:
-    """Whose import alone would take a quarter of the memory that a prepare may take."""
-    code = "import sys, main; code = main.main(sys.argv[1:]); sys.exit(code or 'pytorch_lightning' in sys.modules)"
-    arguments = ["prepare", "--data_root", str(original_root), "--cache"]
-    subprocess.run([sys.executable, "-c", code, *arguments], cwd=PROJECT, check=True, capture_output=True)
 
 
 def test_no_room(original_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,9 +151,10 @@ def test_a_report_on_what_is_no_suite(tmp_path: Path, content: str) -> None:
         report(tmp_path, suite=[tmp_path])
 
 
+@pytest.mark.usefixtures("small_detectors")
 def test_a_suite_goes_on_where_it_stood(
     original_root: Path,
-    released_checkpoint: Path,
+    small_checkpoint: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     restore_logging: None,
@@ -170,7 +171,7 @@ def test_a_suite_goes_on_where_it_stood(
     )
     (tmp_path / "plan.yaml").write_text(f"""
         detectors:
-          ours: {released_checkpoint}
+          ours: {small_checkpoint}
           theirs: {{scores: theirs.csv, polarity: real}}
         corpora:
           Original: {{dataset: csv, data_root: {original_root}, protocols: [official]}}

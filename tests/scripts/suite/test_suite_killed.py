@@ -93,7 +93,7 @@ def test_killed_at_random_moments(plan: Path) -> None:
     assert len((plan / "scored.txt").read_text().splitlines()) == CELLS
     (plan / "scored.txt").unlink()
 
-    draw, kills, seen = random.Random(7), 8, set()
+    draw, kills, seen = random.Random(7), 5, set()
     for _ in range(kills):
         process = start("killed")
         process.join(draw.uniform(0.1, 0.9) * whole)

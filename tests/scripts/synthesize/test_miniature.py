@@ -25,7 +25,7 @@ from scripts.synthesize import synthesize
 from scripts.synthesize.clip import CATEGORIES, make_audio, make_cast, make_clip, write_clip
 from scripts.synthesize.face import frame_energy
 
-SUBJECTS = 15
+SUBJECTS = 12
 SECONDS = 0.9
 FAKES = ("B", "C", "D")
 
@@ -52,7 +52,7 @@ class Track:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A miniature of fifteen subjects on disk."""
+    """A miniature of twelve subjects on disk."""
     out = tmp_path_factory.mktemp("miniature") / "mini"
     synthesize(out, subjects=SUBJECTS, seconds=SECONDS)
     return out
