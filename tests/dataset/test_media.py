@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from python_speech_features import logfbank
 
+from dataset.audio import SAMPLE_RATE, encode_mp3
 from dataset.features import audio_features, fit_length, log_filterbank, stack_frames
 from dataset.media import read_audio, read_clip, read_video
 from dataset.reader import Reader
@@ -372,3 +374,14 @@ def test_average_rate(tmp_path: Path, rate: Fraction) -> None:
         assert round(reader.video.rate, 3) == round(float(rate), 3)
         assert reader.video.is_even()
         assert reader.video.seconds == pytest.approx(60 / rate, abs=1e-4)
+
+
+def test_an_encoded_mp3_begins_with_the_first_sample() -> None:
+    samples = tone(1.0, SAMPLE_RATE)[:, 0].astype(np.int16)
+    encoded = encode_mp3(samples, 64)
+    assert len(encoded) == pytest.approx(64_000 / 8, rel=0.15)  # a second at a constant bit rate
+    with av.open(io.BytesIO(encoded)) as container:
+        resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
+        parts = [part for frame in (*container.decode(audio=0), None) for part in resampler.resample(frame)]
+    heard = np.concatenate([part.to_ndarray()[0] for part in parts])[: len(samples)]
+    assert np.corrcoef(heard, samples)[0, 1] > 0.99  # a delay of a quarter of the tone's period would give 0
