@@ -12,12 +12,11 @@ import sys
 from typing import Any
 
 from dataset import FakeAVCelebDataModule
-from dataset.corpora import corpus_folder
+from dataset.corpora import clips_digest, corpus_folder
 from dataset.prepared import find_cache
 from model import detector_of, read_checkpoint
 from model.training.scoring import score_fold, write_test
 from model.training.trainer import log_run, make_trainer
-from scripts.reproduce.folds import clips_digest
 from utils.cli import run
 from utils.environment import environment
 from utils.options import TestOptions, clips_of_each, plain, taken_by

@@ -22,25 +22,16 @@ from rich.console import Console
 
 from dataset import FakeAVCelebDataModule
 from dataset.check import ClipChecker
-from dataset.corpora import corpus_folder, table_digest
+from dataset.corpora import clip_lists, corpus_folder, table_digest
 from dataset.prepared import find_cache
 from dataset.protocols import folds_of_corpus
 from model import MODELS, Detector, load_detector, read_checkpoint
 from model.avhubert.config import encoder_options
 from model.avhubert.load import start_encoder
 from model.training.callbacks import EpochSeed, FoldProgress, PlateauSchedule, ResumedRates, StopOnBadLoss
+from model.training.resume import make_way, start_of
 from model.training.scoring import score_fold, write_test
 from model.training.trainer import WholeCheckpoints, close_loggers, log_run, make_loggers, make_trainer, unfinished
-from scripts.reproduce.folds import (
-    Fold,
-    clip_lists,
-    config_hash,
-    held,
-    make_way,
-    pretrained_digest,
-    start_of,
-    write_options,
-)
 from utils.cli import run
 from utils.environment import environment
 from utils.errors import DataError
@@ -48,6 +39,7 @@ from utils.figures.curves import draw_roc
 from utils.figures.style import save_figure
 from utils.files import lock
 from utils.options import ALL_FOLDS, TrainOptions, plain, taken_by
+from utils.outputs import Fold, config_hash, held, pretrained_digest, write_options
 from utils.results import read_scores
 from utils.signals import Stopped, requeue, stopping
 from utils.summary import summarise
@@ -156,7 +148,7 @@ def fold_seed(seed: int, fold: str) -> int:
 def configuration(options: TrainOptions, fold: Fold, data: FakeAVCelebDataModule, detector: Detector) -> dict[str, Any]:
     """What is recorded of a fold, in its checkpoints and in metrics.json."""
     config = plain(options)
-    clips = clip_lists(data)
+    clips = clip_lists(data.sides())
     return config | {
         "encoder_layers": detector.hparams.encoder_layers,
         "fold": fold.name,

@@ -11,11 +11,14 @@ from typing import get_args
 import pandas as pd
 
 from dataset.corpora.csv import table_path
-from dataset.corpora.table import FOLD_NUMBERS, SPLITS, Corpus, table_digest
+from dataset.corpora.table import FOLD_NUMBERS, SPLITS, Corpus, clip_lists, clips_digest, table_digest
 from utils import options
 from utils.errors import DataError
 
-__all__ = ["NAMES", "Corpus", "corpus", "corpus_folder", "fold_numbers", "read_corpus", "table_digest"]
+__all__ = [
+    "NAMES", "Corpus", "clip_lists", "clips_digest", "corpus", "corpus_folder", "fold_numbers", "read_corpus",
+    "table_digest",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -180,6 +180,21 @@ def table_digest(clips: pd.DataFrame) -> str:
     """SHA-256 of what a clip table says, whatever files it was read from; where it lies makes no difference."""
     rows = pd.util.hash_pandas_object(clips.drop(columns=["path", "line"]).astype(str), index=False)
     return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()
+
+
+def clips_digest(clips: pd.DataFrame) -> str:
+    """SHA-256 of the names, labels and sizes of clips in their order.
+
+    Another fold file, subset or version of the corpus gives another.
+    """
+    sizes = [Path(path).stat().st_size if Path(path).is_file() else None for path in clips["path"]]
+    table = clips[["file", "v_label", "a_label", "m_label"]].assign(size=pd.array(sizes, "Int64"))
+    return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+
+
+def clip_lists(sides: Iterable[pd.DataFrame]) -> dict[str, str]:
+    """`clips_digest` of the "train", "val" and "test" clips of a fold, of which some may not decode."""
+    return {side: clips_digest(clips) for side, clips in zip(("train", "val", "test"), sides, strict=True)}
 
 
 def methods(video: pd.Series, audio: pd.Series) -> pd.Series:

@@ -19,14 +19,15 @@ from filelock import Timeout
 from tqdm import tqdm
 
 from dataset import FakeAVCelebDataModule
+from dataset.corpora import clip_lists
 from dataset.protocols import folds_of_corpus
 from scripts.report.command import report
-from scripts.reproduce.folds import Fold, clip_lists, config_hash, holder_of, is_held, metrics_of, progress_of
 from scripts.reproduce.table import table
 from utils.cli import takes
 from utils.errors import DataError
 from utils.files import lock, write_atomic
 from utils.options import ALL_FOLDS, Folds, ModelType, TrainOptions, plain, taken_by
+from utils.outputs import Fold, config_hash, holder_of, is_held, metrics_of, progress_of
 from utils.runs import fold_folders
 from utils.signals import Stopped, requeue, stopping
 from utils.table import percent
@@ -122,7 +123,7 @@ def clips_of(given: TrainOptions, number: str) -> dict[str, str]:
         **taken_by(FakeAVCelebDataModule.__init__, given),
     )
     try:
-        return clip_lists(data)
+        return clip_lists(data.sides())
     except DataError:
         return {}
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dataset import FakeAVCelebDataModule
-from dataset.corpora import corpus_folder, read_corpus, table_digest
+from dataset.corpora import clips_digest, corpus_folder, read_corpus, table_digest
 from dataset.prepared import find_cache
 from dataset.protocols import Setting, default_protocol, folds
 from model import detector_of, read_checkpoint
@@ -23,7 +23,6 @@ from model.threshold import threshold_of
 from model.training.scoring import score_fold
 from model.training.trainer import make_trainer
 from scripts.evaluate.others import read_others
-from scripts.reproduce.folds import clips_digest
 from scripts.suite.plan import Detector, Test
 from utils.errors import DataError
 from utils.files import file_digest, to_json, write_atomic

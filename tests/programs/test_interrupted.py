@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from model import read_checkpoint
-from scripts.reproduce.folds import Fold
+from utils.outputs import Fold
 
 pytestmark = pytest.mark.slow
 

@@ -16,13 +16,14 @@ import torch
 import yaml
 
 import train as train_program
+from model.training.resume import Start, make_way, start_of
 from model.training.trainer import WholeCheckpoints
-from scripts.reproduce import folds
-from scripts.reproduce.folds import Fold, Start, held, holder_of, is_held, make_way, start_of, write_options
 from tests.reproduce_tools import CORPUS
+from utils import outputs
 from utils.cli import run
 from utils.errors import DataError
 from utils.options import TrainOptions
+from utils.outputs import Fold, held, holder_of, is_held, write_options
 from utils.signals import Stopped
 
 ASKED = {"model_type": "AVDF", "fold": "train_1", "optimizer": "adam", "backbone_learning_rate": None}
@@ -71,10 +72,10 @@ ASIDE = {"AVDF_train_1.1.ckpt", "AVDF_train_1-last.1.ckpt", "train_1.1"}
 
 def test_a_fold_goes_on_from_its_last_checkpoint(fold: Fold) -> None:
     start = begin(fold, "a")
-    assert (start.path, start.checkpoint["epoch"], start.aside) == (fold.last, 5, ())
+    assert (start.path, start.checkpoint["epoch"], start.in_the_way) == (fold.last, 5, ())
     fold.last.unlink()
     start = begin(fold, "a")
-    assert (start.path, start.checkpoint["epoch"], start.aside) == (fold.best, 3, ())
+    assert (start.path, start.checkpoint["epoch"], start.in_the_way) == (fold.best, 3, ())
 
 
 def test_the_checkpoint_to_go_on_from_is_read_once(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +100,7 @@ def test_a_damaged_last_checkpoint_makes_way_for_the_best(fold: Fold, caplog: py
     assert "AVDF_train_1-last.ckpt: not a PyTorch checkpoint, or damaged" in caplog.text
     assert "so the fold goes on from AVDF_train_1.ckpt" in caplog.text
     assert names(fold) == COMPLETE - {"AVDF_train_1-last.ckpt"} | {"AVDF_train_1-last.1.ckpt"}
-    assert begin(fold, "a").aside == ()
+    assert begin(fold, "a").in_the_way == ()
 
 
 def test_without_its_best_checkpoint_a_fold_starts_anew(fold: Fold, caplog: pytest.LogCaptureFixture) -> None:
@@ -207,7 +208,7 @@ def test_the_options_of_a_run_have_all_its_folds(tmp_path: Path, caplog: pytest.
 
 def test_a_fold_has_one_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fold = Fold(tmp_path, "AVDF", "train_1")
-    monkeypatch.setattr(folds, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(outputs, "GRACE_SECONDS", 0)
     with held(fold):
         assert is_held(fold)
         assert holder_of(fold) == f"{socket.gethostname()}, process {os.getpid()}"

@@ -13,10 +13,10 @@ import pytest
 
 from main import main
 from scripts.reproduce.command import RUNNING, Overview, clips_of, make_job, share_of
-from scripts.reproduce.folds import Fold, config_hash, held, metrics_of
 from tests.reproduce_tools import CORPUS, patch, started
 from utils.cli import run
 from utils.options import TrainOptions, plain
+from utils.outputs import Fold, config_hash, held, metrics_of
 from utils.results import SCORE_COLUMNS
 
 pytestmark = pytest.mark.usefixtures("restore_logging")

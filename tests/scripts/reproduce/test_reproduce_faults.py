@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from main import main
-from scripts.reproduce.folds import Fold
 from tests.reproduce_tools import CORPUS, patch, started
+from utils.outputs import Fold
 
 pytestmark = pytest.mark.usefixtures("restore_logging")
 

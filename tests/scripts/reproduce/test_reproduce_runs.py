@@ -20,10 +20,10 @@ import torch
 import train as train_program
 from main import main
 from model import read_checkpoint
-from scripts.reproduce.folds import Fold, is_held
 from tests.reproduce_tools import CORPUS, spawn, start, started
 from utils.cli import run
 from utils.options import TrainOptions
+from utils.outputs import Fold, is_held
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("restore_logging")]
 TINY = ("--batch_size", "4", "--num_train", "1", "--num_val", "1", "--max_frames", "2")
