@@ -78,7 +78,7 @@ def test_fold(options: TestOptions) -> None:
         **protocol,
         "skipped": [list(bad) for bad in data.skipped],
         "notes": {file: list(notes) for file, notes in data.notes.items()},
-        "clips": (trained.get("clips") or {}) | {"test": clips_digest(data.sides(False)[2])},
+        "clips": (trained.get("clips") or {}) | {"test": clips_digest(data.test_clips())},
         "test_environment": environment(),
     }
     config = trained | plain(options) | tested

@@ -24,7 +24,7 @@ from dataset import FakeAVCelebDataModule
 from dataset.check import ClipChecker
 from dataset.corpora import clip_lists, corpus_folder, table_digest
 from dataset.prepared import find_cache
-from dataset.protocols import folds_of_corpus
+from dataset.protocols import NOT_CONTROLLED, folds_of_corpus
 from model import MODELS, Detector, load_detector, read_checkpoint
 from model.avhubert.config import encoder_options
 from model.avhubert.load import start_encoder
@@ -76,7 +76,7 @@ def train_folds(options: TrainOptions) -> None:
     if rank_zero_only.rank == 0:
         # Folds may be trained at the same time, and the last to come here sees them all.
         with lock(options.outputs / "locks" / f"{options.save_name}.lock"):
-            summarise(results)
+            summarise(results, NOT_CONTROLLED)
             plot_roc(results)
         text = (results / "summary.md").read_text(encoding="utf-8")
         Console().print(text, markup=False, highlight=False, soft_wrap=True)

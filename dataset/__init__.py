@@ -1,4 +1,4 @@
-"""FakeAVCeleb v1.2, from the folder its owner receives to normalised batches; other corpora by a table."""
+"""FakeAVCeleb v1.2 and other published corpora, from the folder their owner receives to normalised batches."""
 
 from __future__ import annotations
 

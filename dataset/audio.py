@@ -60,7 +60,7 @@ class AudioTrack:
         return ready
 
     def notes(self) -> Iterator[str]:
-        """What is unusual."""
+        """Sentences on what is unusual about the audio."""
         if self.start is not None and abs(self.start) >= WORTH_A_NOTE:
             how = "after the video: silence before it" if self.start > 0 else "before the video: its start is left out"
             yield f"audio begins {abs(self.start):.2f} s {how}"

@@ -11,15 +11,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from safetensors.numpy import save
 
 from dataset.check import BadClip
-from dataset.features import FEATURES, audio_features
-from dataset.media import DECODING, MAX_FRAMES, SAMPLES_PER_FRAME, SIDE, audio_chunks, read_clip, wav_beside
+from dataset.decoding import AS_IT_IS, Faces, Reading, decode_clip
+from dataset.features import FEATURES
+from dataset.media import DECODING, MAX_FRAMES, SIDE, wav_beside
 from utils.errors import DataError
 from utils.files import alone_in, file_digest, write_atomic
 from utils.parallel import in_threads
@@ -29,71 +30,6 @@ log = logging.getLogger(__name__)
 BYTES_PER_FRAME = 3 * SIDE * SIDE + 4 * FEATURES
 HEADER_BYTES = 2048  # of a clip's file at most, roughly
 LONGEST_HEAD = 1 << 20  # bytes, beyond which it is damaged
-AUDIBLE = 5e-4 * 32_768  # level of a 16-bit sample above which there is no silence any more: see `leading_silence`
-
-
-class Reading(NamedTuple):
-    """How the clips of a corpus are read."""
-
-    trim_silence: bool = False  # leave out the silence at the start, with the frames that go with it
-    crop_faces: bool = False  # find the face and cut it out, as in the clips of FakeAVCeleb
-
-
-AS_IT_IS = Reading()
-
-
-class Faces(NamedTuple):
-    """What the face finder said of a clip."""
-
-    people: int  # faces that are to be seen, at once for a noticeable time or one after the other
-    is_crop: bool  # the frames are a crop already, and taken as they are
-    notes: list[str]
-
-
-class Decoded(NamedTuple):
-    """A clip as it is decoded."""
-
-    video: np.ndarray  # frames (3, T, 112, 112) uint8; channel first, so that a crop copies whole rows
-    audio: np.ndarray  # features (T, 104) float32
-    faces: Faces | None = None  # what the face finder said, if it was asked
-
-
-def leading_silence(path: str | Path) -> int:
-    """Frames to leave out at the start of a clip whose audio begins with silence.
-
-    As AVH-Align trims: silence ends at the first sample of 16 kHz mono audio whose level exceeds 5e-4 of full scale;
-    if that is not the very first sample, its frame is left out and all frames before it. Of a clip that is silent from
-    beginning to end nothing is left out.
-    """
-    start = 0
-    for chunk in audio_chunks(path):
-        loud = np.flatnonzero(np.abs(chunk.astype(np.int32)) > AUDIBLE)
-        if len(loud):
-            first = start + int(loud[0])
-            return first // SAMPLES_PER_FRAME + 1 if first else 0
-        start += len(chunk)
-    return 0
-
-
-def decode_clip(path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading = AS_IT_IS) -> Decoded:
-    """Decode a clip; `max_frames` is counted from the first frame that is used.
-
-    A DataError if it does not decode, nothing is left of it, or it shows no face where one is to be cut out.
-    """
-    skipped = leading_silence(path) if reading.trim_silence else 0
-    faces = None
-    if reading.crop_faces:
-        from dataset.faces import crop_clip  # whose networks nobody else needs
-
-        clip, found = crop_clip(path, max_frames + skipped)
-        faces = Faces(found.people, found.is_crop, list(clip.notes))
-    else:
-        clip = read_clip(path, max_frames + skipped)
-    frames, samples = clip.frames[skipped:], clip.samples[skipped * SAMPLES_PER_FRAME :]
-    if len(frames) == 0:
-        raise DataError(f"{path}: nothing is left of it without its leading silence")
-    audio = audio_features(samples, len(frames)).numpy()
-    return Decoded(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)), audio, faces)
 
 
 class Source(NamedTuple):
@@ -176,6 +112,14 @@ class CacheReport(NamedTuple):
     bad: list[BadClip]  # clips that cannot be used
 
 
+class _Outcome(NamedTuple):
+    """What `ClipCache.build` did with one clip."""
+
+    status: Literal["kept", "built", "bad"]
+    fault: str = ""  # of the entry that lay there before it was built
+    bad: BadClip | None = None
+
+
 class ClipCache:
     """A folder of decoded clips, which `build` makes. Several processes may use one folder at once."""
 
@@ -212,10 +156,10 @@ class ClipCache:
             done = list(in_threads(build, rows, "Caching clips", num_workers, progress))
         self._found.clear()
         return CacheReport(
-            kept=sum(outcome is None for outcome in done),
-            built=sum(isinstance(outcome, str) for outcome in done),
-            replaced=[outcome for outcome in done if isinstance(outcome, str) and outcome],
-            bad=[outcome for outcome in done if isinstance(outcome, BadClip)],
+            kept=sum(clip.status == "kept" for clip in done),
+            built=sum(clip.status == "built" for clip in done),
+            replaced=[clip.fault for clip in done if clip.fault],
+            bad=[clip.bad for clip in done if clip.bad is not None],
         )
 
     def entries(
@@ -260,25 +204,23 @@ class ClipCache:
             return f"cannot be read, {error}"
         return entry.fault(Path(source), reading) or CachedClip(path, entry)
 
-    def _build(self, row: tuple[str, str], reading: Reading, every_byte: bool) -> str | BadClip | None:
-        """Nothing if the clip is there, else why it was not right ("" if it was not there), or why it cannot be."""
+    def _build(self, row: tuple[str, str], reading: Reading, every_byte: bool) -> _Outcome:
+        """Decode a clip into the folder unless it is there as it should be."""
         file, source = row
         found = self._find(row, reading)
-        if isinstance(found, CachedClip):
-            fault = _damage(found) if every_byte else ""
-            if not fault:
-                return None
-            found = fault
+        fault = found if isinstance(found, str) else _damage(found) if every_byte else ""
+        if not fault:
+            return _Outcome("kept")
         path = self.path_of(file, reading)
         was_there = path.exists()
         try:
             write_atomic(path, encode(file, Path(source), reading))
         except DataError as error:
             reason = str(error).removeprefix(f"{source}: ")
-            return BadClip(file, reason.replace(f"{Path(source).parent}{os.sep}", ""))
+            return _Outcome("bad", bad=BadClip(file, reason.replace(f"{Path(source).parent}{os.sep}", "")))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from error  # and not a temporary file
-        return f"{file} {found}" if was_there else ""
+        return _Outcome("built", f"{file} {fault}" if was_there else "")
 
 
 def encode(file: str, source: Path, reading: Reading) -> bytes:

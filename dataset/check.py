@@ -132,7 +132,7 @@ def _audio_facts(audio: AudioTrack) -> dict[str, Any]:
 
 
 def _training_notes(facts: dict[str, Any]) -> Iterator[str]:
-    """What there is to say of a clip that is used as it is."""
+    """Sentences on a clip that is used as it is."""
     yield from framing_notes(facts["width"], facts["height"])
     if facts["frames"] < FEW_FRAMES:
         yield f"only {facts['frames']} frame{'s' if facts['frames'] > 1 else ''}"

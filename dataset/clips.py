@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset, DistributedSampler, default_collate, get_worker_info
 
-from dataset.cache import AS_IT_IS, CachedClip, Reading, decode_clip
+from dataset.cache import CachedClip
 from dataset.corpora.table import LABELS
+from dataset.decoding import AS_IT_IS, Reading, decode_clip
 from dataset.media import MAX_FRAMES
 from dataset.transforms import centre_crop, random_crop
 from utils.errors import DataError

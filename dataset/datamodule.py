@@ -1,4 +1,4 @@
-"""FakeAVCeleb as Lightning takes it: one fold, checked, in batches."""
+"""FakeAVCeleb, or any other corpus, as Lightning takes it: one fold, checked, in batches."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from dataset.cache import CachedClip, ClipCache, Reading
+from dataset.cache import CachedClip, ClipCache
 from dataset.check import BadClip, ClipChecker
 from dataset.clips import COLLATE, ClipDataset, ClipSampler
 from dataset.corpora import corpus, corpus_folder, read_corpus
 from dataset.corpora.table import MARKER, Layout
+from dataset.decoding import Reading
 from dataset.folds import FOLD_NAMES, hold_out, paper_subset
 from dataset.loading import Loading, batch_bytes, default_workers, fit_shared_memory
 from dataset.media import MAX_FRAMES
 from dataset.prepared import FOLDER, find_prepared
-from dataset.protocols import Setting, default_protocol
+from dataset.protocols import Setting, Sides, default_protocol
 from dataset.protocols import folds as protocol_folds
 from dataset.protocols import sides as protocol_sides
 from dataset.protocols.leak import find_leak
@@ -84,7 +85,7 @@ class FakeAVCelebDataModule(LightningDataModule):
     check: bool = True  # read every clip once in `setup`
     checker: ClipChecker | None = None  # what to check with; share one among folds to read each clip once
     cache: ClipCache | None = None  # decoded clips, used as far as they are there; to be shared likewise
-    trim_silence: bool = False  # leave out the silence at the start of each clip: see `dataset.cache.leading_silence`
+    trim_silence: bool = False  # leave out the silence at the start of each clip: see `decoding.leading_silence`
     dataset: str = "fakeavceleb"  # kind of corpus: see `dataset.corpora`
     # Who is trained on and tested: see `dataset.protocols`. By default the paper's folds, for a corpus with a split of
     # its own that one, else folds by subject.
@@ -163,11 +164,11 @@ class FakeAVCelebDataModule(LightningDataModule):
                 raise DataError(f"{self.root}: no {side} clip of {self.train_fold} can be used")
         self._ready = needed
 
-    def sides(self, with_validation: bool = True) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    def sides(self, with_validation: bool = True) -> Sides:
         """Training, validation and test clips of the fold as the tables say, whether they can be used or not.
 
-        A test needs no validation clips that are parted from those of training. Raises a DataError if the corpus or the
-        fold is not usable.
+        Where only a test is wanted (`with_validation` is False), no clips are held out from those of training, and
+        `val` is the test side. A DataError if the corpus or the fold is not usable.
         """
         if self.clips is None:
             self.clips = self._read_clips()
@@ -179,10 +180,16 @@ class FakeAVCelebDataModule(LightningDataModule):
         train, val, test = protocol_sides(self.protocol, setting, fold, **counts)
         self.fold_meaning = protocol_folds(self.protocol, setting)[fold]
         if not with_validation or self.validation == "test":
-            return train, test, test
+            return Sides(train, test, test)
         if train.empty:
             raise DataError(f"--protocol {self.protocol} only tests: train under another, then test.py --protocol")
-        return (train, val, test) if val is not None else (*hold_out(train, self.seed), test)
+        if val is None:
+            train, val = hold_out(train, self.seed)
+        return Sides(train, val, test)
+
+    def test_clips(self) -> pd.DataFrame:
+        """Test clips of the fold as the tables say, whether they can be used or not."""
+        return self.sides(with_validation=False).test
 
     @property
     def trained_subjects(self) -> list[str]:
@@ -202,7 +209,7 @@ class FakeAVCelebDataModule(LightningDataModule):
             if set(trained) == set(train["subject"]):
                 shown = find_leak(train, test).at_all
         if both:
-            text = "%d of the %d tested subjects were trained on (--protocol %s): these are no figures of unseen people"
+            text = "%d of the %d tested subjects were trained on (--protocol %s): these are no metrics of unseen people"
             log.warning(text, both, len(tested), self.protocol)
         elif shown:
             text = "%d of the %d test clips show somebody whom training showed, as a subject or as a target of a fake"

@@ -126,7 +126,7 @@ def draw_frame(frame: np.ndarray) -> np.ndarray:
 
 
 def framing_notes(width: int, height: int) -> Iterator[str]:
-    """What there is to say of frames of a size that are taken without following a face."""
+    """Sentences on frames of a size that are taken without following a face."""
     if width != height:
         yield f"{by(width, height)}: its central square is used"
     if min(width, height) < SIDE:

@@ -201,10 +201,11 @@ class Reader(AbstractContextManager["Reader"]):
             if self.video is not None and first is None:
                 return
         if self.audio is None:
-            there = [held.stream.index for held in self._held]
-            stream = next((stream for stream in self.audios if stream.index in there), None)
-            is_first = stream is self.audios[0]
-            if stream is None or not (is_first or packet is None or len(there) > HELD_PACKETS):
+            stream = self._best_of_held()
+            if stream is None:
+                return
+            no_better_comes = stream is self.audios[0] or packet is None or len(self._held) > HELD_PACKETS
+            if not no_better_comes:
                 return
             origin = self._zero if first is None else first * self.video.stream.time_base
             self.audio = AudioTrack(stream, float(origin))
@@ -214,6 +215,11 @@ class Reader(AbstractContextManager["Reader"]):
         self._held.clear()
         if packet is None:
             self._samples += self.audio.decode(None)
+
+    def _best_of_held(self) -> av.AudioStream | None:
+        """The best audio track of which there is a packet so far."""
+        there = {held.stream.index for held in self._held}
+        return next((stream for stream in self.audios if stream.index in there), None)
 
     def _check_complete(self) -> None:
         """Refuse a clip of which more than a tenth of the frames do not decode, or are not there."""
@@ -274,7 +280,7 @@ class _Clock:
         return self._shifts[place]
 
     def notes(self) -> Iterator[str]:
-        """What there is to say."""
+        """A sentence on the leaps of the clock, if there were any."""
         if leaps := len(self._shifts) - 1:
             yield f"its clock leaps {'once' if leaps == 1 else f'{leaps} times'}: played on without a break"
 

@@ -1,4 +1,8 @@
-"""Frames of a video track on a grid of 25 a second, as a player shows them: upright, whole, with square pixels."""
+"""Frames of a video track on a grid of 25 a second, as a player shows them: upright, whole, with square pixels.
+
+A track gives each stored frame the tick of that grid from which on it is shown; `dataset.reader.Reader.shown` repeats
+and drops frames accordingly.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +102,7 @@ class VideoTrack:
         return bool(np.ptp(times * self.rate - np.arange(len(times))) < 1)
 
     def time_notes(self) -> Iterator[str]:
-        """What is unusual about its time stamps."""
+        """Sentences on what is unusual about its time stamps."""
         if not self._is_stamped:
             yield "no usable time stamps: its frames are taken as evenly spaced"
         elif not self.is_even():

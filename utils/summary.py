@@ -22,12 +22,14 @@ log = logging.getLogger(__name__)
 COUNTS = ["n", "n_A", "n_B", "n_C", "n_D"]
 
 
-def summarise(results_dir: Path) -> pd.DataFrame:
+def summarise(results_dir: Path, not_controlled: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Summarise the folds of a run, in a folder such as outputs/results/MRDF_CE, in summary.json, .csv and .md there.
 
     What is returned are fractions from 0 to 1: what `with_means` returns, and the row "pooled_auc", the AUC of the
     scores of all test clips of the folds together, which those of several corpora or protocols have not. A fold whose
     files cannot be read is left out, and the log says so; FileNotFoundError if none is left.
+
+    `not_controlled` says of protocols by their names what they do not control; the files say it of those of the folds.
     """
     run = read_run(results_dir)
     whole = []
@@ -44,7 +46,7 @@ def summarise(results_dir: Path) -> pd.DataFrame:
     table = with_means(run)
     pooled = evaluate(run.clips) if not run.mixture else {"auc": None, "n": len(run.clips)}
     table.loc["pooled_auc"] = pd.Series({"auc": pooled["auc"], "n": pooled["n"]}, dtype=float)
-    _write_summary(run, table)
+    _write_summary(run, table, not_controlled or {})
     return table
 
 
@@ -62,7 +64,7 @@ def with_means(run: Run) -> pd.DataFrame:
     return table
 
 
-def _notes(table: pd.DataFrame, run: Run) -> list[str]:
+def _notes(table: pd.DataFrame, run: Run, not_controlled: Mapping[str, str]) -> list[str]:
     """Sentences that belong under the table."""
     pooled = table.loc["pooled_auc"]
     notes = ["Percent; mean ± standard deviation over the folds. 1 = real, 0 = fake.", f"{AUC_EXPLAINED}."]
@@ -79,13 +81,15 @@ def _notes(table: pd.DataFrame, run: Run) -> list[str]:
     # Other corpora may have fewer folds.
     if missing and all(config.get("dataset", "fakeavceleb") == "fakeavceleb" for config in run.configs.values()):
         notes.append(f"Folds without results: {', '.join(missing)}.")
+    protocols = dict.fromkeys(config.get("protocol") for config in run.configs.values())
+    notes += [f"Not controlled by {name}: {not_controlled[name]}" for name in protocols if name in not_controlled]
     return [*notes, *objections(run.configs)]
 
 
-def _write_summary(run: Run, table: pd.DataFrame) -> None:
+def _write_summary(run: Run, table: pd.DataFrame, not_controlled: Mapping[str, str]) -> None:
     """Write the three forms of one table: json and csv as fractions, md in percent."""
     model, corpus = run.shared("model_type") or "Detector", run.shared("corpus")
-    title, notes = f"{model} on {corpus}" if corpus else model, _notes(table, run)
+    title, notes = f"{model} on {corpus}" if corpus else model, _notes(table, run, not_controlled)
     if corpus == "miniature":
         title = f"{model} on the synthetic miniature (not FakeAVCeleb: not comparable with published numbers)"
     cells = table.astype(dict.fromkeys(COUNTS, "Int64"))

@@ -52,8 +52,8 @@ def read_splits(
         raise DataError(f"{root}: holds neither metadata nor clips of {', '.join(splits)}")
     table = pd.concat(parts, ignore_index=True)
     table["subject"] = table["name"].map(_subject)
-    told = table["modify_type"]
-    kind = told.where(told.isna(), told.astype(str)).str.lower().str.replace("-", "_")
+    types = table["modify_type"]
+    kind = types.where(types.isna(), types.astype(str)).str.lower().str.replace("-", "_")
     notes.add(kind.notna() & ~kind.isin(list(VIDEO)), "clips have an unknown modify_type ({}): not labelled", kind)
     table["v_label"], table["a_label"] = (kind.map(labels).astype("Int64") for labels in (VIDEO, AUDIO))
     video = table["video_model"].fillna(default_video).astype(str)

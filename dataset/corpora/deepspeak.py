@@ -60,17 +60,17 @@ def _fakes(path: Path, notes: Notes, published: Counter[str]) -> pd.DataFrame:
     columns = ("video-file", "engine", "identity-source", "identity-target", version)
     need(fakes, path, columns, filled=("video-file", "identity-target"))
     published.update(VERSIONS[version])
-    name, engine, source, target, told = (fakes[column] for column in columns)
+    name, engine, source, target, audio = (fakes[column] for column in columns)
     if version == "audio-config":
-        is_real = told.str.lower() == "real"
-        voice = told.mask(is_real, "")
+        is_real = audio.str.lower() == "real"
+        voice = audio.mask(is_real, "")
         # The csv calls the voice of every hellomeme clip real; the names of 826 say otherwise.
         spoken = name.str.extract(r"-([A-Za-z]+)\.\w+$")[0].fillna("")
         doubtful = (engine == "hellomeme") & is_real & ~spoken.isin(["", "real"])
-        said = "hellomeme clips have a real voice by the csv and a made one by their names: their audio is not labelled"
-        notes.add(doubtful, said)
+        text = "hellomeme clips have a real voice by the csv and a made one by their names: their audio is not labelled"
+        notes.add(doubtful, text)
     else:
-        is_real = told.str.lower() != "true"
+        is_real = audio.str.lower() != "true"
         voice, doubtful = pd.Series("", fakes.index), False
     rows = pd.DataFrame(
         {
@@ -78,7 +78,7 @@ def _fakes(path: Path, notes: Notes, published: Counter[str]) -> pd.DataFrame:
             "subject": target,
             "target1": source.where(source != target, ""),
             "v_label": 0,
-            "a_label": is_real.astype("Int64").mask(doubtful | (told == "")),
+            "a_label": is_real.astype("Int64").mask(doubtful | (audio == "")),
             "method": methods(engine, voice),
         }
     )

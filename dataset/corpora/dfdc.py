@@ -42,8 +42,8 @@ def read(root: Path) -> pd.DataFrame:
     table = pd.concat([table, pd.DataFrame({"file": without}, dtype=object)], ignore_index=True)
     table["m_label"] = table["real"].astype("Int64")
     table["v_label"] = table["a_label"] = table["m_label"].where(table["m_label"] == 1)
-    told = table["set"].fillna("").astype(str)
-    table["split"] = [_split(file, name, root.name) for file, name in zip(table["file"], told, strict=True)]
+    sets = table["set"].fillna("").astype(str)
+    table["split"] = [_split(file, name, root.name) for file, name in zip(table["file"], sets, strict=True)]
     folder = table["file"].str.rpartition("/")[0]
     original = (folder + "/" + table["original"].astype(str)).where(table["original"].notna(), None)
     table["subject"] = sources(table["file"], original.str.removeprefix("/"))

@@ -88,21 +88,21 @@ def _read_one(path: Path, root: Path) -> pd.DataFrame:
 
 def _split_of(path: str) -> str:
     """The split that a path tells, by the last of its parts that does."""
-    told = re.findall(r"train|valid|test", path.lower())
-    return told[-1].removesuffix("id") if told else ""
+    words = re.findall(r"train|valid|test", path.lower())
+    return words[-1].removesuffix("id") if words else ""
 
 
 def _from_names(files: list[str], notes: Notes) -> pd.DataFrame:
     """Rows of clips by their names: an actor and a number, or target, source, a digit for the model, and a number."""
     table = pd.DataFrame({"file": files, "line": range(1, len(files) + 1)}).astype({"file": object})
-    told, by_folder = stems(table["file"]).str.extract(NAME), table["file"].map(_by_folder)
-    is_known, is_fake = told["target"].notna(), told["source"].notna()
+    names, by_folder = stems(table["file"]).str.extract(NAME), table["file"].map(_by_folder)
+    is_known, is_fake = names["target"].notna(), names["source"].notna()
     said = "clips are in no csv and have names of no known form (such as {}): labelled by their folders, if these tell"
     notes.add(~is_known, said, table["file"])
     return table.assign(
-        method=told["code"].map(MODELS).fillna(by_folder).where(is_fake, "real").where(is_known, by_folder),
-        subject=told["target"],
-        target1=told["source"].where(told["source"] != told["target"]),
+        method=names["code"].map(MODELS).fillna(by_folder).where(is_fake, "real").where(is_known, by_folder),
+        subject=names["target"],
+        target1=names["source"].where(names["source"] != names["target"]),
         split=table["file"].map(_split_of),
     )
 

@@ -25,10 +25,10 @@ def read(root: Path) -> pd.DataFrame:
     need_folder(root, "metadata.min.json", "metadata.min.json", "metadata.json")
     path = root / "metadata.min.json"
     table = read_rows(path if path.is_file() else root / "metadata.json", FIELDS)
-    for label, told in (("v_label", "modify_video"), ("a_label", "modify_audio")):
-        if table[told].isna().all():
-            raise DataError(f"{path}: no entry has {told}")
-        table[label] = table[told].astype(str).str.lower().map(REAL).astype("Int64")
+    for label, field in (("v_label", "modify_video"), ("a_label", "modify_audio")):
+        if table[field].isna().all():
+            raise DataError(f"{path}: no entry has {field}")
+        table[label] = table[field].astype(str).str.lower().map(REAL).astype("Int64")
     table["split"] = table["split"].fillna(table["file"].str.partition("/")[0])
     table["subject"] = sources(table["file"], table["original"])
     late = sum(map(_ends_late, table["duration"], table["fake_periods"]))

@@ -34,9 +34,9 @@ def read(root: Path) -> pd.DataFrame:
     video, audio = ((made_by.str.lower() == "real").astype("Int64") for made_by in (generator, voice))
     for name, of_method in (("video_fake", video), ("audio_fake", audio)):  # told in newer releases only
         if name in table:
-            told = table[name].map({True: 0, False: 1}).astype("Int64")
-            notes.add(told != of_method, f"clips have {name} against their method; {name} counts")
-            of_method.update(told)
+            labels = table[name].map({True: 0, False: 1}).astype("Int64")
+            notes.add(labels != of_method, f"clips have {name} against their method; {name} counts")
+            of_method.update(labels)
     odd = ((video & audio) != label).fillna(False)
     notes.add(odd, "clips have a label against their methods: their streams are not labelled")
     file = with_slashes(table["video_path"])
@@ -66,9 +66,9 @@ def open_set(root: Path) -> pd.DataFrame | None:
     table = _read_all(root, Notes()) if _arrow_files(root) else pd.DataFrame()
     if not {"video_path", *OPEN_SET} <= set(table):
         return None
-    told = table[[*OPEN_SET]].fillna(False).astype(bool).rename(columns=OPEN_SET)
-    told = told.set_index(with_slashes(table["video_path"].astype(str)))
-    return told[~told.index.duplicated()]
+    flags = table[[*OPEN_SET]].fillna(False).astype(bool).rename(columns=OPEN_SET)
+    flags = flags.set_index(with_slashes(table["video_path"].astype(str)))
+    return flags[~flags.index.duplicated()]
 
 
 def _read_all(root: Path, notes: Notes) -> pd.DataFrame:

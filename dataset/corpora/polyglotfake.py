@@ -24,11 +24,11 @@ def read(root: Path) -> pd.DataFrame:
     need_folder(root, "clips", "**/*.mp4", "**/*.json")
     notes = Notes()
     files = pd.Series(sorted(by_name(media_files(root, root), notes).values()), dtype=object)
-    told = stems(files).str.extract(NAME)  # source, tts
-    is_odd = told["source"].isna()
+    names = stems(files).str.extract(NAME)  # source, tts
+    is_odd = names["source"].isna()
     notes.add(is_odd, "clips have names of no known form (such as {}); their folder labels them", files)
-    real = told["tts"].isna().astype("Int64").mask(is_odd, real_by_folder(files))
-    table = pd.DataFrame({"file": files, "v_label": real, "method": told["tts"], "subject": told["source"]})
+    real = names["tts"].isna().astype("Int64").mask(is_odd, real_by_folder(files))
+    table = pd.DataFrame({"file": files, "v_label": real, "method": names["tts"], "subject": names["source"]})
     genders = _genders(root)
     absent = sorted(genders.keys() - set(stems(files)))
     notes.add(absent, "clips that real_json_files names are not on disk")

@@ -97,20 +97,20 @@ def clip_table(
     if outside.any():
         line, file = table.loc[outside.idxmax(), ["line", "file"]]
         raise DataError(f"{source or root} line {line}: the path {file!r} leaves the data folder")
-    told = Notes(notes)
+    all_notes = Notes(notes)
     _add_labels(table)
-    _add_texts(table, root, told)
-    table = _one_row_a_file(table, told)
+    _add_texts(table, root, all_notes)
+    table = _one_row_a_file(table, all_notes)
     unknown = table["m_label"].isna()
-    told.add(unknown, "clips are not labelled (such as {}): they can be scored, not evaluated", table["file"])
+    all_notes.add(unknown, "clips are not labelled (such as {}): they can be scored, not evaluated", table["file"])
     partly = (table["m_label"] == 0).fillna(False) & (table["v_label"].isna() | table["a_label"].isna())
-    told.add(partly, "fake clips do not tell which of their streams are fake")
-    found = {key: (count(table, key), number) for key, number in (published or {}).items()}
-    differing = [f"{key} {here:,} of {number:,}" for key, (here, number) in found.items() if here != number]
+    all_notes.add(partly, "fake clips do not tell which of their streams are fake")
+    counts = {key: (count(table, key), number) for key, number in (published or {}).items()}
+    differing = [f"{key} {here:,} of {number:,}" for key, (here, number) in counts.items() if here != number]
     if differing:
-        told.append(f"clips here, of those published: {', '.join(differing)}")
+        all_notes.append(f"clips here, of those published: {', '.join(differing)}")
     table = table[["line", *TEXTS, *LABELS]].reset_index(drop=True)
-    table.attrs["notes"] = list(told)
+    table.attrs["notes"] = list(all_notes)
     return table
 
 
@@ -155,8 +155,8 @@ def _one_row_a_file(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
     rows = table[table["file"].isin(set(table.loc[again, "file"]))].groupby("file", sort=False)
     of_all = rows["method"].agg(lambda names: BOTH.join(filter(None, dict.fromkeys(names))))
     more = f"{len(of_all):,} files have" if len(of_all) > 1 else "a file has"
-    told = f"such as {of_all.index[0]}"
-    notes.append(f"{more} more than one row ({told}); each counts once, with the methods of all its rows")
+    example = f"such as {of_all.index[0]}"
+    notes.append(f"{more} more than one row ({example}); each counts once, with the methods of all its rows")
     what = {"m_label": "real in one row and fake in another", "category": "of two categories", "split": "of two splits"}
     differing = {column: rows[column].nunique(dropna=False) > 1 for column in what}
     for column, is_so in differing.items():

@@ -18,10 +18,14 @@ from utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
-__all__ = ["NAMES", "Protocol", "Setting", "Sides", "default_protocol", "folds", "folds_of_corpus", "protocol", "sides"]
+__all__ = [
+    "NAMES", "NOT_CONTROLLED", "Protocol", "Setting", "Sides",
+    "default_protocol", "folds", "folds_of_corpus", "protocol", "sides",
+]  # fmt: skip
 
 PROTOCOLS = {**drawn.PROTOCOLS, **lists.PROTOCOLS, **official.PROTOCOLS}
 NAMES = get_args(options.Protocol)
+NOT_CONTROLLED = {name: chosen.not_controlled for name, chosen in PROTOCOLS.items()}  # to be said beside its results
 
 
 def protocol(name: str) -> Protocol:

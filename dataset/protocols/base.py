@@ -38,7 +38,7 @@ def one_fold(_setting: Setting) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named protocol, said in words for people who read its figures."""
+    """A named protocol, said in words for people who read its metrics."""
 
     definition: str
     source: str

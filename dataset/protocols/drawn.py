@@ -67,9 +67,9 @@ def leave_one_out(setting: Setting, fold: str) -> Sides:
 
 
 def is_made_by(clips: pd.DataFrame, name: str) -> pd.Series:
-    """Whether each clip is of a manipulation; a clip of which two are told is of both."""
+    """Whether each clip is of a manipulation; a clip that has two is of both."""
     category, method = MANIPULATIONS[name]
-    return (clips["category"] == category) & clips["method"].str.split(BOTH).map(lambda told: method in told)
+    return (clips["category"] == category) & clips["method"].str.split(BOTH).map(lambda methods: method in methods)
 
 
 PROTOCOLS = {
@@ -77,8 +77,8 @@ PROTOCOLS = {
         definition="Five folds by subject over 500 clips of each category, one a subject; in a fold the first 400 and "
         "100 clips of each category, in csv order, are trained on and tested.",
         source="MRDF (arXiv 2401.05746) and the reader of its release",
-        not_controlled="Disjoint by source only: the face or the voice of a fake may be of somebody on the other side. "
-        "There are no validation clips: recipe released picks the epoch on the test fold.",
+        not_controlled="Faces and voices of fakes: folds are disjoint by source only, so either may be of somebody on "
+        "the other side. There are no validation clips: recipe released picks the epoch on the test fold.",
         folds=five_folds,
         sides=by_fold_file,
         corpora=("fakeavceleb",),
@@ -87,9 +87,9 @@ PROTOCOLS = {
         definition="Seven folds, one a manipulation: it is left out of training and validation, and tested against "
         "real clips. Subjects are divided as in subjects-70-10-20.",
         source="AVFF names the manipulations; DiMoDif and ICS publish code, which parts clips and not subjects",
-        not_controlled="Manipulations of one kind share the voice cloner, so only the visual generator is unseen; the "
-        "face or the voice of a fake may be of somebody on another side. 22 clips that the csv gives two methods count "
-        "to both.",
+        not_controlled="The voice cloner, which manipulations of one kind share, so only the visual generator is "
+        "unseen; the face or the voice of a fake may be of somebody on another side. 22 clips that the csv gives two "
+        "methods count to both.",
         folds=one_a_manipulation,
         sides=leave_one_out,
         corpora=("fakeavceleb",),
@@ -98,14 +98,15 @@ PROTOCOLS = {
         definition="70 % of the subjects are trained on, 10 % validated on, 20 % tested, with all their clips; drawn "
         "from the seed, balanced over race and gender.",
         source="this software, in place of the 70/30 split by clip of AVFF and others (random-70-30)",
-        not_controlled="Disjoint by source only: the face or the voice of a fake may be of somebody on another side. "
+        not_controlled="Faces and voices of fakes: sides are disjoint by source only, so either may be of somebody on "
+        "another side. "
         "Fakes outnumber real clips as in the corpus.",
         sides=subjects_70_10_20,
     ),
     "subjects-5fold": Protocol(
         definition="Five folds by subject over all clips, balanced over race and gender where they are told.",
         source="this software",
-        not_controlled="Disjoint by the column subject only, which in some corpora is no person (see dataset/corpora).",
+        not_controlled="People beyond the column subject, which in some corpora is no person (see dataset/corpora).",
         folds=five_folds,
         sides=by_fold_file,
     ),
@@ -113,7 +114,7 @@ PROTOCOLS = {
         definition="70 % of the clips, drawn at random, are trained on, and 30 % tested.",
         source="AVFF, HAVIC, DiMoDif, Referee and others, each with a draw of its own",
         not_controlled="Subjects: nearly every tested person is trained on, with the same face, background and clip, "
-        "so the figures say little of unseen people; subjects-70-10-20 is the form to use.",
+        "so the metrics say little of unseen people; subjects-70-10-20 is the form to use.",
         sides=random_70_30,
     ),
 }

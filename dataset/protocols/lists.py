@@ -29,15 +29,15 @@ def _avh_align_side(setting: Setting, side: str) -> pd.DataFrame:
     """FakeAVCeleb: `source,category,full_path`. AV-Deepfake1M: `path,label`, 1 = fake, below train or val."""
     if setting.dataset == "fakeavceleb":
         path = find_list(setting, "avh-align", f"favc/{side}_split.csv", f"{side}_split.csv")
-        column, told, real, fake, key = "full_path", "category", "A", ["B", "C", "D"], name_key
+        column, label, real, fake, key = "full_path", "category", "A", ["B", "C", "D"], name_key
     else:
         path = find_list(setting, "avh-align", f"{side}_labels.csv")
-        column, told, real, fake, key = "path", "label", "0", ["1"], _without_split
-    table = need(read_csv(path), path, (column, told))
-    wrong = ~table[told].isin([real, *fake])
+        column, label, real, fake, key = "path", "label", "0", ["1"], _without_split
+    table = need(read_csv(path), path, (column, label))
+    wrong = ~table[label].isin([real, *fake])
     if wrong.any():
-        raise DataError(f"{path} line {wrong.idxmax()}: {told} is {table.at[wrong.idxmax(), told]!r}")
-    labels = dict(zip(table[column].map(key), table[told] == real, strict=True))
+        raise DataError(f"{path} line {wrong.idxmax()}: {label} is {table.at[wrong.idxmax(), label]!r}")
+    labels = dict(zip(table[column].map(key), table[label] == real, strict=True))
     return labelled(pick(setting, labels, path.name, key))
 
 
@@ -122,8 +122,8 @@ def pick(setting: Setting, real: Mapping[str, bool | None], what: str, key: Call
         setting.notes.append(f"{what}: {len(absent):,} of {len(real):,} clips are not in the corpus ({absent[0]}, …)")
     rows = rows.dropna().astype(int)
     clips = setting.clips.iloc[rows]
-    told = pd.Series([real[name] for name in rows.index], clips.index, dtype="boolean").astype("Int64")
-    differing = (clips["m_label"] != told).fillna(False)
+    listed = pd.Series([real[name] for name in rows.index], clips.index, dtype="boolean").astype("Int64")
+    differing = (clips["m_label"] != listed).fillna(False)
     if differing.any():
         setting.notes.append(f"{what}: {differing.sum():,} clips have another label than in the corpus, which counts")
     return clips

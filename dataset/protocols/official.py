@@ -36,7 +36,7 @@ def sides(setting: Setting, fold: str) -> Sides:
         setting.notes.append(f"{unknown:,} clips of train and val have no label and are left out")
     train, val = labelled(train), labelled(val)
     if labelled(test).empty and len(val):
-        setting.notes.append("the test has no labels: val is tested, as papers do, and nothing is validated on it")
+        setting.notes.append("the test has no labels: val is tested, as papers do; no other clips are validated on")
         return Sides(train, None, val)
     if test.empty:
         raise DataError("--protocol official: the split has no clip to test on")
@@ -45,33 +45,33 @@ def sides(setting: Setting, fold: str) -> Sides:
 
 def lavdf(setting: Setting, fold: str, dropped: str) -> Sides:
     """The official sides, without test clips of one category."""
-    parted = sides(setting, fold)
-    return parted._replace(test=parted.test[parted.test["category"] != dropped])
+    official = sides(setting, fold)
+    return official._replace(test=official.test[official.test["category"] != dropped])
 
 
 def mavosdd(setting: Setting, fold: str, open_model: bool, open_language: bool) -> Sides:
     """The official sides, with test clips of unknown methods or languages or without."""
     from dataset.corpora.mavosdd import open_set
 
-    parted = sides(setting, fold)
-    told = open_set(setting.root)
-    if told is None:
-        language, method = _unseen(parted, 0), _unseen(parted, 1)
+    official = sides(setting, fold)
+    flags = open_set(setting.root)
+    if flags is None:
+        language, method = _unseen(official, 0), _unseen(official, 1)
     else:
-        of_test = told.reindex(parted.test["file"], fill_value=False).set_axis(parted.test.index)
+        of_test = flags.reindex(official.test["file"], fill_value=False).set_axis(official.test.index)
         language, method = of_test["language"], of_test["model"]
     # A clip with both unknown is in the open set alone.
     kept = ~language & ~method | (language & ~method & open_language) | (method & ~language & open_model)
     both = kept | (language & method & open_model & open_language)
-    return parted._replace(test=parted.test[both])
+    return official._replace(test=official.test[both])
 
 
-def _unseen(parted: Sides, position: int) -> pd.Series:
+def _unseen(official: Sides, position: int) -> pd.Series:
     """Whether the language (0) or the method (1) of each test clip, by its path, is in no training clip.
 
     For tables that do not say it: see `open_set`.
     """
-    trained, tested = (clips["file"].str.split("/").str[position] for clips in (parted.train, parted.test))
+    trained, tested = (clips["file"].str.split("/").str[position] for clips in (official.train, official.test))
     return ~tested.isin(set(trained))
 
 
@@ -83,7 +83,8 @@ def _of(corpus: str, definition: str, sides: Callable[[Setting, str], Sides]) ->
 PROTOCOLS = {
     "official": Protocol(
         definition="The split that the corpus comes with. Where the labels of its test are withheld (AV-Deepfake1M), "
-        "or it has none (KoDF's download), val is tested and nothing is validated on it.",
+        "or it has none (KoDF's download), val is tested. No other clips are validated on: recipe released picks the "
+        "epoch on these.",
         source="the owners of the corpus",
         not_controlled="Whatever the owners do not: AV-Deepfake1M's train and val share most subjects; DFDC, LAV-DF "
         "and MAVOS-DD do not name people.",

@@ -125,7 +125,7 @@ def folds_of_others(
             check=False,
             num_val=clips_of_each(dataset, protocol)["num_val"],
         )
-        clips = data.sides(with_validation=False)[2]
+        clips = data.test_clips()
         tables[name] = _scored(others, clips[clips["m_label"].notna()].reset_index(drop=True), name)
     return tables
 

@@ -155,7 +155,7 @@ class Bench:
 
     def _digest_of_clips(self, test: Test, fold: str) -> str:
         """Of the clip table, and of the test clips with their sizes: one that was missing and has come is a change."""
-        tested = self._data(test, fold, {}, check=False).sides(with_validation=False)[2]
+        tested = self._data(test, fold, {}, check=False).test_clips()
         return f"{table_digest(self._clips(test))} {clips_digest(tested)}"
 
     def _key(self, cell: Cell, digest: str) -> str:
@@ -200,7 +200,7 @@ class Bench:
         machine = self.machine
         trainer = make_trainer(machine.gpus, machine.precision, accelerator=machine.accelerator)
         table, _ = score_fold(trainer, detector_of(checkpoint, cell.source), data)
-        clips = _clips_with(data.sides(False)[2], dict(zip(table["file"], table["score"], strict=True)))
+        clips = _clips_with(data.test_clips(), dict(zip(table["file"], table["score"], strict=True)))
         reasons = {bad.file: bad.reason for bad in data.skipped}
         why = [reasons.get(file, "its score is not a number") for file in clips["file"]]
         clips["reason"] = np.where(clips["score"].isna(), why, "")
@@ -210,7 +210,7 @@ class Bench:
 
     def _others(self, cell: Cell) -> Scored:
         data = self._data(cell.test, cell.fold, {}, check=False)
-        clips = data.sides(False)[2]
+        clips = data.test_clips()
         scores, threshold = read_others(cell.detector.others, clips["file"])
         table = _clips_with(clips, scores)
         table["reason"] = [

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dataset.protocols import NOT_CONTROLLED
 from scripts.report.page import embedded, render
 from scripts.suite.scoring import Cell, Scored
 from utils.figures.style import new_figure, save_figure, tidy
@@ -206,7 +207,7 @@ def _percents(row: Mapping[str, Any], suffix: str = "") -> list[str]:
 
 
 def notes_of(rows: Listed) -> list[str]:
-    """What a reader has to know of single rows."""
+    """What a reader has to know of single rows, and of their protocols."""
     notes = []
     for row in rows:
         where = f"{row['detector']} on {row['test']}"
@@ -223,7 +224,8 @@ def notes_of(rows: Listed) -> list[str]:
             notes.append(f"{where}: the clips of {row['folds']} folds together.")
         for reason, count in list(row["unscored"].items())[:MANY]:
             notes.append(f"{where}: {counted(count, 'clip')} not scored: {reason}.")
-    return notes
+    protocols = dict.fromkeys(row["protocol"] for row in rows)
+    return [*notes, *(f"Not controlled by {name}: {NOT_CONTROLLED[name]}" for name in protocols)]
 
 
 def flat(rows: Listed) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dataset.cache import decode_clip
+from dataset.decoding import decode_clip
 from model import MODELS, Detector, for_inference
 from model.training.optimizer import make_optimizer
 from scripts.verify.reference import AUTOCAST, FOLDER, recipe

@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader
 
 from dataset import ClipDataset, read_corpus
 from dataset import cache as cache_module
-from dataset.cache import CachedClip, CacheReport, ClipCache, Reading, decode_clip, leading_silence
+from dataset.cache import CachedClip, CacheReport, ClipCache
 from dataset.clips import ClipSampler, collate_cut
+from dataset.decoding import Reading, decode_clip, leading_silence
 from dataset.features import audio_features
 from tests.media_files import write_wav
 from utils import files as files_module

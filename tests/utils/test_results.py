@@ -305,6 +305,13 @@ def test_hashes_count_where_nothing_else_tells() -> None:
     assert objections({fold: config | {"table_digest": "t"} for fold, config in configs.items()}) == []
 
 
+def test_the_summary_says_what_its_protocol_does_not_control(tmp_path: Path) -> None:
+    write(tmp_path / "train_1", fold([0.9, 0.1, 0.2, 0.3]), protocol="random-70-30")
+    summarise(tmp_path, {"random-70-30": "Subjects.", "official": "Other things."})
+    notes = [line for line in (tmp_path / "summary.md").read_text().splitlines() if "Not controlled" in line]
+    assert notes == ["- Not controlled by random-70-30: Subjects."]
+
+
 def test_what_lies_below_a_run_is_no_fold_of_it(tmp_path: Path) -> None:
     for name in ("train_1", "train_1.1", "train_2@lavdf", "train_10"):
         write(tmp_path / name, fold([0.9, 0.1, 0.2, 0.3], name))

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from dataset.cache import decode_clip
+from dataset.decoding import decode_clip
 from dataset.transforms import centre_crop, normalise
 from main import main
 from model import MODELS, CheckpointError, load_detector, read_checkpoint, threshold_of

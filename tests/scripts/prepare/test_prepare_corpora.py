@@ -14,7 +14,8 @@ import torch
 import dataset.faces
 import main
 from dataset import FakeAVCelebDataModule
-from dataset.cache import ClipCache, Reading
+from dataset.cache import ClipCache
+from dataset.decoding import Reading
 from dataset.media import Clip, read_audio, read_video
 from utils.errors import DataError
 

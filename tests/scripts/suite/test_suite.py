@@ -188,6 +188,7 @@ def test_a_suite_goes_on_where_it_stood(
     assert found["pairs"][0]["n"] == 3
     for name in ("suite.md", "suite.csv", "suite.tex", "suite.html", "heatmap.png"):
         assert (folder / name).stat().st_size > 0
+    assert "Not controlled by official: Whatever the owners do not" in (folder / "suite.md").read_text()
     before = (folder / "suite.csv").read_bytes()
     assert main(["report", "--outputs", "out", "--suite", str(folder)]) == 0
     for page in (folder / "suite.html", tmp_path / "out" / "results" / "report.html"):
