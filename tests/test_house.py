@@ -103,6 +103,21 @@ def test_every_package_that_is_imported_is_pinned() -> None:
     assert missing == set()
 
 
+def test_files_that_are_read_about_exist() -> None:
+    pages = [path for path in tracked() if path.suffix == ".md"]
+    missing = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in pages
+        for code, link in re.findall(
+            r"`([\w./-]+/[\w.-]+\.(?:py|sh))`|\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")
+        )
+        for name in [code or link]
+        if "/my_" not in name and not (page.parent / name).exists() and not (code and (ROOT / name).exists())
+    ]
+    assert pages
+    assert missing == []
+
+
 def tracked() -> list[Path]:
     """Files of the project, without those that it makes."""
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
