@@ -21,7 +21,7 @@ COMMANDS = {
         "scripts.reproduce.command.reproduce",
         "Train and test all detectors on all folds; write the table.",
     ),
-    "table": ("scripts.reproduce.table.table", "Write the table of all runs beside the paper's numbers."),
+    "table": ("scripts.table.command.table", "Write the table of all runs beside the paper's numbers."),
     "evaluate": ("scripts.evaluate.command.evaluate_scores", "Evaluate a scores.csv: every metric with its interval."),
     "report": ("scripts.report.command.report", "Write a report on runs as one HTML page."),
     "predict": ("scripts.predict.command.predict", "Score clips of any kind with a trained detector."),

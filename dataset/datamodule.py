@@ -106,6 +106,7 @@ class FakeAVCelebDataModule(LightningDataModule):
         )
         self.checker = (self.checker or ClipChecker()) if self.check else None
         self.reading = Reading(self.trim_silence, corpus(self.dataset).full_frames)
+        self.folds_of_protocol: list[str] = []
         self.fold_meaning = ""
         self.clips: pd.DataFrame | None = None
         self.skipped: list[BadClip] = []
@@ -178,7 +179,8 @@ class FakeAVCelebDataModule(LightningDataModule):
         counts = clips_of_each(self.dataset, self.protocol)
         counts |= {name: count for name, count in given.items() if count != "paper"}
         train, val, test = protocol_sides(self.protocol, setting, fold, **counts)
-        self.fold_meaning = protocol_folds(self.protocol, setting)[fold]
+        folds = protocol_folds(self.protocol, setting)
+        self.folds_of_protocol, self.fold_meaning = list(folds), folds[fold]
         if not with_validation or self.validation == "test":
             return Sides(train, test, test)
         if train.empty:
@@ -216,6 +218,7 @@ class FakeAVCelebDataModule(LightningDataModule):
             log.info(text, shown, len(test))
         return {
             "protocol": self.protocol,
+            "folds_of_protocol": self.folds_of_protocol,
             "fold_meaning": self.fold_meaning,
             "trained_subjects_tested": both,
             "test_clips_showing_trained": shown,

@@ -24,7 +24,7 @@ HEADS = ["video_score", "audio_score"]  # empty, or not there at all, where the 
 FLOAT_COLUMNS = ["score", *HEADS]
 SCORE_COLUMNS = [*TEXT_COLUMNS, "label", *FLOAT_COLUMNS, "decision"]
 GROUP_COLUMNS = ["race", "gender"]  # where the corpus gives them
-OPTIONAL_COLUMNS = [*GROUP_COLUMNS, "probability"]  # calibrated, where the checkpoint holds a calibration
+OPTIONAL_COLUMNS = [*GROUP_COLUMNS, "probability"]  # see `model.threshold.with_calibration`
 SAME_CLIP = ("subject", "category", "label")  # what two detectors' rows of one clip must agree in
 METRICS_FILE, SCORES_FILE, EMBEDDINGS_FILE = FILES = ("metrics.json", "scores.csv", "embeddings.npz")
 # What a result stands for: results of another checkpoint, data root or configuration are not written over.

@@ -25,7 +25,6 @@ from utils.statistics.calibration import Platt
 from utils.statistics.evaluation import evaluate_table
 
 FOLD_NAME = re.compile(r"train_\d+")  # anything else below a run is not a fold of it, such as what was set aside
-FOLDS = [f"train_{k}" for k in range(1, 6)]
 AGREEING = ["n", "acc", "auc", "auc_hard"]  # in which metrics.json must agree with scores.csv
 ROUNDING = 1e-6
 # Options that do not decide the numbers: where things lie, and how fast they come. gpus is hashed as the world size.
@@ -35,13 +34,14 @@ NOT_DECIDING = {
 }  # fmt: skip
 # Settings in which folds of one run may differ: these, and those of a fold. Weights and data are compared by digests.
 MAY_DIFFER = NOT_DECIDING | {
-    "fold", "train_fold", "fold_seed", "fold_meaning", "trained_subjects_tested", "test_clips_showing_trained",
-    "checkpoint", "config", "config_hash", "environment", "test_environment", "skipped", "notes", "clips", "data_root",
-    "pretrained", "skip_bad", "compile", "checkpoint_activations",
+    "fold", "train_fold", "fold_seed", "folds_of_protocol", "fold_meaning", "trained_subjects_tested",
+    "test_clips_showing_trained", "checkpoint", "config", "config_hash", "environment", "test_environment", "skipped",
+    "notes", "clips", "data_root", "pretrained", "skip_bad", "compile", "checkpoint_activations",
 }  # fmt: skip
 
 # Mean of the five folds of FakeAVCeleb in the paper; its AUC is that of the hard decisions.
-PUBLISHED_CORPUS, PUBLISHED_PROTOCOL, PUBLISHED_FOLDS = "FakeAVCeleb", "mrdf-5fold", 5
+PUBLISHED_CORPUS, PUBLISHED_PROTOCOL = "FakeAVCeleb", "mrdf-5fold"
+PUBLISHED_FOLDS = [f"train_{k}" for k in range(1, 6)]
 PUBLISHED = {"MRDF_CE": {"acc": 0.9405, "auc_hard": 0.9243}}
 Value = TypeVar("Value")
 
@@ -84,14 +84,15 @@ class Run:
     def clips(self) -> pd.DataFrame:
         """Test clips of all folds, with the column fold; empty if there are none.
 
-        The column probability is the calibrated one, for as many fakes as among the clips of the fit; NaN without one.
+        The column calibrated is the calibrated score for as many fakes as among the clips of the fit, NaN without one;
+        that of scores.csv, probability, is for as many as make it 1/2 at the threshold.
         """
         tables = []
         for fold, table in self.scores.items():
             found = self.metrics.get(fold, {}).get("calibration")
             platt = Platt(*(found[name] for name in Platt._fields)) if found else None
-            probability = platt.probability(table["score"].to_numpy()) if platt else np.nan
-            tables.append(table.assign(fold=fold, probability=probability))
+            calibrated = platt.probability(table["score"].to_numpy()) if platt else np.nan
+            tables.append(table.assign(fold=fold, calibrated=calibrated))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     @cached_property
@@ -110,6 +111,13 @@ class Run:
     def folds(self) -> list[str]:
         """Folds of which there is anything, by number."""
         return sorted(self.metrics.keys() | self.scores.keys(), key=lambda fold: (len(fold), fold))
+
+    @property
+    def missing(self) -> list[str]:
+        """Folds of the protocol that lack metrics or scores, as far as it is known which folds it has."""
+        configs = list(self.configs.values()) or [{}]
+        asked = dict.fromkeys(fold for config in configs for fold in folds_of_protocol(config))
+        return [fold for fold in asked if fold not in self.metrics or fold not in self.scores]
 
     def shared(self, name: str) -> Any:
         """Return a setting that all folds have in common; None if they differ."""
@@ -191,10 +199,21 @@ def _reason(error: ValueError | OSError) -> str:
 def corpus_and_protocol(config: Mapping[str, Any]) -> tuple[str, str]:
     """Return what a fold was tested on; folds of another corpus or protocol are never averaged with it."""
     corpus = str(config.get("corpus") or "")
-    default = PUBLISHED_PROTOCOL if config.get("dataset", "fakeavceleb") == "fakeavceleb" else "official"
     # Folds of a protocol that leaves something out are different tests by design, such as "RVFA left out".
-    protocol = ", ".join(filter(None, (str(config.get("protocol") or default), config.get("fold_meaning"))))
+    protocol = ", ".join(filter(None, (protocol_of(config), config.get("fold_meaning"))))
     return corpus, f"{protocol}, silence trimmed" if config.get("trim_silence") else protocol
+
+
+def protocol_of(config: Mapping[str, Any]) -> str:
+    """Return the protocol of a fold; that of its corpus where none is recorded."""
+    default = PUBLISHED_PROTOCOL if config.get("dataset", "fakeavceleb") == "fakeavceleb" else "official"
+    return str(config.get("protocol") or default)
+
+
+def folds_of_protocol(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of all folds of a fold's protocol; none where they are neither recorded nor the paper's."""
+    paper = PUBLISHED_FOLDS if protocol_of(config) == PUBLISHED_PROTOCOL else []
+    return config.get("folds_of_protocol") or paper
 
 
 def published(config: Mapping[str, Any]) -> dict[str, float]:

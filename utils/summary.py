@@ -14,7 +14,7 @@ from rich.console import Group
 from utils.files import markdown_table, to_json, write_atomic
 from utils.metrics import evaluate
 from utils.results import CATEGORIES, SCORES_FILE
-from utils.runs import FOLDS, Run, objections, published, read_run
+from utils.runs import Run, objections, published, read_run
 from utils.table import AUC_EXPLAINED, HEADINGS, SHORT, Section, as_tables, counted, percent, with_deviation
 
 log = logging.getLogger(__name__)
@@ -77,10 +77,8 @@ def _notes(table: pd.DataFrame, run: Run, not_controlled: Mapping[str, str]) -> 
         )
     if "paper" in table.index:
         notes.append("paper: the published mean of the five folds; empty where no number is known.")
-    missing = [fold for fold in FOLDS if fold not in run.metrics]
-    # Other corpora may have fewer folds.
-    if missing and all(config.get("dataset", "fakeavceleb") == "fakeavceleb" for config in run.configs.values()):
-        notes.append(f"Folds without results: {', '.join(missing)}.")
+    if run.missing:
+        notes.append(f"Folds without results: {', '.join(run.missing)}.")
     protocols = dict.fromkeys(config.get("protocol") for config in run.configs.values())
     notes += [f"Not controlled by {name}: {not_controlled[name]}" for name in protocols if name in not_controlled]
     return [*notes, *objections(run.configs)]

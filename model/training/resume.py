@@ -80,7 +80,7 @@ def _own_start(fold: Fold, digest: str) -> Start:
     if fold.best.exists() and best is None:
         if fold.last.exists() and last is None:
             return Start(fold.last, checkpoint)
-        in_the_way = (fold.last,) if fold.last.exists() else ()
+        in_the_way = tuple(path for path in (fold.last,) if path.exists())
         said = f"{last}, so the fold goes on from {fold.best.name}" if in_the_way else ""
         return Start(fold.best, read_checkpoint(fold.best), in_the_way, said)
     missing = None

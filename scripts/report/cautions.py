@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from utils.results import CATEGORIES
-from utils.runs import FOLDS, PUBLISHED_CORPUS, Run, differing, of_other_folds
+from utils.runs import PUBLISHED_CORPUS, Run, differing, of_other_folds
 from utils.table import counted, ends, percent
 
 # A test fold of the paper: 100 subjects with a clip of each category.
@@ -65,14 +65,6 @@ def _few(run: Run) -> str | None:
     words = f"{counted(run.pooled['n'], 'clip')} of {counted(subjects, 'subject')}"
     interval = run.pooled["bootstrap"]["intervals"]["auc"]
     return f"{words}, 95 % interval of the AUC {ends(interval)}" if interval else words
-
-
-def _missing(run: Run) -> str | None:
-    # Another corpus may have fewer folds.
-    if any(config.get("dataset") == "csv" for config in run.configs.values()):
-        return None
-    missing = [fold for fold in FOLDS if fold not in run.metrics or fold not in run.scores]
-    return ", ".join(missing) or None
 
 
 def _below_chance(run: Run) -> str | None:
@@ -159,9 +151,9 @@ CAUTIONS = (
     ),
     Caution(
         "Folds are missing",
-        "The mean is not that of five folds.",
+        "The mean is not that of all folds of the protocol.",
         "train or test them, for instance `train.py --folds 2,3`",
-        _missing,
+        lambda run: ", ".join(run.missing) or None,
     ),
     Caution(
         "The folds are of different configurations",

@@ -16,8 +16,8 @@ from scripts.report.cautions import cautions, skipped
 from scripts.report.clips import CLASSES, COUNT, HEIGHT, Corpus, hardest, kind_of
 from scripts.report.figures import figures
 from scripts.report.page import FOLDER, embedded, render
-from scripts.reproduce.table import describe, notes_of, sections
 from scripts.suite.table import sections as suite_sections
+from scripts.table.command import describe, notes_of, sections
 from utils.errors import DataError
 from utils.files import write_atomic
 from utils.runs import Run, by_value, differing, find_runs

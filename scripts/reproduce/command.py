@@ -22,7 +22,7 @@ from dataset import FakeAVCelebDataModule
 from dataset.corpora import clip_lists
 from dataset.protocols import folds_of_corpus
 from scripts.report.command import report
-from scripts.reproduce.table import table
+from scripts.table.command import table
 from utils.cli import takes
 from utils.errors import DataError
 from utils.files import lock, write_atomic

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from scripts.suite.plan import read_plan
 from scripts.suite.scoring import Bench, Machine
-from scripts.suite.table import Rows, numbers, write_all
+from scripts.suite.table import numbers, write_all
 from utils.errors import DataError
 from utils.files import alone_in
 from utils.options import ONE_GPU, Accelerator, Gpus, Precision
@@ -68,18 +68,16 @@ def suite(
             left_over.unlink()
         # Whatever is asked for wrongly is said before hours of scoring.
         cells = [cell for test in asked.tests for one in asked.detectors for cell in bench.cells(one, test)]
-        rows: Rows = {}
-        failed = []
+        scored, failed = [], []
         for cell in cells:
             try:
-                rows.setdefault((cell.detector.name, cell.row), []).append((cell, bench.scored(cell)))
+                scored.append((cell, bench.scored(cell)))
             except (DataError, OSError) as error:  # the others can be tested all the same
                 failed.append(f"{cell.name}: {error}")
                 log.error("%s", failed[-1])
-        rows = {key: parts for key, parts in rows.items() if parts}
-        if not rows:
+        if not scored:
             raise DataError(f"{plan}: leaves nothing that can be tested")
-        found = numbers(rows, asked.groups, bootstrap, seed)
+        found = numbers(scored, asked.groups, bootstrap, seed)
         Console().print(as_tables(plan.stem, write_all(found, plan.stem, folder)))
     log.info("results: %s (suite.md, suite.csv, suite.tex, suite.json, suite.html, heatmap.png)", folder)
     if failed:

@@ -59,13 +59,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """In messages."""
+        """What messages call it."""
         return f"{self.detector.name} on {self.test.name}, {self.fold}"
-
-    @property
-    def row(self) -> str:
-        """The test as the table has it: folds of one kind are one row, those with a meaning of their own are not."""
-        return f"{self.test.name}{f': {self.meaning}' if self.meaning else ''}"
 
 
 @dataclass(frozen=True)

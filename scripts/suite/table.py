@@ -32,15 +32,20 @@ NOTES = [
     "Coverage: the share of the labelled clips that could be scored; the others are left out here.",
 ]
 
-Rows = dict[tuple[str, str], list[tuple[Cell, Scored]]]  # (detector, row of the table) → its folds
+Parts = Sequence[tuple[Cell, Scored]]  # folds with their scores
 Listed = Sequence[Mapping[str, Any]]  # rows as suite.json has them
 
 
-def numbers(rows: Rows, groups: Mapping[str, Sequence[str]], resamples: int, seed: int) -> dict[str, Any]:
+def numbers(scored: Parts, groups: Mapping[str, Sequence[str]], resamples: int, seed: int) -> dict[str, Any]:
     """Everything that the table says: ``rows`` (see `row_of`), ``groups`` (`group_means`), ``pairs`` (`pairs_of`).
 
     Groups are name → tests, as the plan names them; resamples and seed of the bootstrap by subject.
     """
+    rows: dict[tuple[str, str], list[tuple[Cell, Scored]]] = {}
+    for cell, found in scored:
+        # The folds of a test are one row of a detector; those with a meaning of their own are a row each.
+        test = f"{cell.test.name}: {cell.meaning}" if cell.meaning else cell.test.name
+        rows.setdefault((cell.detector.name, test), []).append((cell, found))
     pooled = {key: pool(parts) for key, parts in rows.items()}
     listed = [
         {"detector": detector, "test": test, "group_key": parts[0][0].test.name}
@@ -57,7 +62,7 @@ def numbers(rows: Rows, groups: Mapping[str, Sequence[str]], resamples: int, see
     return {"rows": listed, "groups": group_means(listed, groups), "pairs": pairs}
 
 
-def pool(parts: Sequence[tuple[Cell, Scored]]) -> pd.DataFrame:
+def pool(parts: Parts) -> pd.DataFrame:
     """All clips of the folds of a row, with the decision at each fold's own threshold; unknown labels left out."""
     tables = []
     for _, scored in parts:
@@ -131,7 +136,7 @@ def group_means(rows: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence
     return found
 
 
-def _said(parts: Sequence[tuple[Cell, Scored]]) -> dict[str, Any]:
+def _said(parts: Parts) -> dict[str, Any]:
     """What is known of the folds of a row, beside their metrics."""
     records = [scored.record for _, scored in parts]
     counts = [record["trained_subjects_tested"] for record in records]

@@ -263,14 +263,15 @@ def test_the_data_module_says_who_was_trained_on(original_root: Path, caplog: py
     assert len(module.train_dataset) == 8
     record = module.protocol_record(module.trained_subjects)
     assert record["protocol"] == "random-70-30"
+    assert record["folds_of_protocol"] == ["train_1"]
     assert record["trained_subjects_tested"] == len(set(module.test_dataset.clips["subject"])) > 0
     assert "tested subjects were trained on (--protocol random-70-30)" in caplog.text
     own = FakeAVCelebDataModule(original_root, check=False)
     own.setup()
     assert own.protocol_record(own.trained_subjects)["trained_subjects_tested"] == 0
     assert own.protocol_record(None) == {
-        "protocol": "mrdf-5fold", "fold_meaning": "", "trained_subjects_tested": None,
-        "test_clips_showing_trained": None,
+        "protocol": "mrdf-5fold", "folds_of_protocol": [f"train_{k}" for k in range(1, 6)], "fold_meaning": "",
+        "trained_subjects_tested": None, "test_clips_showing_trained": None,
     }  # fmt: skip
 
 

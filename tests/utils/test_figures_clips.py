@@ -146,7 +146,7 @@ def test_reliability_by_hand() -> None:
 
 def test_reliability_before_and_after_calibration() -> None:
     table = random_table(3, 200)
-    figure = draw_reliability(table.assign(probability=table["score"] ** 2), "title")
+    figure = draw_reliability(table.assign(calibrated=table["score"] ** 2), "title")
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ["as often as said", "scores", "calibrated scores"]
     after = calibration(table["label"].to_numpy(), table["score"].to_numpy() ** 2)["ece"]

@@ -220,6 +220,15 @@ def test_one_fold_has_no_deviation(tmp_path: Path) -> None:
     assert "Folds without results: train_1, train_3, train_4, train_5." in text
 
 
+@pytest.mark.parametrize(("folds", "note"), [(1, ""), (3, "Folds without results: train_2, train_3.")])
+def test_the_summary_misses_the_folds_of_its_protocol_alone(tmp_path: Path, folds: int, note: str) -> None:
+    named = [f"train_{k}" for k in range(1, folds + 1)]
+    write(tmp_path / "train_1", fold([0.9, 0.1, 0.2, 0.3]), protocol="official", folds_of_protocol=named)
+    summarise(tmp_path)
+    notes = json.loads((tmp_path / "summary.json").read_text())["notes"]
+    assert [text for text in notes if text.startswith("Folds without")] == [note] * bool(note)
+
+
 def test_mean_is_empty_where_a_fold_lacks_the_figure(tmp_path: Path) -> None:
     write(tmp_path / "train_1", fold([0.9, 0.1, 0.2, 0.3]))
     write(tmp_path / "train_2", fold([0.9, 0.1, 0.2, 0.3])[1:])
@@ -282,7 +291,15 @@ def test_the_summary_says_in_what_its_folds_differ(tmp_path: Path) -> None:
     assert f"- {sentence}\n" in (tmp_path / "summary.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["trained_subjects_tested", "test_clips_showing_trained", "fold_meaning"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "trained_subjects_tested",
+        "test_clips_showing_trained",
+        "fold_meaning",
+        "folds_of_protocol",
+    ],
+)
 def test_what_is_counted_in_a_fold_may_differ(name: str) -> None:
     assert objections({"train_1": {name: 26}, "train_2": {name: 23}}) == []
 

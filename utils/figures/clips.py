@@ -159,7 +159,7 @@ def draw_reliability(table: pd.DataFrame, title: str) -> Figure:
     """Draw the share of real clips against the score, and the clips in each bin below.
 
     The expected calibration error (Guo et al., 2017) is the mean distance of the two over the clips, in bins of equal
-    width. A column probability of the table, which is the calibrated score, is drawn beside. `DataError` says so if
+    width. A column calibrated of the table, which is the calibrated score, is drawn beside. `DataError` says so if
     there is no clip.
     """
     if table.empty:
@@ -173,8 +173,8 @@ def draw_reliability(table: pd.DataFrame, title: str) -> Figure:
     above.plot([0, 1], [0, 1], color="0.45", linewidth=1, linestyle=":", label="as often as said")
     _draw_shares(above, bins, "scores", SCORE_LOOK)
     error = f"{percent(before['ece'])} %"
-    if "probability" in table and table["probability"].notna().all():
-        after = calibration(label, table["probability"].to_numpy(float))
+    if "calibrated" in table and table["calibrated"].notna().all():
+        after = calibration(label, table["calibrated"].to_numpy(float))
         _draw_shares(above, after["bins"], "calibrated scores", CALIBRATED_LOOK)
         error = f"{error} before and {percent(after['ece'])} % after calibration,"
     above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))

@@ -67,9 +67,20 @@ def test_other_objections(tmp_path: Path) -> None:
         "A class or a category is absent": "train_2: no clip of C, D",
         "Clips were skipped": "1 clip",
     }
-    # A table of another corpus may have one fold only.
+    # Of which protocol the folds are is not known.
     write_run(folder, {"train_2": scores}, dataset="csv", corpus="own")
     assert "Folds are missing" not in objections(folder)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "folds", "missing"),
+    [("random-70-30", 1, None), ("leave-one-out", 7, "train_2, train_3, train_4, train_5, train_6, train_7")],
+)
+def test_missing_folds_are_those_of_the_protocol(tmp_path: Path, protocol: str, folds: int, missing: str) -> None:
+    named = [f"train_{k}" for k in range(1, folds + 1)]
+    scores = {"train_1": table_of("AABB", [0.1, 0.2, 0.8, 0.9])}
+    folder = write_run(tmp_path / "run", scores, protocol=protocol, folds_of_protocol=named)
+    assert objections(folder).get("Folds are missing", {}).get("run") == missing
 
 
 @pytest.mark.parametrize(("scores", "applies"), [([0.5, 0.5], False), ([0.6, 0.4], False), ([0.4, 0.6], True)])

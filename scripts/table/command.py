@@ -110,8 +110,8 @@ def _notes(run: Run, metrics: Mapping[str, Any]) -> list[str]:
         if len(without):
             notes.append(f"{heading} is empty, as it is in {', '.join(map(str, without))}.")
     compared = any(not math.isnan(metrics[f"{name}_difference"]) for name in COMPARED)
-    if compared and metrics["folds"] != PUBLISHED_FOLDS:
-        notes.append(f"{metrics['folds']} of {PUBLISHED_FOLDS} folds, so that Δ says little.")
+    if compared and metrics["folds"] != len(PUBLISHED_FOLDS):
+        notes.append(f"{metrics['folds']} of {len(PUBLISHED_FOLDS)} folds, so that Δ says little.")
     return [f"{run.name}: {sentence}" for sentence in notes]
 
 
