@@ -42,7 +42,7 @@ RUNNING, LOCKED = "running", "locked elsewhere"
 
 
 class Job(NamedTuple):
-    """A fold to do."""
+    """A fold that is to be trained and tested, and the command that does it."""
 
     fold: Fold
     digest: str  # of the configuration that is asked for

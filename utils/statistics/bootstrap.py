@@ -231,7 +231,7 @@ class Resamples:
 
     @property
     def subjects(self) -> int:
-        """How many there are, S."""
+        """The number of subjects, S."""
         return self.counts.shape[1]
 
     def auc(self, score: np.ndarray, label: np.ndarray, group: np.ndarray | None = None) -> tuple[float, np.ndarray]:
