@@ -174,8 +174,8 @@ class ClipCache:
         """
         rows = clips.drop_duplicates("file")[["file", "path"]].itertuples(index=False, name=None)
         new = [row for row in rows if (row[0], reading) not in self._found]
-        found = in_threads(partial(self._find, reading=reading), new, "Looking at cached clips")
-        self._found |= {(file, reading): clip for (file, _), clip in zip(new, found, strict=True)}
+        new_clips = in_threads(partial(self._find, reading=reading), new, "Looking at cached clips")
+        self._found |= {(file, reading): clip for (file, _), clip in zip(new, new_clips, strict=True)}
         asked = {file: self._found[file, reading] for file in clips["file"]}
         there = {file: clip for file, clip in asked.items() if isinstance(clip, CachedClip)}
         if faults := [f"{file} {clip}" for file, clip in asked.items() if file not in there]:

@@ -177,13 +177,13 @@ class ClipChecker:
 
     def __call__(self, clips: pd.DataFrame) -> list[BadClip]:
         """Return the bad ones among `clips`, in their order."""
-        found = in_threads(self._look, list(clips["path"]), "Checking clips", progress=self.progress)
-        return [BadClip(file, reason) for file, (reason, _) in zip(clips["file"], found, strict=True) if reason]
+        looks = in_threads(self._look, list(clips["path"]), "Checking clips", progress=self.progress)
+        return [BadClip(file, reason) for file, (reason, _) in zip(clips["file"], looks, strict=True) if reason]
 
     def notes(self, clips: pd.DataFrame) -> dict[str, tuple[str, ...]]:
         """What is unusual about those of `clips` that were checked: file → notes."""
-        found = {file: self._look(path)[1] for file, path in zip(clips["file"], clips["path"], strict=True)}
-        return {file: notes for file, notes in found.items() if notes}
+        of_each = {file: self._look(path)[1] for file, path in zip(clips["file"], clips["path"], strict=True)}
+        return {file: notes for file, notes in of_each.items() if notes}
 
     def _look(self, path: str) -> tuple[str, tuple[str, ...]]:
         seen = stamp(path)

@@ -152,9 +152,9 @@ class FakeAVCelebDataModule(LightningDataModule):
             self._leave_out(self._without_crop(left, len(used)))
         elif self.checker is not None:
             self._leave_out(self.checker(left))
-            for file, found in self.checker.notes(left).items():
-                notes[file] = list(found)
-                log.info("%s: %s", file, "; ".join(found))
+            for file, of_clip in self.checker.notes(left).items():
+                notes[file] = list(of_clip)
+                log.info("%s: %s", file, "; ".join(of_clip))
         self.notes = {file: notes[file] for file in used["file"] if notes.get(file)}
         self.train_dataset = self._dataset(train, is_train=True)
         self.val_dataset = self._dataset(val, is_train=False)
@@ -205,23 +205,23 @@ class FakeAVCelebDataModule(LightningDataModule):
         """
         train, test = self.train_dataset.clips, self.test_dataset.clips
         tested = set(test["subject"])
-        both = shown = None
+        both = showing_trained = None
         if trained is not None:
             both = len(tested & set(trained))
             if set(trained) == set(train["subject"]):
-                shown = find_leak(train, test).at_all
+                showing_trained = find_leak(train, test).at_all
         if both:
             text = "%d of the %d tested subjects were trained on (--protocol %s): these are no metrics of unseen people"
             log.warning(text, both, len(tested), self.protocol)
-        elif shown:
+        elif showing_trained:
             text = "%d of the %d test clips show somebody whom training showed, as a subject or as a target of a fake"
-            log.info(text, shown, len(test))
+            log.info(text, showing_trained, len(test))
         return {
             "protocol": self.protocol,
             "folds_of_protocol": self.folds_of_protocol,
             "fold_meaning": self.fold_meaning,
             "trained_subjects_tested": both,
-            "test_clips_showing_trained": shown,
+            "test_clips_showing_trained": showing_trained,
         }
 
     def train_dataloader(self) -> DataLoader:
@@ -320,8 +320,8 @@ class FakeAVCelebDataModule(LightningDataModule):
     def _length(self, file: str) -> int:
         """Frames of a clip, as far as they are known."""
         cached = self._cached.get(file)
-        known = cached.entry.frames if cached else self._facts.get(file, {}).get("frames_25")
-        return min(known or self.max_frames, self.max_frames)
+        frames = cached.entry.frames if cached else self._facts.get(file, {}).get("frames_25")
+        return min(frames or self.max_frames, self.max_frames)
 
 
 def _one_thread(_worker: int) -> None:

@@ -67,8 +67,8 @@ def decode_clip(path: str | Path, max_frames: int = MAX_FRAMES, reading: Reading
     if reading.crop_faces:
         from dataset.faces import crop_clip  # whose networks nobody else needs
 
-        clip, found = crop_clip(path, max_frames + skipped)
-        faces = Faces(found.people, found.is_crop, list(clip.notes))
+        clip, survey = crop_clip(path, max_frames + skipped)
+        faces = Faces(survey.people, survey.is_crop, list(clip.notes))
     else:
         clip = read_clip(path, max_frames + skipped)
     frames, samples = clip.frames[skipped:], clip.samples[skipped * SAMPLES_PER_FRAME :]

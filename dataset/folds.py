@@ -107,13 +107,13 @@ def find_fold(
     """
     folders = [Path(folder) for folder in (root, fold_dir) if folder is not None]
 
-    def found() -> Path | None:
+    def existing() -> Path | None:
         return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
-    if path := found():
+    if path := existing():
         return path
     with _locked(folders):
-        if path := found():  # another process has made them meanwhile
+        if path := existing():  # another process has made them meanwhile
             return path
         for folder in folders:
             if present := [other for other in FOLD_NAMES if (folder / other).exists()]:

@@ -75,8 +75,9 @@ class Reader(AbstractContextManager["Reader"]):
         A DataError if there is no video, or, at its end, if more than a tenth of its frames do not decode.
         """
         if self.video is None:
-            known = any(not stream.disposition & NO_VIDEO for stream in self._container.streams.video)
-            raise DataError(f"{self.path}: " + ("its video is of an unknown codec" if known else "has no video stream"))
+            has_video = any(not stream.disposition & NO_VIDEO for stream in self._container.streams.video)
+            reason = "its video is of an unknown codec" if has_video else "has no video stream"
+            raise DataError(f"{self.path}: {reason}")
         yield from self._coming(self._frames)
         self._check_complete()
 
@@ -86,11 +87,11 @@ class Reader(AbstractContextManager["Reader"]):
         `draw` takes a frame, RGB as shown, and its time in ticks; it is called once a frame that is shown.
         """
         due, waiting = 0, None
-        for shown in self.frames():
-            if waiting is not None and shown.tick > due:
-                yield from repeat(draw(self.video.rgb(waiting.frame), waiting.time), shown.tick - due)
-                due = shown.tick
-            waiting = shown
+        for stored in self.frames():
+            if waiting is not None and stored.tick > due:
+                yield from repeat(draw(self.video.rgb(waiting.frame), waiting.time), stored.tick - due)
+                due = stored.tick
+            waiting = stored
         yield from repeat(draw(self.video.rgb(waiting.frame), waiting.time), self.video.length - due)
 
     def chunks(self) -> Iterator[np.ndarray]:
@@ -309,5 +310,5 @@ def open_media(path: str | Path) -> av.container.InputContainer:
 
 def _ranked(streams: tuple, size: Callable[[av.stream.Stream], int]) -> list:
     """Tracks that can be decoded, the one to use first: the default one, as FFmpeg picks it, or else the largest."""
-    known = [stream for stream in streams if stream.codec_context is not None and not stream.disposition & NO_VIDEO]
-    return sorted(known, key=lambda s: (not s.disposition & Disposition.default, -size(s)))
+    usable = [stream for stream in streams if stream.codec_context is not None and not stream.disposition & NO_VIDEO]
+    return sorted(usable, key=lambda s: (not s.disposition & Disposition.default, -size(s)))

@@ -39,10 +39,10 @@ def read_corpus(root: str | Path, dataset: str = "fakeavceleb") -> pd.DataFrame:
     What the clip table holds, :func:`dataset.corpora.table.clip_table` says; what is odd is in ``attrs["notes"]``, and
     in the log. If the folder is not such a corpus, a DataError says what is missing.
     """
-    known = corpus(dataset)
-    clips = known.read(Path(root))
-    if not known.subjects.startswith(PEOPLE):
-        clips.attrs["notes"].append(f"subject is {known.subjects}")
+    entry = corpus(dataset)
+    clips = entry.read(Path(root))
+    if not entry.subjects.startswith(PEOPLE):
+        clips.attrs["notes"].append(f"subject is {entry.subjects}")
     for note in clips.attrs["notes"]:
         _say_once(str(root), note)
     return clips

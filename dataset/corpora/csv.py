@@ -54,10 +54,10 @@ def _splits(table: pd.DataFrame, path: Path) -> pd.Series | str:
         return ""
     split = table["split"].str.lower().replace(SAME_SPLIT)
     first = split.iloc[0]
-    known = next((names for names in (SPLITS, FOLD_NUMBERS, ("",)) if first in names), None)
-    if known is None:
+    allowed = next((names for names in (SPLITS, FOLD_NUMBERS, ("",)) if first in names), None)
+    if allowed is None:
         raise DataError(f"{path} line {split.index[0]}: unknown split {first!r}; known are train, val, test and 1 to 5")
-    wrong = ~split.isin(known)
+    wrong = ~split.isin(allowed)
     if wrong.any():
         line = wrong.idxmax()
         raise DataError(

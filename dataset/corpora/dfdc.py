@@ -75,20 +75,20 @@ def _read_one(path: Path, root: Path) -> pd.DataFrame:
 def _place(table: pd.DataFrame, files: list[str], notes: Notes) -> pd.Series:
     """Where each clip lies: beside its metadata, in a folder below, or not at all."""
     beside = table["folder"] + table["name"]
-    found = beside.where(beside.isin(set(files)))
-    for folder, rows in table[found.isna()].groupby("folder"):
+    places = beside.where(beside.isin(set(files)))
+    for folder, rows in table[places.isna()].groupby("folder"):
         below = by_name([file for file in files if file.startswith(folder)], Notes())
-        found.update(rows["name"].map(name_of).map(below))
-    notes.add(found.isna(), "clips that the metadata names are not on disk")
-    return found.fillna(beside)
+        places.update(rows["name"].map(name_of).map(below))
+    notes.add(places.isna(), "clips that the metadata names are not on disk")
+    return places.fillna(beside)
 
 
 def _agree(table: pd.DataFrame, notes: Notes) -> pd.DataFrame:
     """One row for clips that metadata.json and labels.csv both name, as in the test."""
     labels = table.dropna(subset="real").groupby("file")["real"]
     conflict = labels.nunique() > 1
-    said = "clips are real in one file and fake in another (such as {}): not labelled"
-    notes.add(list(conflict.index[conflict]), said)
+    text = "clips are real in one file and fake in another (such as {}): not labelled"
+    notes.add(list(conflict.index[conflict]), text)
     in_two = table.groupby("file")["source"].transform("nunique") > 1
     once = table[~table["file"].duplicated() | ~in_two]
     return once.assign(real=once["file"].map(labels.first().where(~conflict)).astype("Int64"))

@@ -74,9 +74,9 @@ def _check_categories(table: pd.DataFrame) -> None:
     letters = {name: values[0] for name, values in TYPES.items()}
     wrong = table.loc[table["type"].map(letters) != table["category"], ["category", "type"]]
     for line, category, kind in wrong.itertuples(name=None):
-        known = ", ".join(f"{letter} = {name}" for name, letter in letters.items())
+        pairs = ", ".join(f"{letter} = {name}" for name, letter in letters.items())
         raise DataError(
-            f"{CSV_NAME} line {line}: category {category!r} and type {kind!r} do not belong together; known are {known}"
+            f"{CSV_NAME} line {line}: category {category!r} and type {kind!r} do not belong together; known are {pairs}"
         )
 
 

@@ -38,9 +38,9 @@ def read(root: Path) -> pd.DataFrame:
     table = pd.concat([table, others], ignore_index=True)
     if table.empty:
         raise DataError(f"{root}: holds neither clips nor csv files with a column {VIDEO}")
-    known = table["method"] != ""
-    table["v_label"] = (table["method"] == "real").astype("Int64").where(known)
-    table["a_label"] = pd.Series(1, table.index, dtype="Int64").where(known)
+    is_labelled = table["method"] != ""
+    table["v_label"] = (table["method"] == "real").astype("Int64").where(is_labelled)
+    table["a_label"] = pd.Series(1, table.index, dtype="Int64").where(is_labelled)
     table["method"] = table["method"].replace(UNKNOWN, "")
     return clip_table(table, root, notes, COUNTS)
 
@@ -54,8 +54,8 @@ def _from_csv(root: Path, places: dict[str, str], notes: Notes) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     table["file"] = place(table["name"], places, "the csv files", notes)
     in_two = table.groupby("file")["split"].transform("nunique") > 1
-    said = "clips are in the csv files of two splits (such as {}); the folder decides, else the first file"
-    notes.add(sorted(set(table["file"][in_two])), said)
+    text = "clips are in the csv files of two splits (such as {}); the folder decides, else the first file"
+    notes.add(sorted(set(table["file"][in_two])), text)
     table["elsewhere"] = table["file"].map(_split_of) != table["split"]
     first = table.sort_values("elsewhere", kind="stable").drop_duplicates("file").index
     return table[~in_two | table.index.isin(first)]
@@ -97,8 +97,8 @@ def _from_names(files: list[str], notes: Notes) -> pd.DataFrame:
     table = pd.DataFrame({"file": files, "line": range(1, len(files) + 1)}).astype({"file": object})
     names, by_folder = stems(table["file"]).str.extract(NAME), table["file"].map(_by_folder)
     is_known, is_fake = names["target"].notna(), names["source"].notna()
-    said = "clips are in no csv and have names of no known form (such as {}): labelled by their folders, if these tell"
-    notes.add(~is_known, said, table["file"])
+    text = "clips are in no csv and have names of no known form (such as {}): labelled by their folders, if these tell"
+    notes.add(~is_known, text, table["file"])
     return table.assign(
         method=names["code"].map(MODELS).fillna(by_folder).where(is_fake, "real").where(is_known, by_folder),
         subject=names["target"],
@@ -112,8 +112,8 @@ def _by_folder(file: str) -> str:
     folders = file.lower().split("/")[:-1]
     if "original_videos" in folders:
         return "real"
-    known = next((model for model in MODELS.values() if model in folders), "")
-    return known or (UNKNOWN if "synthesized_videos" in folders else "")
+    named = next((model for model in MODELS.values() if model in folders), "")
+    return named or (UNKNOWN if "synthesized_videos" in folders else "")
 
 
 CORPUS = Corpus(

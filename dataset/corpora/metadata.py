@@ -112,9 +112,9 @@ def name_of(file: str) -> str:
 
 def place(names: pd.Series, places: Mapping[str, str], where: str, notes: Notes, prefix: str = "") -> pd.Series:
     """Where clips lie of which the metadata, `where`, give the names only; their names if they are not on disk."""
-    found = names.map(name_of).map(places)
-    notes.add(found.isna(), f"clips that {where} names are not on disk")
-    return found.fillna(prefix + names)
+    paths = names.map(name_of).map(places)
+    notes.add(paths.isna(), f"clips that {where} names are not on disk")
+    return paths.fillna(prefix + names)
 
 
 def stems(files: pd.Series) -> pd.Series:

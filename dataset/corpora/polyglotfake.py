@@ -40,7 +40,7 @@ def read(root: Path) -> pd.DataFrame:
 
 def _genders(root: Path) -> dict[str, str]:
     """Real clip, without its extension → the gender of the one person in it, or empty."""
-    known = {}
+    genders = {}
     for path in sorted(root.glob("**/real_json_files/[!.]*.json")):
         content = read_json(path)
         videos: Any = content.get("videos") if isinstance(content, dict) else content
@@ -52,8 +52,8 @@ def _genders(root: Path) -> dict[str, str]:
             people = video.get("characters")
             alone = people[0] if isinstance(people, list) and len(people) == 1 else {}
             gender = alone.get("sex") if isinstance(alone, dict) else ""
-            known[Path(str(video["filename"])).stem.lower()] = GENDERS.get(str(gender).lower(), "")
-    return known
+            genders[Path(str(video["filename"])).stem.lower()] = GENDERS.get(str(gender).lower(), "")
+    return genders
 
 
 CORPUS = Corpus(

@@ -50,10 +50,10 @@ def make_detector() -> FaceDetector:
         scale = min(SHORTER / min(height, width), LONGER / max(height, width))
         size = max(1, round(scale * width)), max(1, round(scale * height))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        shown = cv2.cvtColor(cv2.resize(frame, size, interpolation=method), cv2.COLOR_RGB2BGR)
+        small = cv2.cvtColor(cv2.resize(frame, size, interpolation=method), cv2.COLOR_RGB2BGR)
         set_threads(1)  # of the thread that calls, so that several clips can be looked at side by side
         result = np.zeros(BUFFER, np.int16)
-        detect(result.ctypes.data, shown.ctypes.data, *size, shown.strides[0])
+        detect(result.ctypes.data, small.ctypes.data, *size, small.strides[0])
         count = result[:2].view(np.int32)[0]
         faces = result[2 : 2 + 16 * count].reshape(-1, 16)  # confidence, box, five points and one to spare
         across, down = size[0] / width, size[1] / height

@@ -154,7 +154,7 @@ def follow(shots: Sequence[Sequence[Track]], starts: Sequence[float] = (0.0,)) -
     Of each shot come its faces, the most visible one first (not all are empty), and its first tick.
     """
     parts: list[Part] = []
-    known: list[list[Track]] = []  # tracks of each person
+    people: list[list[Track]] = []  # tracks of each person
     for faces, shot in zip(shots, pairwise([*starts, math.inf]), strict=True):
         if not faces:
             continue
@@ -162,11 +162,11 @@ def follow(shots: Sequence[Sequence[Track]], starts: Sequence[float] = (0.0,)) -
         for face in faces:
             if face.size >= SIMILAR * faces[0].size and all(face.is_apart(other) for other in chosen):
                 chosen.append(face)
-        like = (who for who, tracks in enumerate(known) if any(faces[0].is_like(track) for track in tracks))
-        person = next(like, len(known))
-        if person == len(known):
-            known.append([])
-        known[person].append(faces[0])
+        like = (who for who, tracks in enumerate(people) if any(faces[0].is_like(track) for track in tracks))
+        person = next(like, len(people))
+        if person == len(people):
+            people.append([])
+        people[person].append(faces[0])
         chosen.sort(key=lambda face: face.ticks[0])
         parts += [Part(face.ticks, _smoothed(face), person, shot) for face in chosen]
     return FacePath(tuple(parts))
@@ -182,12 +182,12 @@ def _smoothed(face: Track) -> np.ndarray:
 def looks(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """What faces (N, 5) look like, in rows (N, k), for :meth:`Track.is_like`."""
     height, width = frame.shape[:2]
-    found = np.zeros((len(boxes), 3 * LOOK**2))
-    for row, (x, y, w, h) in zip(found, boxes[:, :4].round().astype(int), strict=True):
+    pixels = np.zeros((len(boxes), 3 * LOOK**2))
+    for row, (x, y, w, h) in zip(pixels, boxes[:, :4].round().astype(int), strict=True):
         part = frame[max(y, 0) : min(y + h, height), max(x, 0) : min(x + w, width)]
         if part.size:
             row[:] = cv2.resize(part, (LOOK, LOOK), interpolation=cv2.INTER_AREA).ravel()
-    return found
+    return pixels
 
 
 def _overlaps(before: Sequence[np.ndarray], new: np.ndarray) -> np.ndarray:

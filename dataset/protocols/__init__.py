@@ -70,9 +70,9 @@ def sides(
     takes all. Notes of the setting are logged. A DataError if there is no such protocol or fold, it cannot be made of
     these clips, or is not defined for the corpus.
     """
-    known = folds(name, setting)
-    if fold not in known:
-        raise DataError(f"--protocol {name} has no fold {fold}; it has {', '.join(known)}")
+    names = folds(name, setting)
+    if fold not in names:
+        raise DataError(f"--protocol {name} has no fold {fold}; it has {', '.join(names)}")
     train, val, test = protocol(name).sides(setting, fold)
     for note in setting.notes:
         log.warning("%s, %s: %s", name, fold, note)

@@ -25,9 +25,9 @@ def find_leak(train: pd.DataFrame, test: pd.DataFrame) -> Leak:
     """Count the test clips that show somebody whom the training clips show."""
     targets = frozenset().union(*targets_of(train))
     anybody = targets | set(train["subject"])
-    shown = [{subject, *others} for subject, others in zip(test["subject"], targets_of(test), strict=True)]
+    people_of_each = [{subject, *others} for subject, others in zip(test["subject"], targets_of(test), strict=True)]
     return Leak(
         len(test),
-        sum(not people.isdisjoint(targets) for people in shown),
-        sum(not people.isdisjoint(anybody) for people in shown),
+        sum(not people.isdisjoint(targets) for people in people_of_each),
+        sum(not people.isdisjoint(anybody) for people in people_of_each),
     )

@@ -113,8 +113,8 @@ def pick(setting: Setting, real: Mapping[str, bool | None], what: str, key: Call
     """
     if not real:
         raise DataError(f"{what}: names no clip")
-    known = pd.Series(np.arange(len(setting.clips)), index=setting.clips["file"].map(key))
-    rows = known[~known.index.duplicated()].reindex(list(real))
+    position = pd.Series(np.arange(len(setting.clips)), index=setting.clips["file"].map(key))
+    rows = position[~position.index.duplicated()].reindex(list(real))
     absent = rows.index[rows.isna()]
     if len(absent) == len(real):
         raise DataError(f"{what}: none of its {len(real):,} clips is in the corpus (its first is {absent[0]})")
