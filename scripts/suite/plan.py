@@ -42,13 +42,13 @@ class Test:
 
     @property
     def name(self) -> str:
-        """In the table."""
+        """What the table calls it."""
         return f"{self.corpus}, {self.protocol or 'default'}{', trimmed' if self.trim_silence else ''}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite file, read."""
+    """What a suite file asks for."""
 
     detectors: list[Detector]
     tests: list[Test]
