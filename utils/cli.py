@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
@@ -19,8 +20,9 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
+import yaml
 from docstring_parser import parse as parse_docstring
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentParser, set_dumper
 from jsonargparse.typing import restricted_string_type
 from rich.console import Console
 from rich.logging import RichHandler
@@ -153,6 +155,14 @@ def _text(value: object) -> str:
 
 # Taken as they are: what looks like YAML (1e-4, [a], null) is a name too, and one need not be Unicode.
 VERBATIM = {Path: _path, str: _text}
+
+
+def _as_yaml(options: dict[str, Any]) -> str:
+    """Options as `--config` reads them, for `--print_config`: paths, which YAML does not know, are text."""
+    return yaml.safe_dump(json.loads(json.dumps(options, default=str)), allow_unicode=True, sort_keys=False)
+
+
+set_dumper("yaml", _as_yaml)
 
 
 class Parser(ArgumentParser):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,19 @@ def test_nothing_in_a_configuration_file(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("pretrained: null\nsave_name: null\noutputs: o\n", encoding="utf-8")
     options = parsed(f"--config {tmp_path / 'run.yaml'}")
     assert (options.pretrained, options.save_name, options.outputs) == (None, "MRDF_CE", Path("o"))
+
+
+@pytest.mark.parametrize("options", [TrainOptions, TestOptions, PredictOptions])
+def test_a_printed_configuration_is_one(options: type, tmp_path: Path, capsys: Capture) -> None:
+    required = {flag.name: flag.kind("a name") for flag in flags_of(options) if flag.default is Parameter.empty}
+    arguments = [f"--{name}={value}" for name, value in required.items()]
+    with pytest.raises(SystemExit) as stop:
+        run(options, print, "train.py", [*arguments, "--outputs", "ö", "--gpus", "2,3", "--print_config"])
+    assert stop.value.code == 0
+    (tmp_path / "run.yaml").write_text(capsys.readouterr().out, encoding="utf-8")
+    assert parsed(f"--config {tmp_path / 'run.yaml'}", options) == options(
+        **required, outputs=Path("ö"), gpus=Gpus("2,3")
+    )
 
 
 def test_gpus_by_number_and_by_index() -> None:
