@@ -20,6 +20,7 @@ from model.training.trainer import log_run, make_trainer
 from utils.cli import run
 from utils.environment import environment
 from utils.options import TestOptions, clips_of_each, plain, taken_by
+from utils.outputs import fold_of
 from utils.results import record_of_training
 from utils.signals import stopping
 
@@ -61,7 +62,8 @@ def test_fold(options: TestOptions) -> None:
         **taken_by(FakeAVCelebDataModule.__init__, options),
     )
     data.setup("test")
-    protocol = data.protocol_record(trained.pop("trained_subjects", None) if is_same_corpus(trained, data) else None)
+    trained_subjects = trained.pop("trained_subjects", None)  # thousands of names, which metrics.json does not repeat
+    protocol = data.protocol_record(trained_subjects if is_same_corpus(trained, data) else None)
     if protocol["trained_subjects_tested"] is None:
         warn_of_training(options, trained, data.corpus)
     trainer = make_trainer(
@@ -114,12 +116,6 @@ def as_trained(options: TestOptions, trained: dict[str, Any]) -> None:
             options.batch_size,
             before["batch_size"],
         )
-
-
-def fold_of(trained: dict[str, Any], name: str) -> str | None:
-    """The fold on which a checkpoint was trained, as it says or is named."""
-    told = re.search(r"train_\d(?!\d)", trained.get("fold") or name)
-    return told[0] if told else None
 
 
 def is_same_corpus(trained: dict[str, Any], data: FakeAVCelebDataModule) -> bool:

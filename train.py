@@ -108,7 +108,8 @@ def train_fold(options: TrainOptions, fold: Fold, shared: dict[str, Any]) -> Non
     requeued = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
     start = start_of(fold, config, options.resume, requeued)
     io = WholeCheckpoints(start.path, start.checkpoint)
-    start = start._replace(checkpoint=None)  # which is let go of once Lightning has it
+    # Lightning lets go of the checkpoint that it has read; a second reference would keep all of it in memory.
+    start = start._replace(checkpoint=None)
     progress = FoldProgress(fold.progress, config | {"trained_subjects": data.trained_subjects})
     common = {"dirpath": fold.best.parent, "save_on_train_epoch_end": True, "enable_version_counter": False}
     best = ModelCheckpoint(filename=fold.best.stem, monitor=f"val_{options.selection}", mode="max", **common)
@@ -128,10 +129,15 @@ def train_fold(options: TrainOptions, fold: Fold, shared: dict[str, Any]) -> Non
     if trainer.is_global_zero:
         config["environment"] |= {"hours": progress.seconds / 3600, "epochs": progress.epochs}
         config["checkpoint"] = str(path)
-        title = f"{options.save_name}, {fold.name}: best epoch, on unseen subjects"
-        write_test(fold.results, tested, read_checkpoint(path), config, title)
+        write_test(fold.results, tested, read_checkpoint(path), config, title_of(fold, config))
         for leftover in (fold.progress, unfinished(fold.best), unfinished(fold.last)):
             leftover.unlink(missing_ok=True)
+
+
+def title_of(fold: Fold, config: dict[str, Any]) -> str:
+    """What stands above the metrics of a fold, as `configuration` gives it, at the end of its training."""
+    unseen = ", on unseen subjects" if config["trained_subjects_tested"] == 0 else ""
+    return f"{fold.run}, {fold.name}: best epoch{unseen}"
 
 
 def fold_seed(seed: int, fold: str) -> int:
@@ -174,7 +180,7 @@ def make_detector(options: TrainOptions) -> Detector:
     if options.encoder_layers not in (None, config.encoder_layers):
         raise DataError(
             f"--encoder_layers {options.encoder_layers}: the encoder of --pretrained {options.pretrained} has "
-            f"{config.encoder_layers} layers; leave --encoder_layers out"
+            f"{config.encoder_layers} layers; omit --encoder_layers"
         )
     detector = MODELS[options.model_type](**choices, encoder=encoder_options(config))
     # All of it is there but for the head of pre-training, which no detector uses.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,6 +73,16 @@ class Fold:
     @property
     def lock(self) -> Path:
         return self.outputs / "locks" / f"{self.run}_{self.name}.lock"  # locked by whoever trains the fold
+
+
+def fold_of(config: Mapping[str, Any], stem: str) -> str | None:
+    """The fold on which a checkpoint was trained, such as train_2, from its configuration, else from its file's name.
+
+    None where neither does. The name of a run comes before that of its fold, so of several in a file's name the last
+    is meant.
+    """
+    named = re.findall(r"train_[1-9](?!\d)", config.get("fold") or stem)
+    return named[-1] if named else None
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from utils.errors import DataError
 from utils.figures.style import save_figure
 from utils.files import file_digest
 from utils.options import ONE_GPU, Dataset, Gpus, ModelType, clips_of_each, fold_file
+from utils.outputs import fold_of
 
 log = logging.getLogger(__name__)
 
@@ -182,10 +182,10 @@ def noted(notes: Mapping[str, Sequence[str]], files: Collection[str]) -> list[st
 
 def own_fold(checkpoint: Path, trained: dict[str, Any]) -> str:
     """Fold file that a checkpoint was trained on, from what it says or from its name."""
-    found = re.search(r"train_[1-5](?!\d)", trained.get("fold") or checkpoint.stem)
-    if not found:
+    fold = fold_of(trained, checkpoint.stem)
+    if fold is None:
         raise DataError(f"{checkpoint} does not say which fold it was trained on: give --train_fold")
-    return f"{found[0]}.txt"
+    return f"{fold}.txt"
 
 
 def warn_of_training(checkpoint: Path, train_fold: str, trained: dict[str, Any]) -> None:

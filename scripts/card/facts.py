@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from model import detector_of, read_checkpoint, weights_file
 from model.threshold import Threshold, threshold_of
 from utils.errors import DataError
 from utils.files import file_digest
+from utils.outputs import fold_of
 from utils.runs import Run, fold_folders, read_run
 
 AUDIT = Path("audit") / "audit.json"
@@ -112,9 +112,9 @@ def _tested_fold(path: Path, folder: Path, trained: dict[str, Any]) -> Run:
     advice = "test the checkpoint first (test.py), or say with --outputs where its results lie"
     fold = trained.get("fold")
     if fold is None:  # a file of the authors: by its name, or as the only one that was tested
-        named = re.search(r"train_[1-5]$", path.stem)
+        named = fold_of(trained, path.stem)
         there = [one.name for one in fold_folders(folder)]
-        fold = named[0] if named and (folder / named[0]).is_dir() else there[0] if len(there) == 1 else None
+        fold = named if named and (folder / named).is_dir() else there[0] if len(there) == 1 else None
     if fold is None:
         raise FileNotFoundError(f"{path}: does not say its fold, and {folder} does not hold that of one; {advice}")
     if not (folder / fold / "metrics.json").is_file():

@@ -10,7 +10,8 @@ import torch
 
 from model import read_checkpoint
 from tests.programs.test_commands import TINY, epochs, train
-from train import fold_seed
+from train import fold_seed, title_of
+from utils.outputs import Fold
 
 pytestmark = pytest.mark.usefixtures("restore_logging", "small_detectors")
 
@@ -20,6 +21,12 @@ def test_the_first_fold_has_the_seed_itself() -> None:
     seeds = {fold_seed(seed, f"train_{number}") for seed in (0, 1, 42) for number in range(1, 6)}
     assert len(seeds) == 15
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+@pytest.mark.parametrize(("tested", "unseen"), [(0, True), (2, False), (None, False)])
+def test_the_title_says_unseen_only_of_people_who_are(tested: int | None, unseen: bool) -> None:
+    title = title_of(Fold(Path("outputs"), "AVDF", "train_1"), {"trained_subjects_tested": tested})
+    assert title == "AVDF, train_1: best epoch" + ", on unseen subjects" * unseen
 
 
 def test_a_fold_trained_alone_equals_that_of_a_run_of_several(short_corpus: Path, tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import test as test_program
 from utils.options import TestOptions
+from utils.outputs import fold_of
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,41 @@ def test_the_place_of_a_checkpoint_of_the_release() -> None:
     assert test_program.place_of(tested, {}, "MRDF_CE_train_1") == "train_2@checkpoint-of-train_1"
     lavdf = {"corpus": "LAV-DF", "dataset": "lavdf", "protocol": "official"}
     assert test_program.place_of(tested | lavdf, {}, "MRDF_CE_train_2") == "train_2@LAV-DF"
+
+
+@pytest.mark.parametrize("corpus", ["FakeAVCeleb", "another"])
+def test_whom_training_showed_is_not_written_into_the_results(
+    corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the checkpoint is of the corpus that is tested or of another."""
+    clips = pd.DataFrame({"subject": ["a"], "file": ["a.mp4"]})
+    told: dict[str, Any] = {"protocol": "official", "trained_subjects_tested": None}
+    data = SimpleNamespace(
+        setup=lambda stage: None, dataset="fakeavceleb", corpus="FakeAVCeleb", skipped=[], notes={},
+        test_clips=lambda: clips, protocol_record=lambda trained: told,
+    )  # fmt: skip
+    written: list[dict[str, Any]] = []
+    config = {**TRAINED, "corpus": corpus, "padding": "mask", "trained_subjects": ["a", "b"]}
+    replaced = {
+        "read_checkpoint": lambda path: {"config": config},
+        "detector_of": lambda *given: None,
+        "log_run": lambda path: None,
+        "corpus_folder": lambda *given: tmp_path,
+        "find_cache": lambda *given: None,
+        "FakeAVCelebDataModule": lambda *given, **more: data,
+        "taken_by": lambda *given: {},
+        "clips_digest": lambda clips: "digest",
+        "make_trainer": lambda *given, **more: SimpleNamespace(is_global_zero=True),
+        "score_fold": lambda *given: None,
+        "write_test": lambda folder, scored, checkpoint, config, title: written.append(config),
+    }
+    for name, stand_in in replaced.items():
+        monkeypatch.setattr(test_program, name, stand_in)
+    test_program.test_fold(options_of(outputs=tmp_path))
+    assert "trained_subjects" not in written[0]
+
+
+def test_of_several_folds_in_a_files_name_the_last_is_meant() -> None:
+    assert fold_of({}, "train_1_again_train_7") == "train_7"
+    assert fold_of({"fold": "train_6"}, "MRDF_train_2") == "train_6"
+    assert fold_of({}, "train_2024") is None

@@ -203,6 +203,7 @@ def test_changes_by_name() -> None:
 
 def test_the_fold_is_the_checkpoints_own(caplog: pytest.LogCaptureFixture) -> None:
     assert own_fold(Path("a.ckpt"), {"fold": "train_3"}) == "train_3.txt"
+    assert own_fold(Path("a.ckpt"), {"fold": "train_6"}) == "train_6.txt"  # leave-one-out has seven
     assert own_fold(Path("MRDF_CE_train_2.ckpt"), {}) == "train_2.txt"
     with pytest.raises(ValueError, match=r"a\.ckpt does not say which fold it was trained on: give --train_fold"):
         own_fold(Path("a.ckpt"), {})
