@@ -116,18 +116,22 @@ class Detector(LightningModule):
     @abstractmethod
     def build_heads(self, dim: int) -> None:
         """Add the classifiers on embeddings of width `dim`."""
+        raise NotImplementedError(f"{type(self).__name__} has no method build_heads")
 
     @abstractmethod
     def heads(self, streams: Streams) -> Outputs:
         """Outputs of this detector from the embeddings of the streams."""
+        raise NotImplementedError(f"{type(self).__name__} has no method heads")
 
     @abstractmethod
     def losses(self, outputs: Outputs, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Scalar loss terms of a batch; "loss" is the total."""
+        raise NotImplementedError(f"{type(self).__name__} has no method losses")
 
     @abstractmethod
     def decide(self, outputs: Outputs) -> Verdict:
         """Scores and decisions from the outputs."""
+        raise NotImplementedError(f"{type(self).__name__} has no method decide")
 
     def with_total(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """The four terms of MRDF and their weighted total; `audio_loss`, `video_loss` are the within-modality ones."""
@@ -209,9 +213,16 @@ class Detector(LightningModule):
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Score a batch; returns its ids and the embeddings that the regularisation is about, (B, D) each."""
         streams = self.streams(*_inputs(batch))
-        self._evaluation_step(batch, "test", self.heads(streams))
-        names = ("video_cross", "audio_cross", "video_within", "audio_within")
-        return {"id": batch["id"]} | dict(zip(names, (*self.cross(streams), *self.within(streams)), strict=True))
+        outputs = self.heads(streams)
+        self._evaluation_step(batch, "test", outputs)
+        if outputs.video_cross is None:
+            video_cross, audio_cross = self.cross(streams)
+            outputs = outputs._replace(video_cross=video_cross, audio_cross=audio_cross)
+        if outputs.video_within is None:
+            video_within, audio_within = self.within(streams)
+            outputs = outputs._replace(video_within=video_within, audio_within=audio_within)
+        embeddings = ("video_cross", "audio_cross", "video_within", "audio_within")
+        return {"id": batch["id"]} | {name: getattr(outputs, name) for name in embeddings}
 
     def on_validation_epoch_end(self) -> None:
         """Metrics of all validation clips, for `--selection`; `val_released` is that of the release."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from model.fast import for_inference
+from model.fast import autocast_dtype, for_inference
 from model.model import Detector, Streams
 
 
@@ -38,7 +38,7 @@ class Scorer:
     ) -> None:
         self.detector = for_inference(detector, compiled).to(device)
         self.device, self.normalise = device, normalise
-        half = {"b": torch.bfloat16, "1": torch.float16}.get(precision[0])
+        half = autocast_dtype(precision)
         if device.type == "cpu" and half is torch.float16:
             half = None
         self.precision = str(half or torch.float32).removeprefix("torch.")

@@ -124,10 +124,12 @@ class StopOnBadLoss(Callback):
             return
         bad = self._bad_batches()
         self._left_out += len(bad)
-        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
-        stop = bool(bad) and (not scaled or (last and self._left_out == batch_idx + 1))
+        has_scaler = getattr(trainer.precision_plugin, "scaler", None) is not None
+        whole_epoch_left_out = last and self._left_out == batch_idx + 1
+        stop = bool(bad) and (whole_epoch_left_out or not has_scaler)
         if trainer.strategy.reduce_boolean_decision(stop, all=False):
-            step = f"step {batch_idx + 2 - len(self._good) + bad[0]}" if bad else "a step"
+            steps_before = batch_idx + 1 - len(self._good)  # of the epoch, before those that are looked at here
+            step = f"step {steps_before + bad[0] + 1}" if bad else "a step"
             self._stop(trainer, f"epoch {trainer.current_epoch + 1}, {step}: the loss is", bad)
         if last and self._left_out:
             text = "epoch %d: %d of %d steps had a loss that is NaN or infinite; the gradient scaler left them out"

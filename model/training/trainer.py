@@ -20,6 +20,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 
 from model import Detector
+from model.fast import autocast_dtype
 from utils.cli import log_to_file
 from utils.environment import check_gpus
 from utils.errors import DataError
@@ -64,14 +65,15 @@ def make_trainer(
     """
     if accelerator not in ACCELERATORS:
         raise DataError(f"accelerator '{accelerator}' is unknown; use one of {', '.join(ACCELERATORS)}")
-    if accelerator == "cpu" and gpus > 1 and "b" in precision:
+    if accelerator == "cpu" and gpus > 1 and autocast_dtype(precision) is torch.bfloat16:
         raise DataError(f"precision {precision}: several processes on the CPU compute in float32; use 32")
     if accelerator == "auto":
         check_gpus(gpus)
     on_gpu = accelerator == "auto" and gpus > 0 and torch.cuda.is_available()
     if not on_gpu:
         reason = "no CUDA device: " if accelerator == "auto" and gpus > 0 else ""
-        _say_once(f"{reason}training and testing on the CPU" + (" in float32" if "b" not in precision else ""))
+        in_float32 = "" if autocast_dtype(precision) is torch.bfloat16 else " in float32"
+        _say_once(f"{reason}training and testing on the CPU{in_float32}")
         gpus = max(1, gpus) if accelerator == "cpu" else 1
         precision = "32-true" if precision in ("16", "16-mixed") else precision
     bar = [RichProgressBar(leave=False)] if sys.stderr.isatty() else []

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from dataset.decoding import decode_clip
 from model import MODELS, Detector, for_inference
+from model.fast import autocast_dtype
 from model.training.optimizer import make_optimizer
-from scripts.verify.reference import AUTOCAST, FOLDER, recipe
+from scripts.verify.reference import FOLDER, recipe
 from utils.environment import driver_version, environment
 from utils.parallel import usable_cores
 
@@ -51,7 +52,7 @@ def speed(device: torch.device, precision: str) -> dict[str, float]:
     """Frames a second of MRDF_CE in training steps and in scoring."""
     clips, frames = SHAPES[device.type]
     batch = {key: torch.as_tensor(value).to(device) for key, value in recipe().detector_batch(0, clips, frames).items()}
-    detector, half = MODELS["MRDF_CE"]().to(device), AUTOCAST[precision]
+    detector, half = MODELS["MRDF_CE"]().to(device), autocast_dtype(precision)
     return {
         "training_frames_per_second": clips * frames / best_of(training_step(detector, batch, half), 2, device),
         "scoring_frames_per_second": clips * frames / best_of(scoring(detector, batch, half), 2, device),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dataset.media import read_audio, read_video
 from model import MODELS, Detector
+from model.fast import autocast_dtype
 from utils.errors import DataError
 
 FOLDER = Path(__file__).resolve().parents[2] / "tests" / "reference"  # a part of the repository
@@ -28,7 +29,6 @@ OUTPUTS = {
     "MRDF_Margin": ["logits", "video_cross", "audio_cross", "video_within", "audio_within"],
     "MRDF_CE": ["logits", "video_cross", "audio_cross", "video_logits", "audio_logits"],
 }  # in the order in which the release returns them
-AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
 # Largest error allowed, relative to the largest value of an array. Gradients are compared in float32 alone.
 TOLERANCES = {
     ("cpu", "32"): {"outputs": 2e-5, "losses": 2e-5, "gradients": 2e-3},
@@ -54,11 +54,14 @@ class Check(NamedTuple):
 
 
 def planned(device: torch.device) -> list[tuple[str, torch.device, str]]:
-    """What to compare on a device. A CPU computes bfloat16 slowly: there one detector stands for all."""
+    """What to compare on a device, of the detectors of the release.
+
+    A CPU computes bfloat16 slowly: there one detector stands for all.
+    """
     return [
         (name, device, precision)
         for kind, precision in TOLERANCES
-        for name in MODELS
+        for name in OUTPUTS
         if kind == device.type and (kind != "cpu" or precision == "32" or name == "MRDF_CE")
     ]
 
@@ -71,7 +74,7 @@ def check_detector(name: str, device: torch.device, precision: str) -> list[Chec
         key: torch.as_tensor(value).to(device) for key, value in recipe().detector_batch(**expected["batch"]).items()
     }
     detector = filled(name).to(device)
-    half = AUTOCAST[precision]
+    half = autocast_dtype(precision)
     with full_float32(), torch.autocast(device.type, half, enabled=half is not None):
         with torch.no_grad():
             outputs = detector.eval()(batch["video"], batch["audio"], batch["padding_mask"])

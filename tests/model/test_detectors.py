@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dataset import FakeAVCelebDataModule
-from model import MODELS, Outputs, Verdict
+from model import MODELS, Detector, Outputs, Verdict
 
 
 def decide(name: str, **logits: list[list[float]]) -> Verdict:
@@ -60,6 +60,16 @@ def test_multiclass_is_real_when_class_0_is_the_likeliest() -> None:
     verdict = decide("AVDF_Multiclass", logits=[[1.0, 0.9, 0.9, 0.9], [1.0, 2.0, 0.0, 0.0]])
     assert verdict.decision.tolist() == [1, 0]
     close(verdict.score, [0.2693, 0.2245])
+
+
+@pytest.mark.parametrize("missing", ["build_heads", "heads", "losses", "decide"])
+def test_a_detector_without_a_method_names_it(missing: str) -> None:
+    class Unfinished(Detector):
+        pass
+
+    arguments = {"build_heads": (8,), "losses": (Outputs(), {})}.get(missing, (Outputs(),))
+    with pytest.raises(NotImplementedError, match=f"Unfinished has no method {missing}"):
+        getattr(Unfinished, missing)(object.__new__(Unfinished), *arguments)
 
 
 # All six differ in heads and losses alone, so every day the two of the paper do.

@@ -17,7 +17,7 @@ from tests.reference import recipe
 REFERENCE = Path(__file__).parents[1] / "reference"
 EXPECTED = json.loads((REFERENCE / "released_open.json").read_text())
 ARRAYS = np.load(REFERENCE / "released_open.npz")
-every_detector = pytest.mark.parametrize("name", MODELS)
+every_detector = pytest.mark.parametrize("name", OUTPUTS)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def batch() -> dict[str, torch.Tensor]:
     return {key: torch.as_tensor(value) for key, value in recipe.detector_batch(**EXPECTED["batch"]).items()}
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=OUTPUTS)
 def made(request: pytest.FixtureRequest) -> Detector:
     """Each detector with the weights behind the numbers; nobody changes it."""
     return filled(request.param)

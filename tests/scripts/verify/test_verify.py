@@ -45,6 +45,11 @@ def test_a_number_that_is_off(quick: None, capsys: pytest.CaptureFixture[str], m
     assert last == "this machine does not give the release's numbers: audio; video"
 
 
+def test_a_detector_of_ones_own_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(reference.MODELS, "Mine", reference.MODELS["AVDF"])
+    assert {name for name, _, precision in planned(torch.device("cpu")) if precision == "32"} == set(reference.OUTPUTS)
+
+
 def test_what_a_wrong_weight_does(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> torch.nn.Module:
         detector = filled(name)
