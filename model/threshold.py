@@ -12,7 +12,7 @@ from utils.statistics.calibration import Platt, calibration, fit_platt
 
 VALIDATED_ON = {
     "test": "the clips of the test fold, by which the epoch was picked too",
-    "subjects": "the validation subjects, a part of the training fold",
+    "subjects": "the validation clips, neither trained on nor tested",
 }
 
 
@@ -100,7 +100,6 @@ def with_calibration(
         "on": threshold.on,
         "on_test_clips": trained.get("validation") == "test" and same,
         "shown_prior": prior,
-        "threshold_prior": prior,
         "threshold": threshold.value,
         **errors,
         **{stream: checkpoint.get(f"{stream}_calibration") for stream in ("audio", "video")},

@@ -143,8 +143,8 @@ class TrainOptions:
     padding
         cut: the clips of a batch are cut to the shortest; mask: they are padded to the longest, with a mask.
     validation
-        Clips that choose the best epoch. test: the test fold, as in the release; subjects: those of a tenth of the
-        training subjects, who are left out of training.
+        Clips that choose the best epoch. test: the test fold, as in the release; subjects: the protocol's
+        validation clips; where it has none, those of a tenth of the training subjects, who are left out of training.
     selection
         Metric by which the best epoch is picked: released is that of the release (accuracy + hard AUC of each batch,
         averaged over the batches), acc_auc accuracy + hard AUC of all validation clips, auc the AUC of their scores.
@@ -173,11 +173,11 @@ class TrainOptions:
     cache_dir
         Folder of the cache that `main.py prepare --cache` made. By default it is looked for in data_root and outputs.
     num_train
-        Number of training clips of each category at most, the first in the order of the table. By default 400 for
-        fakeavceleb, else all.
+        Number of training clips of each category at most, the first in the order of the table. By default 400 under
+        mrdf-5fold of fakeavceleb, else all.
     num_val
-        Number of test clips of each category at most, the first in the order of the table. By default 100 for
-        fakeavceleb, else all.
+        Number of test clips of each category at most, the first in the order of the table. By default 100 under
+        mrdf-5fold of fakeavceleb, else all.
     max_epochs
         Number of epochs of training at most.
     min_epochs

@@ -150,8 +150,8 @@ def calibration_notes(record: Mapping[str, Any] | None) -> list[str]:
     sentences = [
         f"Calibrated (Platt) on {counted(record['clips'], 'clip')}, {record['on']}, of which "
         f"{percent(record['prior'])} % are fake. On the test clips: {changed}.",
-        f"The column probability of scores.csv assumes that {percent(record['shown_prior'])} % of the clips are fake; "
-        f"with {percent(record['threshold_prior'])} % a clip on the threshold of {record['threshold']:.4f} has 50 %.",
+        f"The column probability of scores.csv assumes that {percent(record['shown_prior'])} % of the clips are fake: "
+        f"then a clip on the threshold of {record['threshold']:.4f} has 50 %.",
     ]
     if record["on_test_clips"]:
         sentences.append("It was fitted on the very clips of this test, which makes it look better than it is.")
