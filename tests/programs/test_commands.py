@@ -66,6 +66,7 @@ def test_training_leaves_what_it_promises(trained: tuple[Path, Path]) -> None:
         "log/MRDF_CE/train_1/version_0/metrics.csv",
     ):
         assert (outputs / name).is_file(), name
+    assert "- Not controlled by mrdf-5fold: Faces and voices" in (outputs / "results/MRDF_CE/summary.md").read_text()
     assert list((outputs / "log/MRDF_CE/train_1/version_0").glob("events.out.tfevents.*"))
     metrics = json.loads((outputs / "results/MRDF_CE/train_1/metrics.json").read_text())
     assert metrics["config"]["learning_rate"] == 5e-4
