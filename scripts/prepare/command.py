@@ -87,16 +87,10 @@ def prepare(
     Raises
     ------
     DataError
-        If the table cannot be read, no clip can be used, the disk has no room for the cache, or wav files cannot be
-        written into the corpus.
+        If the table cannot be read, no clip can be used, or the disk has no room for the cache.
     """
     clips = read_corpus(data_root, dataset)
     root = corpus_folder(data_root, dataset)
-    if write_wav and not _can_write(root):
-        raise DataError(
-            f"{root} cannot be written, and a wav is read beside its clip only: without --write_wav the audio inside "
-            "the clips is used"
-        )
     folder = _place(FOLDER, root, outputs)
     known = corpus(dataset)
     reading = Reading(trim_silence, known.full_frames)
@@ -119,7 +113,7 @@ def prepare(
         subset = choose(clips, report["state"] == "ok", dataset, root, fold_dir, seed, strict_identities)
         write_subset(subset, folder / SUBSET_NAME)
         if write_wav:
-            _write_wavs(subset.clips, num_workers)
+            _write_wavs(subset.clips, root, folder, num_workers)
             report = inspect_all(clips, folder, num_workers)
         if (root / MARKER).exists():
             known = replace(known, counts={})  # those of the corpus that it is laid out as
@@ -162,15 +156,23 @@ def _claim(folder: Path, root: Path, record: dict[str, Any]) -> None:
     write_atomic(folder / RECORD_NAME, json.dumps(record, indent=2) + "\n")
 
 
-def _write_wavs(clips: pd.DataFrame, workers: int | None) -> None:
-    """Write the audio of each clip as a wav beside it, if there is none yet."""
-    left = [path for path in clips["path"] if not wav_beside(path).is_file()]
+def _write_wavs(clips: pd.DataFrame, root: Path, folder: Path, workers: int | None) -> None:
+    """Write the audio of each clip as a wav, if there is none yet, beside it if the corpus can be written."""
+    beside = _can_write(root)
+    targets = [
+        wav_beside(path if beside else folder / "wav" / file)
+        for file, path in zip(clips["file"], clips["path"], strict=True)
+    ]
+    left = [(path, target) for path, target in zip(clips["path"], targets, strict=True) if not target.is_file()]
     list(in_threads(_write_wav, left, "Writing wav files", workers))
     log.info("wrote %d wav files, %d were there already", len(left), len(clips) - len(left))
+    if not beside:
+        log.warning("%s cannot be written: the wav files are in %s, where train.py does not look", root, folder / "wav")
 
 
-def _write_wav(source: str) -> None:
-    with replacing(wav_beside(source)) as temporary, wave.open(str(temporary), "wb") as out:
+def _write_wav(job: tuple[str, Path]) -> None:
+    source, target = job
+    with replacing(target) as temporary, wave.open(str(temporary), "wb") as out:
         out.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         for samples in audio_chunks(source):
             out.writeframes(samples.astype("<i2").tobytes())

@@ -170,16 +170,11 @@ def test_read_only_corpus(original_root: Path, tmp_path: Path, capsys: pytest.Ca
         folder.chmod(0o555)
     with without_rights():
         for _ in range(2):
-            prepare("--data_root", original_root, "--cache", "--outputs", outputs)
-        # Nobody would look for wav files elsewhere.
-        arguments = ["--data_root", str(original_root), "--write_wav", "--outputs", str(outputs / "wavs")]
-        assert main.main(["prepare", *arguments]) == 2
+            prepare("--data_root", original_root, "--cache", "--write_wav", "--outputs", outputs)
     assert {path: path.stat().st_mtime_ns for path in original_root.rglob("*")} == before
     assert len(list((outputs / "folds").glob("train_*.txt"))) == 5
     assert (outputs / "prepare" / "report.csv").exists()
-    assert "a wav is read beside its clip only: without --write_wav" in capsys.readouterr().err
-    assert not (outputs / "wavs").exists()
-    assert not list(outputs.rglob("*.wav"))
+    assert len(list((outputs / "prepare" / "wav").rglob("*.wav"))) == 12
     assert len(list((outputs / "cache").rglob("*.safetensors"))) == 12
     for folder in (original_root, *(path for path in original_root.rglob("*") if path.is_dir())):
         folder.chmod(0o755)
