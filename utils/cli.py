@@ -45,7 +45,7 @@ SYNONYMS = (
 )
 # What a flag means that is given without a value, by its type or its name; others need one.
 BARE: dict[Any, str] = {bool: "true", OutputFile: SCREEN, "resume": "auto"}
-# What a flag takes, in words, and how help shows it.
+# What a flag takes, by its type or its name: in words, and how help shows it.
 TAKES = {
     "bool": ("true or false", "true|false"),
     "int": ("a whole number", "N"),
@@ -59,7 +59,24 @@ TAKES = {
     "Gpus": (Gpus.WORDS, "N"),
     "OutputFile": ("a file that ends in .json, .csv or .html, or - for the screen", "FILE"),
     "Path": ("a path", "PATH"),
+    "resume": (None, "auto|PATH"),
 }
+# Under which title help shows a flag; the others stand under "options".
+GROUPS = {
+    name: title
+    for title, names in {
+        "data": "data_root dataset protocol lists folds train_fold num_train num_val max_frames trim_silence cache_dir "
+        "skip_bad",
+        "training": "model_type recipe pretrained encoder_layers train_frontend freeze_encoder_steps padding "
+        "validation selection batch_size accumulate max_epochs min_epochs patience resume optimizer learning_rate "
+        "backbone_learning_rate weight_decay schedule warmup gradient_clip contrast_weight within_weight margin_audio "
+        "margin_visual margin_contrast seed",
+        "machine": "gpus accelerator precision num_workers prefetch checkpoint_activations compile deterministic",
+        "outputs": "outputs save_name log_steps logger",
+    }.items()
+    for name in names.split()
+}
+SPELLINGS = "Names may have dashes too (--save-name). Of a true|false flag, --FLAG alone is true and --no-FLAG false."
 # The value in what jsonargparse says of one that does not fit.
 VALUE = re.compile(
     r"Given value: ?(?P<a>.*)$|Got value: (?P<b>.*)$|Not of type \w+: (?P<c>.*?) does not |: '(?P<d>[^']*)'$", re.DOTALL
@@ -78,6 +95,10 @@ class Flag:
     several: bool = False  # takes a list, one argument an item
 
     @property
+    def required(self) -> bool:
+        return self.default is Parameter.empty
+
+    @property
     def bare(self) -> str | None:
         """What the flag means where it is given without a value; None if it needs one."""
         return BARE.get(self.kind, BARE.get(self.name))
@@ -88,7 +109,7 @@ class Flag:
         if get_origin(self.kind) is Literal:
             values = get_args(self.kind)
             return "one of " + ", ".join(map(repr, values)), "|".join(map(str, values))
-        return TAKES.get(getattr(self.kind, "__name__", ""), (None, self.name.upper()))
+        return TAKES.get(getattr(self.kind, "__name__", ""), TAKES.get(self.name, (None, self.name.upper())))
 
     @property
     def text(self) -> str:
@@ -101,9 +122,9 @@ class Flag:
         if self.default is None:
             given = {recipe: choices[self.name] for recipe, choices in RECIPES.items() if self.name in choices}
             default = ", ".join(f"{typed(value)} with --recipe {recipe}" for recipe, value in given.items())
-        elif self.default is not Parameter.empty and "default" not in self.help:
+        elif not self.required and "default" not in self.help:
             default = typed(self.default)
-        return self.help + (f" (default: {default})" if default else "")
+        return self.help + (" (required)" if self.required else f" (default: {default})" if default else "")
 
 
 def takes(options: type, without: Sequence[str] = ()) -> Callable[[Callable], Callable]:
@@ -171,25 +192,39 @@ class Parser(ArgumentParser):
     def __init__(self, program: str, source: Callable) -> None:
         self.flags = {flag.name: flag for flag in flags_of(source)}
         description = (source.__doc__ or "").strip().partition("\n\n")[0]
-        places = "".join(f" {flag.name.upper()} [...]" for flag in self.flags.values() if flag.positional)
-        usage = f"{program}{places} [--flag value ...]"
-        super().__init__(prog=program, description=description, usage=usage, formatter_class=HelpFormatter)
-        self.add_argument("--config", action=ActionConfigFile, help="YAML file with options; flags override it.")
-        self.add_argument("--debug", type=bool, default=False, help="Show the traceback of every error.")
+        required = [flag for flag in self.flags.values() if flag.required]
+        usage = " ".join([program, *(_in_usage(flag) for flag in required), "[--flag value ...]"])
+        super().__init__(
+            prog=program, description=description, usage=usage, epilog=SPELLINGS, formatter_class=HelpFormatter
+        )
+        self.add_argument(
+            "--config", action=ActionConfigFile, metavar="FILE", help="YAML file with options; flags override it."
+        )
+        self.add_argument(
+            "--debug", type=bool, default=False, metavar="true|false", help="Show the traceback of every error."
+        )
+        groups: dict[str | None, Any] = {None: self}
         for flag in self.flags.values():
             kind = VERBATIM.get(flag.kind, flag.kind)
             if flag.default is None and flag.kind not in VERBATIM:
                 kind = kind | None
             given: dict[str, Any] = {"type": kind, "help": flag.text.replace("%", "%%"), "metavar": flag.takes[1]}
             given |= {"nargs": "+"} if flag.several else {}
+            title = GROUPS.get(flag.name)
             if flag.positional:
                 self.add_argument(flag.name, **given | {"metavar": flag.name.upper()})
-            elif flag.default is Parameter.empty:
-                self.add_argument(f"--{flag.name}", required=True, **given)
-            else:
-                self.add_argument(f"--{flag.name}", default=flag.default, **given)
+                continue
+            if title not in groups:
+                groups[title] = self.add_argument_group(title)
+            must = {"required": True} if flag.required else {"default": flag.default}
+            groups[title].add_argument(f"--{flag.name}", **must, **given)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        missing = re.search(r"arguments are required: ([\w, ]+)$", message)
+        if missing:
+            flags = [self.flags[name] for name in missing[1].split(", ")]
+            names = ", ".join(flag.name.upper() if flag.positional else f"--{flag.name}" for flag in flags)
+            message = message[: missing.start(1)] + names
         key = re.match(r'Parser key "([\w.]+)"(?: element \d+)?:?\s*', message)
         flag = self.flags.get(key[1]) if key else None
         if key and flag and flag.takes[0]:
@@ -199,6 +234,13 @@ class Parser(ArgumentParser):
         elif key:
             message = f"--{key[1]}: {message[key.end() :]}"
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see --help)\n")
+
+
+def _in_usage(flag: Flag) -> str:
+    """How the first line of help shows what must be given."""
+    if not flag.positional:
+        return f"--{flag.name} {flag.takes[1]}"
+    return f"{flag.name.upper()} [...]" if flag.several else flag.name.upper()
 
 
 def spelled(args: Sequence[str], flags: dict[str, Flag]) -> list[str]:

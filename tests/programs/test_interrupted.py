@@ -99,7 +99,8 @@ def test_a_stopped_run_goes_on(
     assert stop_after(start(tmp_path, *arguments), fold, 1, number) == code
     log = (tmp_path / "train.txt").read_text()
     assert said in log
-    assert "Traceback" not in log
+    # A worker whose parent is killed may print a traceback of its own: it finds nobody to send its batch to.
+    assert number == signal.SIGKILL or "Traceback" not in log
     assert start(tmp_path, *arguments).wait(500) == 0
     assert "going on with epoch 2, from " in (tmp_path / "train.txt").read_text()
     assert_same(tmp_path, undisturbed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from main import COMMANDS
+from main import COMMANDS, main
 from scripts.predict.command import PredictOptions
-from utils.cli import flags_of, guard, run
+from utils.cli import GROUPS, flags_of, guard, run
 from utils.errors import DataError
 from utils.files import plain_name, write_atomic
 from utils.options import RECIPES, Folds, Gpus, TestOptions, TrainOptions, plain
@@ -179,6 +180,48 @@ def test_help_says_what_a_recipe_gives(capsys: Capture) -> None:
     assert "--skip_bad true|false Leave out clips" in text
     assert "(default: 64)" in text
     assert "null" not in text
+
+
+def help_of(capsys: Capture, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_says_what_must_be_given(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        run(TestOptions, print, "test.py", ["--help"])
+    text = capsys.readouterr().out
+    assert text.startswith("usage: test.py --data_root PATH --checkpoint PATH [--flag value ...]\n")
+    assert "written by train.py or by the authors' release. (required)" in " ".join(text.split())
+    assert text.count("(required)") == 2
+    assert help_of(capsys, "export", "--help").startswith("usage: main.py export CHECKPOINT [--flag value ...]\n")
+    assert help_of(capsys, "predict", "--help").startswith("usage: main.py predict CLIPS [...] ")
+
+
+def test_help_shows_flags_in_groups(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        run(TrainOptions, print, "train.py", ["--help"])
+    text = capsys.readouterr().out
+    titles = ["\noptions:\n", "\ndata:\n", "\ntraining:\n", "\nmachine:\n", "\noutputs:\n"]
+    assert sorted(titles, key=text.index) == titles
+    options = text[text.index("\noptions:") : text.index("\ndata:")]
+    assert set(re.findall(r"^  (--\w+)", options, re.MULTILINE)) == {"--config", "--print_config", "--debug"}
+    assert "--resume auto|PATH" in text
+    assert "--config FILE" in text
+    assert "--no-FLAG false." in " ".join(text.split())
+    assert GROUPS.keys() <= {flag.name for source in (TrainOptions, TestOptions) for flag in flags_of(source)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [([], "--data_root, --checkpoint"), (["--checkpoint", "c"], "--data_root")]
+)
+def test_what_is_missing_is_named_as_it_is_typed(arguments: list[str], named: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(TestOptions, print, "test.py", arguments)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"test.py: error: the following arguments are required: {named} (see --help)\n"
 
 
 @pytest.mark.parametrize("options", [TrainOptions, TestOptions, PredictOptions])
