@@ -83,8 +83,8 @@ def test_layers_that_the_pretrained_file_has_not(
     options = ("--pretrained", official, "--encoder_layers", 6)
     assert train("--data_root", short_corpus, "--outputs", tmp_path, *TINY, *options) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
-        f"train.py: error: --encoder_layers 6: the encoder of --pretrained {official} has 2 layers; leave "
-        "--encoder_layers out"
+        f"train.py: error: --encoder_layers 6: the encoder of --pretrained {official} has 2 layers; "
+        "omit --encoder_layers"
     )
 
 
