@@ -4,8 +4,6 @@ python main.py prepare --data_root data/FakeAVCeleb_v1.2
 python main.py reproduce --data_root data/FakeAVCeleb_v1.2
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

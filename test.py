@@ -4,8 +4,6 @@ python test.py --data_root ./data/FakeAVCeleb_v1.2/ --train_fold train_2.txt \\
         --checkpoint outputs/ckpts/MRDF_CE/MRDF_CE_train_2.ckpt
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import sys

@@ -3,8 +3,6 @@
 python train.py --model_type MRDF_CE --save_name MRDF_CE --data_root ./data/FakeAVCeleb_v1.2/
 """
 
-from __future__ import annotations
-
 import gc
 import json
 import logging

@@ -1,7 +1,5 @@
 """FakeAVCeleb v1.2 and other published corpora, from the folder their owner receives to normalised batches."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """Audio of any kind to mono at 16 kHz, on the clock of the video."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The clips of a fold as a dataset, the order in which an epoch visits them, and batches of them."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence

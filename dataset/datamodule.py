@@ -1,7 +1,5 @@
 """FakeAVCeleb, or any other corpus, as Lightning takes it: one fold, checked, in batches."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass

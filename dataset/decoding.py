@@ -1,7 +1,5 @@
 """A clip as training takes it: its frames, or the face cropped from them, and its audio features."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Audio features: stacked log mel filterbank energies, 25 frames of 104 values a second, as AV-HuBERT takes them."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from python_speech_features import logfbank

@@ -1,7 +1,5 @@
 """The paper's subset of FakeAVCeleb and its five folds by subject (section 4.1 of arXiv 2401.05746)."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import re

@@ -1,7 +1,5 @@
 """How many workers load clips, and whether shared memory has room for what they load ahead."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Video and audio of one clip, whatever its file holds: 112x112 at 25 frames a second, 16 kHz mono."""
 
-from __future__ import annotations
-
 import os
 import wave
 from collections.abc import Iterator

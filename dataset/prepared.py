@@ -1,7 +1,5 @@
 """What main.py prepare leaves on disk, for itself and for those that read it: findings, the subset, the cache."""
 
-from __future__ import annotations
-
 import json
 import logging
 from contextlib import suppress

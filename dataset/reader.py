@@ -1,7 +1,5 @@
 """One media file, decoded once from its start, as a player shows and plays it: frames and audio on one clock."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections import deque

@@ -1,7 +1,5 @@
 """What happens to the pixels: crop and flip of uint8 frames, scaling and normalisation on the device."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torchvision.transforms import v2

@@ -4,8 +4,6 @@ A track gives each stored frame the tick of that grid from which on it is shown;
 and drops frames accordingly.
 """
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress

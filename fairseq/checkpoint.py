@@ -4,8 +4,6 @@ They are PyTorch files, but hold objects of omegaconf, argparse and fairseq itse
 weights and plain values refuses. Here it is given an inert stand-in for each class that such a file names.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import pickletools

@@ -4,8 +4,6 @@ Every module takes `config`, an object with the fields of fairseq's `cfg.model`:
 Embeddings are (B, T, C) everywhere, with the width C = `encoder_embed_dim`; a padding mask is (B, T), True = padding.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

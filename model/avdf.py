@@ -1,7 +1,5 @@
 """AVDF: one binary classifier on the fused embedding."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor

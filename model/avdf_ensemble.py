@@ -1,7 +1,5 @@
 """AVDF_Ensemble: one classifier for the video and one for the audio; a clip is real when both say so."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

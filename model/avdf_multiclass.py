@@ -1,7 +1,5 @@
 """AVDF_Multiclass: one head with a class for each of the four kinds of clip."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor

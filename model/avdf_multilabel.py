@@ -1,7 +1,5 @@
 """AVDF_Multilabel: one head with two independent outputs, audio real and video real."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Reading detectors from checkpoints: this project's, and those that the authors' release writes."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

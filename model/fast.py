@@ -1,7 +1,5 @@
 """Detectors made faster: BatchNorm folded into the convolutions, half precision, and a compiled image trunk."""
 
-from __future__ import annotations
-
 import copy
 import logging
 from functools import cache

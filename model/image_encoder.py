@@ -1,7 +1,5 @@
 """The visual stream: a Conv3d front end over five frames, then a ResNet-18 trunk frame by frame."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """The one LightningModule that the six detectors share: encoder, forward pass, shared step, optimiser, padding."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext

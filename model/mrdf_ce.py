@@ -1,7 +1,5 @@
 """MRDF_CE: AVDF with both regularisations, the within-modality one as a cross entropy for each modality."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """MRDF_Margin: AVDF with both regularisations, the within-modality one as a margin loss over pairs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Inference on clips of any lengths together, each scored as if it were alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """From which score on a clip is called real, and how probable that makes it, by a checkpoint's validation clips."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

@@ -9,8 +9,6 @@ runs; --beside measures again while another process convolves with as many threa
 was measured by running their release, on two such cores: 22 clips of 45 frames a second, which is 981 frames.
 """
 
-from __future__ import annotations
-
 import argparse
 import resource
 import sys

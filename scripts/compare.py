@@ -3,8 +3,6 @@
 python scripts/compare.py --out outputs/demo/comparison outputs/results/AVDF outputs/results/MRDF_CE
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Clips and contexts for the tests of an audit's changes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tables of an audit made by hand: facts of clips, and scores of a detector that is what a test wants it to be."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A page of one file in a headless browser: what it logs and, by a script added to a copy, what it does."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

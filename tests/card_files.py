@@ -1,7 +1,5 @@
 """Runs of one fold with a checkpoint of next to no weights, and a reader of the cards on them."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

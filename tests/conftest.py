@@ -1,7 +1,5 @@
 """Fixtures shared by all tests: the reference numbers, and writable copies of the twelve reference clips."""
 
-from __future__ import annotations
-
 import logging
 import lzma
 import shutil

@@ -1,7 +1,5 @@
 """Clips of talking faces in larger frames: where the face is in every frame is known."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache

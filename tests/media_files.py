@@ -1,7 +1,5 @@
 """Small media files whose right answer is known: frames that say which they are, tones, silence."""
 
-from __future__ import annotations
-
 import shutil
 import wave
 from collections.abc import Sequence

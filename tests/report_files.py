@@ -1,7 +1,5 @@
 """Runs made by hand, a report on one, and a reader of it."""
 
-from __future__ import annotations
-
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path

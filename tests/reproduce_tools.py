@@ -1,7 +1,5 @@
 """A stand-in for train.py that takes no time, for tests of what runs it, and main.py with it in its own process."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

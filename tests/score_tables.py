@@ -1,7 +1,5 @@
 """Tables of scores, as scores.csv has them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy.stats import norm

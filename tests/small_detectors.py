@@ -1,7 +1,5 @@
 """Detectors that are as always but for their size, for tests of what is around them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The house: imports run one way, folders stay small, text is UTF-8, errors are our own, lists of packages agree."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

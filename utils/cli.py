@@ -1,7 +1,5 @@
 """The command line: flags and YAML files, exit codes, one line for an error, the log."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -1,7 +1,5 @@
 """The machine: what a run is made with, for its record, and whether its GPUs can be used."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

@@ -1,7 +1,5 @@
 """The errors that a user can mend: each becomes one clear line and a non-zero exit, never a traceback."""
 
-from __future__ import annotations
-
 
 class DataError(ValueError):
     """What the user gave is not as it should be: a file, a row of a table, a flag.

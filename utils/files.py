@@ -1,7 +1,5 @@
 """Files that are whole or not there, their digests, a folder to oneself; strict JSON, npz, csv and Markdown tables."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

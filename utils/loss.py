@@ -4,8 +4,6 @@ A label of -1 is unknown: its clip is left out of the mean, and a term without a
 0. No term waits for a GPU.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

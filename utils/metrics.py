@@ -4,8 +4,6 @@ Label and decision: 1 = real, 0 = fake; a label of -1 is unknown, and its clip i
 probability that the clip is real.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

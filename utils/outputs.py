@@ -1,7 +1,5 @@
 """A fold of a run in the folder of all outputs: its files, its lock, what decides its numbers, and how far it is."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Cores that this process may use, and work on many items spread over them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Results of a fold on disk, metrics.json and scores.csv: written whole or not at all, and read strictly."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

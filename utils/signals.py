@@ -1,7 +1,5 @@
 """Signals that ask a program to stop, and a job of Slurm that is to go on later."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """The summary of a run: its folds, their mean and standard deviation, and the paper's numbers beside them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

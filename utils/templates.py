@@ -1,7 +1,5 @@
 """Templates of pages and texts, in which a name that is not given is an error."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined

@@ -1,7 +1,5 @@
 """Corpora as their owners receive them, each read into the same clip table: see README.md beside this file."""
 
-from __future__ import annotations
-
 import logging
 from functools import cache
 from importlib import import_module

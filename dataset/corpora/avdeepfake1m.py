@@ -1,7 +1,5 @@
 """AV-Deepfake1M: a JSON list a split, ``modify_type`` a clip; the test has no labels."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

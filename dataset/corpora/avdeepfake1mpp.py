@@ -1,7 +1,5 @@
 """AV-Deepfake1M++: as AV-Deepfake1M, from three sources, with two tests."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """AVLips: two folders, and nothing else is told."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

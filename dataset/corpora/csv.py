@@ -3,8 +3,6 @@
 The columns are in dataset/README.md, "A corpus of your own".
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """DeepSpeak v1.1 and v2: three csv files; the clips are found by their names."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

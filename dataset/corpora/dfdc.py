@@ -1,7 +1,5 @@
 """DFDC, whole, its Kaggle sample and its preview: a clip is real or fake; nothing tells which stream, how or who."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

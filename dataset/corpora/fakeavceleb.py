@@ -1,7 +1,5 @@
 """FakeAVCeleb v1.2, read from ``meta_data.csv`` in each of the forms in which it goes round."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """KoDF, in either shape: AI-Hub's Korean csv files somewhere in the tree, or an unpacked copy whose names tell all."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from pathlib import Path

@@ -1,7 +1,5 @@
 """LAV-DF: one JSON list, two booleans a clip; nobody is named, so clips are grouped by the real one they come from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """MAVOS-DD: a Hugging Face data set on disk, an Arrow stream beside the clips."""
 
-from __future__ import annotations
-
 from itertools import chain
 from pathlib import Path
 

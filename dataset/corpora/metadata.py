@@ -1,7 +1,5 @@
 """What readers of corpora share: the right folder, csv and JSON read leniently, files on disk found by their names."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """PolyGlotFake: names tell all but the speaker; JSON files say who is in the real clips."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

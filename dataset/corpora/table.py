@@ -1,7 +1,5 @@
 """The clip table: one form for every corpus."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence

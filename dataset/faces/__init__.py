@@ -1,7 +1,5 @@
 """Any clip of a talking face to windows of FakeAVCeleb's kind: find the face, follow it, cut it out, in any length."""
 
-from __future__ import annotations
-
 from dataset.faces.detector import FaceDetector, make_detector
 from dataset.faces.survey import FRAMINGS, ClipFault, Survey, survey
 from dataset.faces.tracks import Span

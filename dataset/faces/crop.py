@@ -6,8 +6,6 @@ the box is 0.65 of the side in clips of the miniature and 0.73 in those of the r
 between. In both, the middle of the box is halfway across and 0.53 of the way down.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

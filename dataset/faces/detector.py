@@ -1,7 +1,5 @@
 """Where the faces of a frame are."""
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Callable
 from functools import cache

@@ -1,7 +1,5 @@
 """The first look at a clip: how long it is, whether it can be scored, and where its face is."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """A clip as the detectors take it: windows of its video and audio, one after the other, or all of it at once."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice

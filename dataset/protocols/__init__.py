@@ -1,7 +1,5 @@
 """Named evaluation protocols: who is trained on, validated on and tested, with what each does not control."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

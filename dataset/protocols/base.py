@@ -1,7 +1,5 @@
 """What a named protocol is: who is trained on, validated on and tested, said so that a reader can judge it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Protocols whose folds are drawn here: by subject, by clip, and with one manipulation left out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

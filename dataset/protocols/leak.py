@@ -1,7 +1,5 @@
 """Whom training showed, in test clips: folds by subject do not part the faces and voices that fakes borrow."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Protocols by published lists of clips, which the user's clone of their repository has; two of them only test."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Protocols by the split that a corpus comes with, and what the owners of LAV-DF and MAVOS-DD test of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 

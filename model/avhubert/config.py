@@ -1,7 +1,5 @@
 """Configuration of AV-HuBERT, with the names and defaults of fairseq's `cfg.model`, and of a detector's encoder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any

@@ -1,7 +1,5 @@
 """Official AV-HuBERT checkpoints: pre-trained ones, and fine-tuned ones that hold the same encoder."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """AV-HuBERT's encoder: an audio and a visual stream, fused and encoded over time (reference: arXiv 2201.02184)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

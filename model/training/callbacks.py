@@ -1,7 +1,5 @@
 """What happens around a step and an epoch: rates, random state, stops, the log, and what a checkpoint remembers."""
 
-from __future__ import annotations
-
 import json
 import logging
 import time

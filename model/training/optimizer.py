@@ -1,7 +1,5 @@
 """How a detector's parameters are trained: their optimiser, its rates, and a backbone that is held still."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Iterator, Mapping

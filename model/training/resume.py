@@ -1,7 +1,5 @@
 """What the training of a fold starts from: its own checkpoints, those of another run, or nothing."""
 
-from __future__ import annotations
-
 import logging
 import re
 import shutil

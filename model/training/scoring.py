@@ -1,7 +1,5 @@
 """A fold that is tested: its scores, its embeddings, and its results on disk."""
 
-from __future__ import annotations
-
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Lightning trainers and what they write: checkpoints, curves and the log of a run."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

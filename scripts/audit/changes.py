@@ -4,8 +4,6 @@ Every change keeps the labels of a clip. What is chosen at random depends on the
 alone, so that a changed clip is the same every time.
 """
 
-from __future__ import annotations
-
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping

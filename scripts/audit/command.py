@@ -1,7 +1,5 @@
 """The command `main.py audit`: whether a detector's score is right for the right reason."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

@@ -5,8 +5,6 @@ perturbations (Jiang et al., CVPR 2020; the set of LipForensics, RealForensics, 
 AuViRe's for the audio, from their definitions. What is random in them depends on the seed and the clip here.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """What each change of the clips does to a detector: its AUC before and after, on the same clips."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy.special import logit

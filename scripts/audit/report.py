@@ -1,7 +1,5 @@
 """An audit as tables, sentences and a figure on one page for a person, and as json for programs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A detector's scores of changed clips, in padded batches; kept on disk: what is finished is never computed again."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """What an audit found, in plain sentences, each with the numbers that it rests on; `sentences.txt` has the words."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any

@@ -7,8 +7,6 @@ A shortcut is named if it lies above chance by more than the error of all the te
 at all: see `NAMED`, `ERROR_RATE` and `BIT_RATES`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import math

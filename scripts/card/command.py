@@ -3,8 +3,6 @@
 Its sentences stand in card.md, among which the tables and lists made here are put.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime, timezone

@@ -1,7 +1,5 @@
 """Everything that a card says is read here, and checked to belong together."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path

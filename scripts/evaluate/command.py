@@ -1,7 +1,5 @@
 """The command `main.py evaluate`: metrics, intervals and tests from scores.csv alone."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Scores of other detectors, from a csv with a clip a row, put onto the clips of a protocol."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from pathlib import Path

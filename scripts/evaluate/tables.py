@@ -1,7 +1,5 @@
 """What evaluation.json says, as tables for a person: the cells of the screen, the card and the report."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The command `main.py export`: weights, settings and model card in a folder, as the Hugging Face Hub takes it."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A detector as an ONNX model, checked against PyTorch when it is made, and an example that needs no PyTorch."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which clips are meant by the arguments of a command: files, folders and lists of either."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterable, Iterator

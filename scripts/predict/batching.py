@@ -1,7 +1,5 @@
 """Clips scored one beside another: windows of whichever clips go through a detector in batches, and back to theirs."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Is a clip real? The command `main.py predict`, for files, folders and lists of them; and `predict_clip`, for one."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A figure of a clip: some frames, its audio, and its scores over time."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from pathlib import Path

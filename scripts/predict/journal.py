@@ -1,7 +1,5 @@
 """What earlier runs have left of the clips that they finished."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """What is said of the clips: a line each, and the same in full as JSON and as csv."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence

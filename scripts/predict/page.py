@@ -1,7 +1,5 @@
 """All clips of a run on one page, for a person: verdicts, faces, audio and scores over time. It needs no network."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

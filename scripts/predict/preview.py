@@ -1,7 +1,5 @@
 """What a figure and a page show of a clip: a few frames, how loud it is, and its audio."""
 
-from __future__ import annotations
-
 import base64
 import json
 import logging

@@ -1,7 +1,5 @@
 """Clips read by threads that work ahead: they decode and find faces while the detector computes."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator, Sequence

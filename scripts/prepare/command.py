@@ -1,7 +1,5 @@
 """The command: check, subset and folds, wav files, cache, and a summary of it all."""
 
-from __future__ import annotations
-
 import json
 import logging
 import shutil

@@ -4,8 +4,6 @@ Folds by subject (``source`` of the csv) still let a face into both sides: fake 
 and that target may be a subject of the other side, or the target of a clip there.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import combinations

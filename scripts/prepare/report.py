@@ -1,7 +1,5 @@
 """Every row of a clip table against the disk: what a clip is, and whether it can be used."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping, Sequence

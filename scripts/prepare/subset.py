@@ -1,7 +1,5 @@
 """The clips that training uses, and their folds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What the report says, for a person: counts, what is wrong, the subset and its folds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """What a reviewer would object to, in plain words, and the flag that avoids it; only what applies."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

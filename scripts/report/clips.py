@@ -1,7 +1,5 @@
 """The clips that a detector is most wrong about, with a strip of frames and the waveform of each."""
 
-from __future__ import annotations
-
 import base64
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The command `main.py report`: one HTML file for a reviewer, with nothing outside it."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

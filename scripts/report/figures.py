@@ -1,7 +1,5 @@
 """The figures of a run: PNG and SVG in its folder, with what they show and what they rest on."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """Pages of one file that load nothing from elsewhere: templates with one head, one style and one script."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Sequence

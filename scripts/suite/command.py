@@ -1,7 +1,5 @@
 """The command `main.py suite`: detectors on corpora under protocols, from one file, in one table."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The suite file: which detectors, on which corpora, under which protocols."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Scoring what is missing: a detector on a fold of a test, kept on disk with what could not be scored."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

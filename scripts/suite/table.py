@@ -1,7 +1,5 @@
 """The table of a suite: its numbers, and their form as Markdown, csv, LaTeX, JSON and a page with a heat map."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One clip of the miniature: who speaks, what is fake about it, and how it is made and written."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """The miniature as a folder: which clips it holds, how each is made, and where each goes."""
 
-from __future__ import annotations
-
 import json
 import logging
 import shutil

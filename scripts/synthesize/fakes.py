@@ -6,8 +6,6 @@ over the frame), and speech re-synthesised as a real-time voice cloner leaves it
 The second make has others: a whole face pasted over the subject's, and speech rebuilt from the bands of a spectrogram.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cv2

@@ -1,7 +1,5 @@
 """What a subject looks like, and the parts of the video that stand still in a clip: room, body, skin and hair."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -4,8 +4,6 @@ D. H. Klatt, "Software for a cascade/parallel formant synthesizer", JASA 67(3), 
 short-time Fourier domain, which needs no loop over samples.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -3,8 +3,6 @@
 outputs/results/table.md to read, table.tex for a paper, table.csv and table.json (fractions) to go on with
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The command `main.py verify`: the first thing to run on a machine."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

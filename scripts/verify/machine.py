@@ -1,7 +1,5 @@
 """What a machine is, and how fast it trains, scores and decodes."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

@@ -1,7 +1,5 @@
 """The detectors and the decoding against the numbers that the authors' release gave."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 from collections.abc import Iterator

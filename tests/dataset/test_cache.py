@@ -1,7 +1,5 @@
 """The cache of decoded clips: the same items bit by bit, and whatever is not what decoding would give is found."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

@@ -1,7 +1,5 @@
 """What is said of a clip, and that it is broken for the reason for which training refuses it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Every corpus read in its true form, with the faults that are known of it; media are empty files."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

@@ -1,7 +1,5 @@
 """Corpora as they are really met: cut downloads, copies that other programs have saved, cells that are empty."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

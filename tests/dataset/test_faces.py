@@ -1,7 +1,5 @@
 """Clips of all kinds to windows: what is found, followed and cut, what windows hold, why a clip cannot be scored."""
 
-from __future__ import annotations
-
 import pickle
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """From boxes to one face that is followed: linking, choosing, counting, smoothing; detectors behind one interface."""
 
-from __future__ import annotations
-
 import resource
 import sys
 from concurrent.futures import ThreadPoolExecutor

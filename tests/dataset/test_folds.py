@@ -1,7 +1,5 @@
 """The paper's subset and its folds, on a table as large as FakeAVCeleb's."""
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 from itertools import combinations, product

@@ -1,7 +1,5 @@
 """Workers from the cores that may be used, and what they load ahead from the shared memory that is free."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """What is read of a clip: its frames at 25 a second, whatever their rate, and its audio; where reading stops."""
 
-from __future__ import annotations
-
 import io
 from fractions import Fraction
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From a folder to batches: determinism, bad clips, and what Lightning sees."""
 
-from __future__ import annotations
-
 import logging
 from itertools import pairwise
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Odd media files, each made here: what is read of them is what a player shows and plays, and it is said of them."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import struct

@@ -1,7 +1,5 @@
 """Named protocols: who is on which side, against the published lists, and what is said where that is no clean test."""
 
-from __future__ import annotations
-
 from itertools import product
 from pathlib import Path
 from typing import get_args

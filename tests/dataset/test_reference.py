@@ -1,7 +1,5 @@
 """The data against what the authors' release makes of the same twelve clips."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import wave

@@ -1,7 +1,5 @@
 """FakeAVCeleb's meta_data.csv and csv files of one's own: what is read, and rows that are wrong."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Checkpoints that try to run code when they are read: each is refused, and nothing happens."""
 
-from __future__ import annotations
-
 import argparse
 import copyreg
 import functools

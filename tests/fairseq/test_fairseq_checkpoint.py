@@ -1,7 +1,5 @@
 """Reading fairseq's pickles: what comes through, in both of PyTorch's formats, and files that are damaged."""
 
-from __future__ import annotations
-
 import argparse
 import pickle
 import sys

@@ -1,7 +1,5 @@
 """Gradient checkpointing changes memory and nothing else."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

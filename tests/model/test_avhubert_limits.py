@@ -1,7 +1,5 @@
 """Official checkpoints that ask for more than they hold, weights that are no numbers, and fields that are not known."""
 
-from __future__ import annotations
-
 import math
 import pickle
 import time

@@ -1,7 +1,5 @@
 """Official AV-HuBERT checkpoints: the features that they must give, every part of them that may be odd, and the log."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import lzma

@@ -1,7 +1,5 @@
 """Reading checkpoints: the release's own, ours, and files that are neither."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Decisions of the detectors, the step they share, and that they can learn."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

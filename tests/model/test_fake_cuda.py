@@ -1,7 +1,5 @@
 """What a GPU would run, found wrong without one: PyTorch's fake tensors have a device and a shape, and no values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

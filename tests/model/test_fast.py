@@ -1,7 +1,5 @@
 """Detectors made faster give the same scores, and leave the detector as it was."""
 
-from __future__ import annotations
-
 import logging
 
 import pytest

@@ -1,7 +1,5 @@
 """The image encoder: who gets a gradient, and pooling that has to be deterministic."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

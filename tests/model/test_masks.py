@@ -1,7 +1,5 @@
 """Clips padded to the longest of their batch: padding changes nothing, whatever it contains."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

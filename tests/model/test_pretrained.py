@@ -1,7 +1,5 @@
 """Detectors that start from official AV-HuBERT weights: what is read, what is remembered, dropout in training."""
 
-from __future__ import annotations
-
 import logging
 import lzma
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """AV-HuBERT's encoder against features that the official code gave (tests/reference/avhubert.*)."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

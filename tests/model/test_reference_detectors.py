@@ -1,7 +1,5 @@
 """The six detectors against numbers that the authors' release gave (tests/reference/released_open.*)."""
 
-from __future__ import annotations
-
 import copy
 import json
 from pathlib import Path

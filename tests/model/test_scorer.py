@@ -1,7 +1,5 @@
 """Clips of any lengths are scored together as each would be alone, and videos that were seen are not seen again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The threshold and the calibration that a checkpoint holds of its validation clips."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 

@@ -1,7 +1,5 @@
 """train.py and test.py as a user runs them, on short clips and with small detectors."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """train.py and test.py under recipe `clean`, and from AV-HuBERT's weights, as a user runs them."""
 
-from __future__ import annotations
-
 import json
 import lzma
 from pathlib import Path

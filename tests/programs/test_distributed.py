@@ -1,7 +1,5 @@
 """Two processes on the CPU give what one gives: losses, gradients, and a whole run of train.py."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Scores of a fold whose batches are cut to their shortest clip are the same with 1, 2 and 4 processes."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Each fold starts from a seed of its own, whatever is trained before it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

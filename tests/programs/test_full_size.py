@@ -1,7 +1,5 @@
 """train.py and test.py once each with detectors of full size; elsewhere they are small."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """train.py itself, stopped in all ways and started again: it ends with the numbers of an undisturbed run."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

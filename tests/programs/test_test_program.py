@@ -1,7 +1,5 @@
 """What test.py takes from a checkpoint's training, and where it puts the results of which test."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

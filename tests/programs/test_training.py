@@ -1,7 +1,5 @@
 """The detectors' optimisers, a backbone that is held still at first, and half precision."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 from typing import Any

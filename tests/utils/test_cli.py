@@ -1,7 +1,5 @@
 """The command line: spellings of flags, help, exit codes, and what becomes one line of an error."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

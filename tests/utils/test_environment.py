@@ -1,7 +1,5 @@
 """The machine: GPUs that are there and cannot be used stop a program with what to do."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Confusion, histogram and reliability: counts by hand, absent categories and scores."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

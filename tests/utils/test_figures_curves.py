@@ -1,7 +1,5 @@
 """ROC, DET and precision-recall curves against scikit-learn's, and the folds that have none."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Embeddings in the plane: groups stay groups, few clips, absent categories, shapes that do not fit."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure

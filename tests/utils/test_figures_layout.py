@@ -1,7 +1,5 @@
 """Every figure: its files, and that no text is cut off or lies on another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path

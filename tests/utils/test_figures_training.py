@@ -1,7 +1,5 @@
 """Logs of training as Lightning writes them, of resumed runs too, and their curves."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Intervals and metrics by race and gender against those by hand, and intervals against resamples that are built."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

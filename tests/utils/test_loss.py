@@ -1,7 +1,5 @@
 """The regularisation terms against plain loops over clips."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Figures of a fold against hand-computed cases, plain definitions and scikit-learn."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Flags, defaults and the configuration file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """Two detectors on the same clips: DeLong, McNemar and the paired bootstrap, against slow forms and by hand."""
 
-from __future__ import annotations
-
 import math
 from itertools import product
 

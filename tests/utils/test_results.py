@@ -1,7 +1,5 @@
 """Files of a fold and the summary of the folds."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -1,7 +1,5 @@
 """Figures of the clips of a table: decisions by category, scores by category, and whether a score is a probability."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

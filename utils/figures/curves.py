@@ -4,8 +4,6 @@ Scores of each fold come as `utils.results.read_scores` gives them. A fold of on
 under the figure; without any fold that can be, `DataError` says so.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Embeddings of the clips of a fold in the plane, as in the paper."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

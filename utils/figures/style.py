@@ -1,7 +1,5 @@
 """What the figures share: colours, dashes, markers and hatches, words in place of curves, files."""
 
-from __future__ import annotations
-
 import io
 import re
 import textwrap

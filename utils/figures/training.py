@@ -1,7 +1,5 @@
 """What training has logged: losses and metrics of the validation clips over the epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

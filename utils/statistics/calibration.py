@@ -3,8 +3,6 @@
 Of the score as the probability of real, against the label (1 = real); not of the confidence in the decision.
 """
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Every metric of the scores of some clips with its interval, and why one is not there; also by groups of people."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

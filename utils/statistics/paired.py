@@ -3,8 +3,6 @@
 A difference is always the first detector's metric minus the second's.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The stop at a loss or a score that is not a number, before it reaches a checkpoint."""
 
-from __future__ import annotations
-
 import logging
 import math
 from pathlib import Path

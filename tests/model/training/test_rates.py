@@ -1,7 +1,5 @@
 """The rates of a run: the plateau, warm-up and cosine; and those of a resumed run, which goes on or is given others."""
 
-from __future__ import annotations
-
 import logging
 import math
 from pathlib import Path

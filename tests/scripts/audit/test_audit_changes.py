@@ -1,7 +1,5 @@
 """Probes: what an audit takes away from a clip, and that it leaves the rest alone."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

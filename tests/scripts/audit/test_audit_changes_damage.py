@@ -1,7 +1,5 @@
 """Everyday damage: as much of it as its level says, more from level to level, and the same every time."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`main.py audit` from files to verdict, with a detector that is made up: one that uses a planted shortcut, one not."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -1,7 +1,5 @@
 """What changes do to a detector: differences of AUC with paired intervals, the sentences on them, and the figure."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

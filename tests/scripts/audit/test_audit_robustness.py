@@ -1,7 +1,5 @@
 """The sets of damage that papers report: their levels, the traps that are known of them, and the means over levels."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

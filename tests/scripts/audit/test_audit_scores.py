@@ -1,7 +1,5 @@
 """Scores of changed clips: those of a test of each clip alone, and never computed twice."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

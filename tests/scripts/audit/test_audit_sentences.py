@@ -1,7 +1,5 @@
 """What an audit says in words, and that it says no more than the figures bear out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

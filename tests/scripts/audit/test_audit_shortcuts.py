@@ -1,7 +1,5 @@
 """Shortcuts of a corpus: facts of real files, AUCs over resamples of subjects, and which shortcuts are named."""
 
-from __future__ import annotations
-
 import logging
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """MODEL_CARD.md: everything in it is read from files, and what is absent is said to be."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

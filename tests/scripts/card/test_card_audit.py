@@ -1,7 +1,5 @@
 """MODEL_CARD.md: what an audit found, what it did not measure, and that there is none."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """MODEL_CARD.md: the files that it is made from belong together, and it says which clips were on which side."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`main.py evaluate` as a user runs it: its files, its tables, and one line for whatever is wrong."""
 
-from __future__ import annotations
-
 import json
 import logging
 import time

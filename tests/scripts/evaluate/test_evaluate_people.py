@@ -1,7 +1,5 @@
 """`main.py evaluate` by race and gender, as a user sees it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Another detector's csv on the clips that a protocol tests."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Figures of scores.csv: calibration, intervals by subject, and what is said where there is none."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """An exported folder gives the scores of its checkpoint, without a pickle and, as ONNX, without PyTorch."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import re

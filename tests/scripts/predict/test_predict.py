@@ -1,7 +1,5 @@
 """The parts of main.py predict, on clips that are made up: what they are is written in their files."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """`main.py predict` as a user runs it, on real clips."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """What main.py predict prints, writes, draws and remembers."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

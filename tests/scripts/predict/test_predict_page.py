@@ -1,7 +1,5 @@
 """The page of main.py predict --html, in a browser too."""
 
-from __future__ import annotations
-
 import html
 import re
 from pathlib import Path

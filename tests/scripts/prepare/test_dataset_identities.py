@@ -1,7 +1,5 @@
 """Who is on both sides of a fold, and folds in which nobody is."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """`main.py prepare`: what it reports, what it chooses, and what it does again."""
 
-from __future__ import annotations
-
 import shutil
 import wave
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`main.py prepare` on other corpora: what it counts, and faces that are cropped once, into the cache."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """`main.py prepare` killed, twice at once, on a full disk and on a read-only one."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -1,7 +1,5 @@
 """report.html: one sound file that shows what there is, says what is not, and escapes what data hold."""
 
-from __future__ import annotations
-
 import base64
 import logging
 import re

@@ -1,7 +1,5 @@
 """report.html in a browser: no error, no page wider than the screen, tables that sort."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The hardest clips of report.html: which they are, and how they are shown."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -1,7 +1,5 @@
 """All figures of a run from its folder: what is there is drawn, and the log says what is not."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What report.html objects to: all that applies, and nothing else."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import fields

@@ -1,7 +1,5 @@
 """What becomes of a fold's files when it is trained again, or after an accident."""
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

@@ -1,7 +1,5 @@
 """main.py reproduce: who does which fold, what is done, what stops; and killed runs that end with the same numbers."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

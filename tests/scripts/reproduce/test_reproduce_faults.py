@@ -1,7 +1,5 @@
 """main.py reproduce after an accident: files that are missing, damaged, or of another fold; and who holds a lock."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """main.py reproduce in processes of its own: killed runs end with the numbers of an undisturbed one, and the like."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

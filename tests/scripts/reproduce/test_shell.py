@@ -1,7 +1,5 @@
 """The shell scripts, with a stand-in for python."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The suite: its file, its numbers by hand, and that nothing scored is scored again."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

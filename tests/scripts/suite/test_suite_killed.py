@@ -1,7 +1,5 @@
 """A suite that is killed at any moment, run twice at once, or left with cut files ends with the very same table."""
 
-from __future__ import annotations
-
 import hashlib
 import multiprocessing
 import os

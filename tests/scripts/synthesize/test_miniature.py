@@ -1,7 +1,5 @@
 """The miniature is what it claims to be: the fakes carry their cues, and nothing else tells the categories apart."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field

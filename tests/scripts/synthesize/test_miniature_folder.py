@@ -1,7 +1,5 @@
 """The miniature's folder: the same bytes from the same seed, reuse, and leaving alone what is not its own."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

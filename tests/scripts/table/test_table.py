@@ -1,7 +1,5 @@
 """main.py table: four files from the folders of the runs alone."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

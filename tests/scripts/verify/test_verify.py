@@ -1,7 +1,5 @@
 """`main.py verify`: what it finds on this machine, and what it says where a number is off."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
