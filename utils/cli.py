@@ -59,17 +59,17 @@ TAKES = {
     "Path": ("a path", "PATH"),
     "resume": (None, "auto|PATH"),
 }
-# Under which title help shows a flag; the others stand under "options".
+# Under which title help shows a flag, in any program; the others stand under "options".
 GROUPS = {
     name: title
     for title, names in {
         "data": "data_root dataset protocol lists folds train_fold num_train num_val max_frames trim_silence cache_dir "
         "skip_bad",
-        "training": "model_type recipe pretrained encoder_layers train_frontend freeze_encoder_steps padding "
-        "validation selection batch_size accumulate max_epochs min_epochs patience resume optimizer learning_rate "
-        "backbone_learning_rate weight_decay schedule warmup gradient_clip contrast_weight within_weight margin_audio "
-        "margin_visual margin_contrast seed",
-        "machine": "gpus accelerator precision num_workers prefetch checkpoint_activations compile deterministic",
+        "training": "recipe pretrained encoder_layers train_frontend freeze_encoder_steps padding validation selection "
+        "accumulate max_epochs min_epochs patience resume optimizer learning_rate backbone_learning_rate weight_decay "
+        "schedule warmup gradient_clip contrast_weight within_weight margin_audio margin_visual margin_contrast",
+        "machine": "batch_size gpus accelerator precision num_workers prefetch checkpoint_activations compile "
+        "deterministic",
         "outputs": "outputs save_name log_steps logger",
     }.items()
     for name in names.split()

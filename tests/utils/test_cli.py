@@ -205,7 +205,8 @@ def test_help_shows_flags_in_groups(capsys: Capture) -> None:
     titles = ["\noptions:\n", "\ndata:\n", "\ntraining:\n", "\nmachine:\n", "\noutputs:\n"]
     assert sorted(titles, key=text.index) == titles
     options = text[text.index("\noptions:") : text.index("\ndata:")]
-    assert set(re.findall(r"^  (--\w+)", options, re.MULTILINE)) == {"--config", "--print_config", "--debug"}
+    of_any_program = {"--config", "--print_config", "--debug", "--model_type", "--seed"}
+    assert set(re.findall(r"^  (--\w+)", options, re.MULTILINE)) == of_any_program
     assert "--resume auto|PATH" in text
     assert "--config FILE" in text
     assert "--no-FLAG false." in " ".join(text.split())
