@@ -75,24 +75,26 @@ def test_without_a_compiler_one_message_and_the_same_scores(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("inference", [True, False])
-def test_a_compiled_trunk_gives_the_same(inference: bool) -> None:
-    plain, compiled = filled(), filled()
-    if inference:
-        compiled = for_inference(compiled, compiled=True)
-        plain.eval()
-    else:
-        fast.compile_trunk(compiled)
-        # Dropout would draw other numbers for the same clips.
-        for detector in (plain, compiled):
-            for module in detector.modules():
-                if isinstance(module, nn.Dropout):
-                    module.p = 0.0
+def test_a_compiled_trunk_scores_the_same() -> None:
+    plain, compiled = filled().eval(), for_inference(filled(), compiled=True)
     outputs = [detector(*batch()).logits for detector in (plain, compiled)]
     torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
-    if not inference:
-        gradients = []
-        for detector, logits in zip((plain, compiled), outputs, strict=True):
-            logits.square().sum().backward()
-            gradients.append(detector.model.feature_extractor_video.resnet.trunk.layer1[0].conv1.weight.grad)
-        assert float((gradients[0] - gradients[1]).abs().max() / gradients[0].abs().max()) < 1e-3
+
+
+@pytest.mark.slow
+def test_a_compiled_trunk_has_the_gradients_of_double_precision() -> None:
+    # Not those of the plain trunk in float32, whose BatchNorm sums in one chain where there is one thread: 5e-3 off.
+    exact, compiled = filled().double(), filled()
+    fast.compile_trunk(compiled)
+    found = []
+    for detector, dtype in ((exact, torch.float64), (compiled, torch.float32)):
+        for module in detector.modules():  # dropout would draw other numbers for the same clips
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        video, audio, mask = batch()
+        logits = detector(video.to(dtype), audio.to(dtype), mask).logits
+        logits.square().sum().backward()
+        gradient = detector.model.feature_extractor_video.resnet.trunk.layer1[0].conv1.weight.grad
+        found.append((logits.detach().double(), gradient.double()))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-5)
+    assert float((found[0][1] - found[1][1]).abs().max() / found[0][1].abs().max()) < 1e-4
