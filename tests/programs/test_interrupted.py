@@ -151,7 +151,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_train_one_fold(tmp_path: Path) -> None:
-    first = start(tmp_path, "--folds", 1, "--num_workers", 0)
+    first = start(tmp_path, "--folds", 1, "--num_workers", 0, "--max_epochs", 300)  # until it is killed
     fold = Fold(tmp_path / "outputs", "AVDF", "train_1")
     deadline = time.monotonic() + 300
     while not fold.lock.with_suffix(".holder").exists():
