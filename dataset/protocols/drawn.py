@@ -97,8 +97,7 @@ PROTOCOLS = {
         "from the seed, balanced over race and gender.",
         source="this software, in place of the 70/30 split by clip of AVFF and others (random-70-30)",
         not_controlled="Faces and voices of fakes: sides are disjoint by source only, so either may be of somebody on "
-        "another side. "
-        "Fakes outnumber real clips as in the corpus.",
+        "another side. Fakes outnumber real clips as in the corpus.",
         sides=subjects_70_10_20,
     ),
     "subjects-5fold": Protocol(

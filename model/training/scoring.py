@@ -23,9 +23,8 @@ class FoldTest(NamedTuple):
     """What a test of a fold gives."""
 
     table: pd.DataFrame  # a row a clip: `utils.results.SCORE_COLUMNS`, race and gender
-    embeddings: dict[
-        str, np.ndarray
-    ]  # video_cross, audio_cross, video_within, audio_within (N, D) float16, category (N,)
+    # video_cross, audio_cross, video_within, audio_within: (N, D) float16; category: (N,)
+    embeddings: dict[str, np.ndarray]
 
 
 def score_fold(trainer: Trainer, detector: Detector, data: LightningDataModule, compiled: bool = False) -> FoldTest:
